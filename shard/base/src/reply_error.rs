@@ -1,0 +1,104 @@
+//! Errors that several rooms answer with, spelled once, with the texts of Redis 7.2.
+
+use core::fmt;
+
+/// An error reply without its leading `-` and its line end. Texts are those of Redis 7.2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplyError {
+    /// The key holds another type than the command works on.
+    WrongType,
+    /// The options of a command do not fit together or are unknown.
+    Syntax,
+    /// The key must exist and does not.
+    NoSuchKey,
+    /// An argument is not a 64-bit signed integer.
+    NotAnInteger,
+    /// An argument is not a float.
+    NotAFloat,
+    /// An argument must be zero or more.
+    MustBePositive,
+    /// An index lies outside of the value.
+    IndexOutOfRange,
+    /// Source and destination are the same object.
+    SameObject,
+    /// The expiry of the named command is out of range. Holds the command's name in lower case.
+    InvalidExpire(&'static str),
+    /// `INCR` or `DECR` would overflow.
+    IncrementOverflow,
+    /// `DECRBY` with the smallest integer.
+    DecrementOverflow,
+    /// A value would pass `proto-max-bulk-len`.
+    StringTooLong,
+    /// No such database.
+    DbIndexOutOfRange,
+    /// `SELECT` with something that is no number.
+    InvalidDbIndex,
+    /// The arity does not fit. Holds the full name, as in `config|get`.
+    WrongArity(&'static str),
+    /// The client must authenticate first.
+    AuthenticationRequired,
+    /// `AUTH` with a wrong name or password.
+    WrongPassword,
+    /// `AUTH` with one argument while the default user needs no password.
+    NoPasswordSet,
+    /// `HELLO` of a client that has not authenticated.
+    HelloUnauthenticated,
+    /// `HELLO` with a version that we do not speak.
+    UnsupportedProtocol,
+    /// `HELLO` with a version that is no number.
+    ProtocolNotAnInteger,
+    /// A cursor of `SCAN` is no number.
+    InvalidCursor,
+    /// A client name has bytes that it must not have.
+    ClientNameCharacters,
+    /// NX together with XX, GT or LT.
+    ExpireNxConflict,
+    /// GT together with LT.
+    ExpireGtLtConflict,
+    /// Keys of one command lie in several slots and cannot be split.
+    CrossSlot,
+    /// The memory budget is spent.
+    OutOfMemory,
+    /// Too many clients.
+    MaxClients,
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::InvalidExpire(command) => return write!(f, "ERR invalid expire time in '{command}' command"),
+            Self::WrongArity(name) => return write!(f, "ERR wrong number of arguments for '{name}' command"),
+            Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
+            Self::Syntax => "ERR syntax error",
+            Self::NoSuchKey => "ERR no such key",
+            Self::NotAnInteger => "ERR value is not an integer or out of range",
+            Self::NotAFloat => "ERR value is not a valid float",
+            Self::MustBePositive => "ERR value is out of range, must be positive",
+            Self::IndexOutOfRange => "ERR index out of range",
+            Self::SameObject => "ERR source and destination objects are the same",
+            Self::IncrementOverflow => "ERR increment or decrement would overflow",
+            Self::DecrementOverflow => "ERR decrement would overflow",
+            Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+            Self::DbIndexOutOfRange => "ERR DB index is out of range",
+            Self::InvalidDbIndex => "ERR invalid DB index",
+            Self::AuthenticationRequired => "NOAUTH Authentication required.",
+            Self::WrongPassword => "WRONGPASS invalid username-password pair or user is disabled.",
+            Self::NoPasswordSet => {
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+            }
+            Self::HelloUnauthenticated => {
+                "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
+            }
+            Self::UnsupportedProtocol => "NOPROTO unsupported protocol version",
+            Self::ProtocolNotAnInteger => "ERR Protocol version is not an integer or out of range",
+            Self::InvalidCursor => "ERR invalid cursor",
+            Self::ClientNameCharacters => "ERR Client names cannot contain spaces, newlines or special characters.",
+            Self::ExpireNxConflict => "ERR NX and XX, GT or LT options at the same time are not compatible",
+            Self::ExpireGtLtConflict => "ERR GT and LT options at the same time are not compatible",
+            Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
+            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
+            Self::MaxClients => "ERR max number of clients reached",
+        };
+        f.write_str(text)
+    }
+}

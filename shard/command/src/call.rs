@@ -1,0 +1,63 @@
+//! What a handler may touch, and nothing more.
+
+use slotmesh_base::{ReplyError, Rng, UnixMillis};
+use slotmesh_keyspace::{Db, Key, KeyHasher, Keyspace};
+use slotmesh_resp::{Args, Reply};
+
+/// Outcome of a handler: the reply stands in `call.reply`, or the error is the reply (what was written before
+/// it is taken back by the caller).
+pub type HandlerResult = Result<(), ReplyError>;
+
+/// Code of a command that works on keys.
+pub type Handler = fn(&mut Call<'_>) -> HandlerResult;
+
+/// Bounds that handlers enforce.
+#[derive(Clone, Copy, Debug)]
+pub struct ValueLimits {
+    /// Longest string in bytes (`proto-max-bulk-len`).
+    pub string_bytes_max: usize,
+}
+
+/// One execution of a command on one shard.
+#[derive(Debug)]
+pub struct Call<'c> {
+    /// The shard's databases.
+    pub keyspace: &'c mut Keyspace,
+    /// Index of the client's database.
+    pub db: usize,
+    /// The process's hash of keys.
+    pub hasher: KeyHasher,
+    /// The first key, if somebody has hashed it already.
+    pub first_key: Option<Key<'c>>,
+    /// The command and its arguments.
+    pub args: Args<'c>,
+    /// The time, for everything in this call.
+    pub now: UnixMillis,
+    /// The shard's chance.
+    pub rng: &'c mut Rng,
+    /// Where the reply goes.
+    pub reply: Reply<'c>,
+    /// Bounds.
+    pub limits: ValueLimits,
+    /// Whether this is one shard's share of a command that runs on several: the reply goes to the gatherer
+    /// (only RANDOMKEY cares: its share is `[number of keys, key]`).
+    pub partial: bool,
+}
+
+impl<'c> Call<'c> {
+    /// The client's database.
+    #[inline]
+    pub fn db(&mut self) -> &mut Db {
+        self.keyspace.db(self.db)
+    }
+
+    /// The argument at `index` as a key.
+    #[inline]
+    pub fn key(&self, index: usize) -> Key<'c> {
+        let bytes = self.args.at(index);
+        match self.first_key {
+            Some(key) if core::ptr::eq(key.bytes, bytes) => key,
+            _ => self.hasher.key(bytes),
+        }
+    }
+}

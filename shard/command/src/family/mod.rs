@@ -1,0 +1,1 @@
+//! The families of commands: rows and handlers, one file each.

@@ -1,0 +1,24 @@
+//! The store: databases made of hash slots, each slot a table of its own.
+//!
+//! *For*: keys, values, expiry, counts, positions that survive resizing. *Not here*: command syntax,
+//! replies, who owns a slot.
+//! *Invariants*: the slot is the unit: every operation on a slot costs in proportion to that slot; growth
+//! happens in steps bounded by a page; no clock (`now` is an argument), no chance but a given generator.
+//! *Read first*: `page.rs` (the packed page), `slot_table.rs` (pages of one slot), `db.rs` (slots of one
+//! database).
+#![no_std]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod cursor;
+mod db;
+mod key;
+mod keyspace;
+mod value;
+
+pub use cursor::Cursor;
+pub use db::{Db, Expiry, ExpiryReport};
+pub use key::{Key, KeyHasher};
+pub use keyspace::{Keyspace, KeyspaceStats};
+pub use value::{Entry, Value, ValueKind, ValueRef};

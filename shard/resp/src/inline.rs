@@ -1,0 +1,1 @@
+//! Inline requests: words, quotes and escapes (Redis: `sdssplitargs`), unescaped in place.

@@ -1,0 +1,21 @@
+//! The client protocol: RESP2 and RESP3 requests in, replies out; incremental and without copies.
+//!
+//! *For*: finding requests in received bytes, writing replies into an output buffer, finding the end of a
+//! reply. *Not here*: command names, sockets, anything that knows what a request means.
+//! *Invariants*: bytes from outside never panic; a declared length never allocates before its bytes arrive.
+//! *Read first*: `decode.rs`.
+#![no_std]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod args;
+mod decode;
+mod encode;
+mod frame;
+mod inline;
+
+pub use args::{ArgRange, Args};
+pub use decode::{DecodeLimits, Decoder, ProtocolError, Step};
+pub use encode::{Protocol, Reply};
+pub use frame::{FrameError, reply_length};
