@@ -1,0 +1,38 @@
+//! What a connection remembers between its requests.
+
+use slotmesh_command::Spec;
+use slotmesh_base::UnixMillis;
+use slotmesh_resp::Protocol;
+
+/// A client as the commands see it; its socket and buffers are the caller's.
+#[derive(Debug)]
+pub struct Client {
+    /// Number that no other client of the process gets, rising.
+    pub id: u64,
+    /// Selected database.
+    pub db: u16,
+    /// Protocol version.
+    pub protocol: Protocol,
+    /// Whether the client may do anything: it has authenticated, or needs not.
+    pub authenticated: bool,
+    /// Whether the connection closes once the replies so far are sent.
+    pub closing: bool,
+    /// `CLIENT SETNAME`.
+    pub name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-NAME`.
+    pub lib_name: Vec<u8>,
+    /// `CLIENT SETINFO LIB-VER`.
+    pub lib_version: Vec<u8>,
+    /// Address of the other end as CLIENT LIST prints it (`127.0.0.1:50000`, or `/path/to/socket:0`).
+    pub address: String,
+    /// Address of our end.
+    pub local_address: String,
+    /// Whether it came through the unix socket.
+    pub unix_socket: bool,
+    /// When it connected.
+    pub connected_at: UnixMillis,
+    /// When it last sent a request.
+    pub active_at: UnixMillis,
+    /// The last command that it ran.
+    pub last_command: Option<&'static Spec>,
+}
