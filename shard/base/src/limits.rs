@@ -4,6 +4,13 @@
 /// bound: protocol error, then close (Redis: `PROTO_INLINE_MAX_SIZE`).
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Most bytes of a request, since its arguments are ranges of 32 bits. At the bound: protocol error, then
+/// close. `client-query-buffer-limit` is below it by default.
+pub const REQUEST_BYTES_MAX: usize = u32::MAX as usize;
+
+/// Argument ranges whose memory a decoder keeps for its next unfinished request. Beyond: given back.
+pub const ARGUMENT_RANGES_KEPT_MAX: usize = 64;
+
 /// Most arguments of a request (Redis: `INT_MAX`). At the bound: protocol error, then close. The bytes of the
 /// request are bounded by `client-query-buffer-limit` long before.
 pub const ARGUMENTS_MAX: i64 = i32::MAX as i64;
@@ -29,3 +36,21 @@ pub const PENDING_HOPS_MAX: usize = 4096;
 pub const BATCH_COMMANDS_MAX: usize = 128;
 
 const _: () = assert!(BATCH_COMMANDS_MAX <= PENDING_HOPS_MAX);
+
+/// Least time between two passes of a shard's housekeeping, in ms. A pass that ends with work left goes on
+/// after it.
+pub const HOUSEKEEPING_INTERVAL_MS: u64 = 1;
+
+/// Time until the next pass of a shard's housekeeping, in ms, if something seemed due that a pass with budget to
+/// spare did not remove.
+pub const HOUSEKEEPING_RETRY_MS: u64 = 20;
+
+/// Pages that one pass of active expiry looks at with `active-expire-effort` 1. At the bound the rest waits for
+/// the next pass; nobody sees an expired key meanwhile.
+pub const EXPIRY_PAGES_PER_PASS: usize = 64;
+
+/// Further pages for each step of `active-expire-effort` above 1 (about as much more as Redis spends).
+pub const EXPIRY_PAGES_PER_EFFORT: usize = 8;
+
+/// Tables of flushed databases that one pass of housekeeping frees. At the bound the rest waits for the next.
+pub const FREED_TABLES_PER_PASS: usize = 64;
