@@ -60,4 +60,11 @@ impl<'c> Call<'c> {
             _ => self.hasher.key(bytes),
         }
     }
+
+    /// Counts a read of one key for INFO's `keyspace_hits` and `keyspace_misses`; writes do not count.
+    #[inline]
+    pub(crate) fn count_read(&mut self, found: bool) {
+        self.keyspace.stats.hits += u64::from(found);
+        self.keyspace.stats.misses += u64::from(!found);
+    }
 }

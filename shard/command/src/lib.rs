@@ -7,10 +7,23 @@
 //! *Read first*: `spec.rs`, then `family/string.rs`.
 
 mod call;
+mod describe;
+mod doc;
 mod family;
+mod flags;
+pub mod glob;
+mod keys;
+mod number;
+mod reach;
 mod spec;
 mod table;
 
 pub use call::{Call, Handler, HandlerResult, ValueLimits};
-pub use spec::*;
-pub use table::{all, find, find_subcommand};
+pub use describe::*;
+pub use doc::{Doc, DocArg, DocKind, Group};
+pub use flags::{Categories, Flags, KeyFlags};
+pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions};
+pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};
+pub use reach::{ConnectionCommand, NodeCommand, Reach};
+pub use spec::{KeySpec, RequestPolicy, ResponsePolicy, Spec, Tips};
+pub use table::{Unknown, all, find, find_full, find_subcommand, resolve};

@@ -1,144 +1,43 @@
 //! The row of a command: everything that anybody wants to know of it.
 
-use crate::call::Handler;
-use bitflags::bitflags;
-
-bitflags! {
-    /// Command flags, named as COMMAND INFO prints them (in the order of their bits).
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct Flags: u32 {
-        /// `write`
-        const WRITE = 1 << 0;
-        /// `readonly`
-        const READONLY = 1 << 1;
-        /// `denyoom`
-        const DENYOOM = 1 << 2;
-        /// `admin`
-        const ADMIN = 1 << 3;
-        /// `pubsub`
-        const PUBSUB = 1 << 4;
-        /// `noscript`
-        const NOSCRIPT = 1 << 5;
-        /// `blocking`
-        const BLOCKING = 1 << 6;
-        /// `loading`
-        const LOADING = 1 << 7;
-        /// `stale`
-        const STALE = 1 << 8;
-        /// `skip_monitor`
-        const SKIP_MONITOR = 1 << 9;
-        /// `skip_slowlog`
-        const SKIP_SLOWLOG = 1 << 10;
-        /// `asking`
-        const ASKING = 1 << 11;
-        /// `fast`
-        const FAST = 1 << 12;
-        /// `no_auth`
-        const NO_AUTH = 1 << 13;
-        /// `may_replicate`
-        const MAY_REPLICATE = 1 << 14;
-        /// `no_mandatory_keys`
-        const NO_MANDATORY_KEYS = 1 << 15;
-        /// `no_async_loading`
-        const NO_ASYNC_LOADING = 1 << 16;
-        /// `no_multi`
-        const NO_MULTI = 1 << 17;
-        /// `movablekeys`
-        const MOVABLE_KEYS = 1 << 18;
-        /// `allow_busy`
-        const ALLOW_BUSY = 1 << 19;
-    }
-}
-
-bitflags! {
-    /// ACL categories that do not follow from the flags or the group (see `describe.rs`).
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct Categories: u32 {
-        /// `@keyspace`
-        const KEYSPACE = 1 << 0;
-        /// `@read`
-        const READ = 1 << 1;
-        /// `@write`
-        const WRITE = 1 << 2;
-        /// `@set`
-        const SET = 1 << 3;
-        /// `@sortedset`
-        const SORTEDSET = 1 << 4;
-        /// `@list`
-        const LIST = 1 << 5;
-        /// `@hash`
-        const HASH = 1 << 6;
-        /// `@string`
-        const STRING = 1 << 7;
-        /// `@bitmap`
-        const BITMAP = 1 << 8;
-        /// `@hyperloglog`
-        const HYPERLOGLOG = 1 << 9;
-        /// `@geo`
-        const GEO = 1 << 10;
-        /// `@stream`
-        const STREAM = 1 << 11;
-        /// `@pubsub`
-        const PUBSUB = 1 << 12;
-        /// `@admin`
-        const ADMIN = 1 << 13;
-        /// `@fast`
-        const FAST = 1 << 14;
-        /// `@slow`
-        const SLOW = 1 << 15;
-        /// `@blocking`
-        const BLOCKING = 1 << 16;
-        /// `@dangerous`
-        const DANGEROUS = 1 << 17;
-        /// `@connection`
-        const CONNECTION = 1 << 18;
-        /// `@transaction`
-        const TRANSACTION = 1 << 19;
-        /// `@scripting`
-        const SCRIPTING = 1 << 20;
-    }
-}
-
-bitflags! {
-    /// What a command does to the keys of a key spec, named as COMMAND INFO prints it.
-    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-    pub struct KeyFlags: u16 {
-        /// `RO`
-        const RO = 1 << 0;
-        /// `RW`
-        const RW = 1 << 1;
-        /// `OW`
-        const OW = 1 << 2;
-        /// `RM`
-        const RM = 1 << 3;
-        /// `access`
-        const ACCESS = 1 << 4;
-        /// `update`
-        const UPDATE = 1 << 5;
-        /// `insert`
-        const INSERT = 1 << 6;
-        /// `delete`
-        const DELETE = 1 << 7;
-        /// `not_key`
-        const NOT_KEY = 1 << 8;
-        /// `incomplete`
-        const INCOMPLETE = 1 << 9;
-        /// `variable_flags`
-        const VARIABLE_FLAGS = 1 << 10;
-    }
-}
+use crate::{Categories, Doc, Flags, KeyFlags, Reach};
+use slotmesh_resp::Args;
 
 /// Where a command's keys stand. More forms come with the commands that need them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// What happens to the keys.
     pub flags: KeyFlags,
+    /// What happens to them in one request, where the options decide it (`VARIABLE_FLAGS`).
+    pub flags_of: Option<fn(Args<'_>) -> KeyFlags>,
+    /// A remark that COMMAND INFO prints.
+    pub notes: Option<&'static str>,
     /// Index of the first key.
     pub first: usize,
     /// Last key: an index counted from `first` if zero or more, else from the end (−1 is the last argument).
     pub last: i32,
     /// Distance from one key to the next.
     pub step: usize,
+}
+
+impl KeySpec {
+    /// One key, the first argument.
+    pub(crate) const fn one(flags: KeyFlags) -> Self {
+        Self { flags, flags_of: None, notes: None, first: 1, last: 0, step: 1 }
+    }
+
+    /// Keys from the first argument to the last one, `step` apart.
+    pub(crate) const fn all(flags: KeyFlags, step: usize) -> Self {
+        Self { flags, flags_of: None, notes: None, first: 1, last: -1, step }
+    }
+
+    /// With flags that depend on the request.
+    pub(crate) const fn variable(mut self, flags_of: fn(Args<'_>) -> KeyFlags, notes: &'static str) -> Self {
+        self.flags = self.flags.union(KeyFlags::VARIABLE_FLAGS);
+        self.flags_of = Some(flags_of);
+        self.notes = Some(notes);
+        self
+    }
 }
 
 /// COMMAND's tip `request_policy`: to which shards a command goes.
@@ -182,159 +81,31 @@ pub struct Tips {
     pub response: ResponsePolicy,
 }
 
-/// Groups of COMMAND DOCS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Group {
-    /// `generic`
-    Generic,
-    /// `string`
-    String,
-    /// `connection`
-    Connection,
-    /// `server`
-    Server,
-}
+impl Tips {
+    /// No tips.
+    pub const NONE: Self = Self {
+        nondeterministic_output: false,
+        nondeterministic_output_order: false,
+        request: RequestPolicy::Default,
+        response: ResponsePolicy::Default,
+    };
 
-/// An argument of COMMAND DOCS.
-#[derive(Clone, Copy, Debug)]
-pub struct DocArg {
-    /// Its name.
-    pub name: &'static str,
-    /// Its kind.
-    pub kind: DocKind,
-    /// Token before it, if any.
-    pub token: Option<&'static str>,
-    /// `since`, if later than the command.
-    pub since: Option<&'static str>,
-    /// Whether it may be left out.
-    pub optional: bool,
-    /// Whether it may be repeated.
-    pub multiple: bool,
-    /// Parts of a block or choices of a oneof.
-    pub parts: &'static [DocArg],
-}
+    /// Policies alone.
+    pub(crate) const fn policies(request: RequestPolicy, response: ResponsePolicy) -> Self {
+        Self { request, response, ..Self::NONE }
+    }
 
-/// Kinds of arguments of COMMAND DOCS.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DocKind {
-    /// `string`
-    String,
-    /// `integer`
-    Integer,
-    /// `double`
-    Double,
-    /// `key` (of key spec 0)
-    Key,
-    /// `pattern`
-    Pattern,
-    /// `unix-time`
-    UnixTime,
-    /// `pure-token`
-    PureToken,
-    /// `oneof`
-    OneOf,
-    /// `block`
-    Block,
-}
+    /// And the reply depends on more than the data.
+    pub(crate) const fn nondeterministic(mut self) -> Self {
+        self.nondeterministic_output = true;
+        self
+    }
 
-/// What COMMAND DOCS says.
-#[derive(Clone, Copy, Debug)]
-pub struct Doc {
-    /// One sentence.
-    pub summary: &'static str,
-    /// Version of Redis that introduced the command.
-    pub since: &'static str,
-    /// Group.
-    pub group: Group,
-    /// Complexity.
-    pub complexity: &'static str,
-    /// Arguments.
-    pub arguments: &'static [DocArg],
-    /// Version since which the command is deprecated, and by what it is replaced.
-    pub deprecated: Option<(&'static str, &'static str)>,
-    /// Changes: version and what changed.
-    pub history: &'static [(&'static str, &'static str)],
-}
-
-/// Commands that act on the connection that sent them. Carried out in `shard/src/local/`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ConnectionCommand {
-    /// AUTH
-    Auth,
-    /// ECHO
-    Echo,
-    /// HELLO
-    Hello,
-    /// PING
-    Ping,
-    /// QUIT
-    Quit,
-    /// RESET
-    Reset,
-    /// SELECT
-    Select,
-    /// CLIENT GETNAME
-    ClientGetName,
-    /// CLIENT ID
-    ClientId,
-    /// CLIENT INFO
-    ClientInfo,
-    /// CLIENT SETINFO
-    ClientSetInfo,
-    /// CLIENT SETNAME
-    ClientSetName,
-    /// CLIENT HELP
-    ClientHelp,
-}
-
-/// Commands that act on the node or the process. Carried out in `shard/src/local/`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NodeCommand {
-    /// CLIENT LIST
-    ClientList,
-    /// COMMAND
-    Command,
-    /// COMMAND COUNT
-    CommandCount,
-    /// COMMAND DOCS
-    CommandDocs,
-    /// COMMAND GETKEYS
-    CommandGetKeys,
-    /// COMMAND GETKEYSANDFLAGS
-    CommandGetKeysAndFlags,
-    /// COMMAND HELP
-    CommandHelp,
-    /// COMMAND INFO
-    CommandInfo,
-    /// COMMAND LIST
-    CommandList,
-    /// CONFIG GET
-    ConfigGet,
-    /// CONFIG HELP
-    ConfigHelp,
-    /// CONFIG RESETSTAT
-    ConfigResetStat,
-    /// CONFIG SET
-    ConfigSet,
-    /// INFO
-    Info,
-    /// TIME
-    Time,
-}
-
-/// How far a command reaches, and its code where it works on keys.
-#[derive(Clone, Copy, Debug)]
-pub enum Reach {
-    /// The slot (or slots) of its keys.
-    Slot(Handler),
-    /// All that a shard holds.
-    Shard(Handler),
-    /// The connection.
-    Connection(ConnectionCommand),
-    /// The node or the process.
-    Node(NodeCommand),
-    /// Nothing: a container of subcommands.
-    Container,
+    /// And the reply's order depends on more than the data.
+    pub(crate) const fn nondeterministic_order(mut self) -> Self {
+        self.nondeterministic_output_order = true;
+        self
+    }
 }
 
 /// The row of a command or subcommand.
@@ -363,6 +134,46 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// A row without keys, tips and subcommands. `full_name` is `container|name` for a subcommand. The categories
+    /// that follow from the flags (`@read`, `@write`, `@admin`, `@dangerous`, `@pubsub`, `@blocking`, `@fast`,
+    /// `@slow`) are added here, as in Redis's `setImplicitACLCategories`.
+    pub(crate) const fn new(
+        full_name: &'static str,
+        arity: i32,
+        flags: Flags,
+        categories: Categories,
+        reach: Reach,
+        doc: Doc,
+    ) -> Self {
+        Self {
+            name: name_in_container(full_name),
+            full_name,
+            arity,
+            flags,
+            categories: implied(flags, categories),
+            keys: &[],
+            tips: Tips::NONE,
+            doc,
+            subcommands: &[],
+            reach,
+        }
+    }
+
+    pub(crate) const fn keys(mut self, keys: &'static [KeySpec]) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    pub(crate) const fn tips(mut self, tips: Tips) -> Self {
+        self.tips = tips;
+        self
+    }
+
+    pub(crate) const fn subcommands(mut self, subcommands: &'static [Spec]) -> Self {
+        self.subcommands = subcommands;
+        self
+    }
+
     /// Whether a request of `arguments` arguments (name included) fits the arity.
     #[inline]
     pub fn accepts(&self, arguments: usize) -> bool {
@@ -370,4 +181,39 @@ impl Spec {
         let arity = i64::from(self.arity);
         if arity >= 0 { arguments == arity } else { arguments >= -arity }
     }
+}
+
+/// The part of a full name behind its container.
+const fn name_in_container(full_name: &'static str) -> &'static str {
+    let bytes = full_name.as_bytes();
+    let mut index = 0;
+    while index < bytes.len() {
+        if bytes[index] == b'|' {
+            return full_name.split_at(index + 1).1;
+        }
+        index += 1;
+    }
+    full_name
+}
+
+/// `categories` with those that follow from `flags`.
+const fn implied(flags: Flags, categories: Categories) -> Categories {
+    const PAIRS: [(Flags, Categories); 6] = [
+        (Flags::WRITE, Categories::WRITE),
+        (Flags::READONLY, Categories::READ),
+        (Flags::ADMIN, Categories::ADMIN.union(Categories::DANGEROUS)),
+        (Flags::PUBSUB, Categories::PUBSUB),
+        (Flags::FAST, Categories::FAST),
+        (Flags::BLOCKING, Categories::BLOCKING),
+    ];
+    let mut all = categories;
+    let mut index = 0;
+    while index < PAIRS.len() {
+        let scripting = PAIRS[index].1.contains(Categories::READ) && categories.contains(Categories::SCRIPTING);
+        if flags.contains(PAIRS[index].0) && !scripting {
+            all = all.union(PAIRS[index].1);
+        }
+        index += 1;
+    }
+    if all.contains(Categories::FAST) { all } else { all.union(Categories::SLOW) }
 }

@@ -1,1 +1,19 @@
-//! The families of commands: rows and handlers, one file each.
+//! The families of commands: rows and handlers, one file (or folder) each.
+
+mod connection;
+mod database;
+mod expire;
+mod generic;
+
+mod server;
+mod string;
+
+use crate::Spec;
+
+/// The rows of all families.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
+    [connection::ROWS, expire::ROWS, generic::ROWS, database::ROWS, server::ROWS, string::ROWS].into_iter().flatten()
+}
+
+#[cfg(test)]
+pub(crate) mod testing;

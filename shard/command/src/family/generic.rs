@@ -1,0 +1,85 @@
+//! Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE.
+//!
+//! Mirrors Redis 7.2 `db.c`.
+
+use crate::{Call, Categories, Doc, DocArg, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips};
+use crate::{RequestPolicy, ResponsePolicy};
+
+const KEYSPACE: Categories = Categories::KEYSPACE;
+const READ_FAST: Flags = Flags::READONLY.union(Flags::FAST);
+const ALL_READ: &[KeySpec] = &[KeySpec::all(KeyFlags::RO, 1)];
+const ALL_REMOVED: &[KeySpec] = &[KeySpec::all(KeyFlags::RM.union(KeyFlags::DELETE), 1)];
+/// Each shard counts its own keys.
+const COUNTED: Tips = Tips::policies(RequestPolicy::MultiShard, ResponsePolicy::AggSum);
+
+pub(crate) static ROWS: &[Spec] = &[
+    Spec::new("del", -2, Flags::WRITE, KEYSPACE, Reach::Slot(del), DEL).keys(ALL_REMOVED).tips(COUNTED),
+    Spec::new("exists", -2, READ_FAST, KEYSPACE, Reach::Slot(exists), EXISTS).keys(ALL_READ).tips(COUNTED),
+    Spec::new("touch", -2, READ_FAST, KEYSPACE, Reach::Slot(exists), TOUCH).keys(ALL_READ).tips(COUNTED),
+    Spec::new("type", 2, READ_FAST, KEYSPACE, Reach::Slot(kind), TYPE).keys(&[KeySpec::one(KeyFlags::RO)]),
+    Spec::new("unlink", -2, Flags::WRITE.union(Flags::FAST), KEYSPACE, Reach::Slot(del), UNLINK)
+        .keys(ALL_REMOVED)
+        .tips(COUNTED),
+];
+
+/// DEL and UNLINK.
+fn del(call: &mut Call<'_>) -> HandlerResult {
+    let now = call.now;
+    let mut removed = 0;
+    for index in 1..call.args.len() {
+        let key = call.key(index);
+        removed += i64::from(call.db().remove(&key, now));
+    }
+    call.reply.integer(removed);
+    Ok(())
+}
+
+/// EXISTS and TOUCH; a key named twice counts twice.
+fn exists(call: &mut Call<'_>) -> HandlerResult {
+    let now = call.now;
+    let mut count = 0;
+    for index in 1..call.args.len() {
+        let key = call.key(index);
+        let found = call.db().get(&key, now).is_some();
+        call.count_read(found);
+        count += i64::from(found);
+    }
+    call.reply.integer(count);
+    Ok(())
+}
+
+/// TYPE.
+fn kind(call: &mut Call<'_>) -> HandlerResult {
+    let (key, now) = (call.key(1), call.now);
+    let kind = call.db().get(&key, now).map(|entry| entry.value.kind());
+    call.count_read(kind.is_some());
+    call.reply.simple(kind.map_or("none", |kind| kind.name()));
+    Ok(())
+}
+
+const fn doc(since: &'static str, complexity: &'static str, summary: &'static str) -> Doc {
+    Doc::new(Group::Generic, since, complexity, summary)
+}
+
+const DEL: Doc = doc(
+    "1.0.0",
+    "O(N) for N keys; a key that holds a collection of M elements costs O(M) itself",
+    "Removes keys and tells how many there were.",
+)
+.arguments(&[DocArg::KEY.multiple()]);
+
+const EXISTS: Doc = doc("1.0.0", "O(N) for N keys", "Tells how many of the named keys are there.")
+    .arguments(&[DocArg::KEY.multiple()])
+    .history(&[("3.0.3", "Takes several `key` arguments.")]);
+
+const TOUCH: Doc = doc("3.2.1", "O(N) for N keys", "Marks keys as just used and tells how many are there.")
+    .arguments(&[DocArg::KEY.multiple()]);
+
+const TYPE: Doc = doc("1.0.0", "O(1)", "Names the type of what a key holds.").arguments(&[DocArg::KEY]);
+
+const UNLINK: Doc = doc(
+    "4.0.0",
+    "O(1) for each key; giving memory back is O(M) for M allocations, later",
+    "Removes keys and gives their memory back later.",
+)
+.arguments(&[DocArg::KEY.multiple()]);

@@ -1,0 +1,84 @@
+//! How far a command reaches, and who carries it out.
+
+use crate::call::Handler;
+
+/// Commands that act on the connection that sent them. Carried out in `shard/src/local/`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ConnectionCommand {
+    /// AUTH
+    Auth,
+    /// ECHO
+    Echo,
+    /// HELLO
+    Hello,
+    /// PING
+    Ping,
+    /// QUIT
+    Quit,
+    /// RESET
+    Reset,
+    /// SELECT
+    Select,
+    /// CLIENT GETNAME
+    ClientGetName,
+    /// CLIENT ID
+    ClientId,
+    /// CLIENT INFO
+    ClientInfo,
+    /// CLIENT SETINFO
+    ClientSetInfo,
+    /// CLIENT SETNAME
+    ClientSetName,
+    /// CLIENT HELP
+    ClientHelp,
+}
+
+/// Commands that act on the node or the process. Carried out in `shard/src/local/`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NodeCommand {
+    /// CLIENT LIST
+    ClientList,
+    /// COMMAND
+    Command,
+    /// COMMAND COUNT
+    CommandCount,
+    /// COMMAND DOCS
+    CommandDocs,
+    /// COMMAND GETKEYS
+    CommandGetKeys,
+    /// COMMAND GETKEYSANDFLAGS
+    CommandGetKeysAndFlags,
+    /// COMMAND HELP
+    CommandHelp,
+    /// COMMAND INFO
+    CommandInfo,
+    /// COMMAND LIST
+    CommandList,
+    /// CONFIG GET
+    ConfigGet,
+    /// CONFIG HELP
+    ConfigHelp,
+    /// CONFIG RESETSTAT
+    ConfigResetStat,
+    /// CONFIG SET
+    ConfigSet,
+    /// INFO
+    Info,
+    /// TIME
+    Time,
+}
+
+/// How far a command reaches, and its code where it works on keys.
+#[derive(Clone, Copy, Debug)]
+pub enum Reach {
+    /// The slot (or slots) of its keys.
+    Slot(Handler),
+    /// All that a shard holds.
+    Shard(Handler),
+    /// The connection.
+    Connection(ConnectionCommand),
+    /// The node or the process.
+    Node(NodeCommand),
+    /// Nothing: a container of subcommands.
+    Container,
+}
