@@ -1,7 +1,7 @@
 //! What a connection remembers between its requests.
 
-use slotmesh_command::Spec;
 use slotmesh_base::UnixMillis;
+use slotmesh_command::Spec;
 use slotmesh_resp::Protocol;
 
 /// A client as the commands see it; its socket and buffers are the caller's.
@@ -9,6 +9,8 @@ use slotmesh_resp::Protocol;
 pub struct Client {
     /// Number that no other client of the process gets, rising.
     pub id: u64,
+    /// Number of its descriptor, for CLIENT LIST and CLIENT INFO only.
+    pub fd: i32,
     /// Selected database.
     pub db: u16,
     /// Protocol version.
@@ -33,6 +35,30 @@ pub struct Client {
     pub connected_at: UnixMillis,
     /// When it last sent a request.
     pub active_at: UnixMillis,
-    /// The last command that it ran.
+    /// The last command that it ran, or tried to run.
     pub last_command: Option<&'static Spec>,
+}
+
+impl Client {
+    /// A client that has just connected and said nothing. The caller fills in where it came from, and whether it
+    /// needs a password.
+    pub fn new(id: u64, now: UnixMillis) -> Self {
+        Self {
+            id,
+            fd: -1,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated: false,
+            closing: false,
+            name: Vec::new(),
+            lib_name: Vec::new(),
+            lib_version: Vec::new(),
+            address: String::new(),
+            local_address: String::new(),
+            unix_socket: false,
+            connected_at: now,
+            active_at: now,
+            last_command: None,
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! Execution of a placed command on this core's shard.
 
 use crate::Shard;
-use slotmesh_base::UnixMillis;
-use slotmesh_command::{Spec, ValueLimits};
+use slotmesh_base::{ReplyError, UnixMillis};
+use slotmesh_command::{Call, Reach, Spec, ValueLimits};
 use slotmesh_keyspace::Key;
-use slotmesh_resp::{Args, Protocol};
+use slotmesh_resp::{Args, Protocol, Reply};
 
 /// What a command needs to know of the client that sent it, wherever it runs.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,31 @@ impl Shard {
     /// If the row reaches neither a slot nor a shard.
     #[inline]
     pub fn execute(&mut self, spec: &'static Spec, args: Args<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
-        let _ = (spec, args, context, out);
-        todo!()
+        let (Reach::Slot(handler) | Reach::Shard(handler)) = spec.reach else {
+            panic!("{} does not run on a shard", spec.full_name)
+        };
+        let start = out.len();
+        let mut call = Call {
+            keyspace: &mut self.keyspace,
+            db: usize::from(context.db),
+            hasher: self.hasher,
+            first_key: context.first_key,
+            args,
+            now: context.now,
+            rng: &mut self.rng,
+            reply: Reply::new(out, context.protocol),
+            limits: context.limits,
+            partial: context.partial,
+        };
+        if let Err(error) = handler(&mut call) {
+            answer_error(&mut call.reply, start, error);
+        }
     }
+}
+
+/// The error becomes the whole reply, whatever the handler had begun to write.
+#[cold]
+fn answer_error(reply: &mut Reply<'_>, start: usize, error: ReplyError) {
+    reply.buffer().truncate(start);
+    reply.error(error);
 }

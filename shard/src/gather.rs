@@ -1,9 +1,12 @@
 //! Commands that run on several shards: split by keys, joined by the row's response policy.
+//!
+//! An error of any part is the reply of the whole: the parts that succeeded are not undone, as when a client had
+//! sent them one by one.
 
 use crate::SlotMap;
-use slotmesh_command::Spec;
-use slotmesh_keyspace::KeyHasher;
-use slotmesh_resp::{Args, Protocol};
+use slotmesh_base::Slot;
+use slotmesh_command::{ResponsePolicy, Spec, key_indexes};
+use slotmesh_resp::{Args, Elements, Protocol, Reply, elements};
 
 /// One core's share of a split command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,47 +17,199 @@ pub struct Part {
     pub arguments: Vec<u32>,
 }
 
-/// Splits a command with request policy `MultiShard` by the owners of its keys; at least two parts.
-pub fn split(spec: &'static Spec, args: Args<'_>, map: &SlotMap, hasher: &KeyHasher) -> Vec<Part> {
-    let _ = (spec, args, map, hasher);
-    todo!()
+/// Splits a command with request policy `MultiShard` by the owners of its keys; at least two parts. What stands
+/// between a key and the next (the value of MSET) goes with the key.
+pub fn split(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Vec<Part> {
+    let step = step(spec);
+    let mut parts: Vec<Part> = Vec::new();
+    for index in key_indexes(spec, args.len()) {
+        let core = map.owner(Slot::of_key(args.at(index)));
+        let place = parts.iter().position(|part| part.core == core).unwrap_or_else(|| {
+            parts.push(Part { core, arguments: Vec::new() });
+            parts.len() - 1
+        });
+        // No request has 2^32 arguments (`ARGUMENTS_MAX`).
+        parts[place].arguments.extend((index..index + step).map(|index| index as u32));
+    }
+    debug_assert!(parts.len() > 1, "{} was placed as one", spec.full_name);
+    parts
+}
+
+/// Distance from a key to the next.
+fn step(spec: &Spec) -> usize {
+    spec.keys.first().map_or(1, |keys| keys.step)
 }
 
 /// Joins the replies of a command's parts.
 #[derive(Debug)]
 pub struct Gather {
-    // to be filled
+    join: Join,
+    protocol: Protocol,
+    replies: Vec<Option<Vec<u8>>>,
+    missing: usize,
+}
+
+/// How replies become one.
+#[derive(Debug)]
+enum Join {
+    /// Integers are added.
+    Sum,
+    /// The first reply stands for all.
+    First,
+    /// Elements of arrays go back to the places of their keys: for each part, those of its elements.
+    Places(Vec<Vec<usize>>),
+    /// Arrays become one.
+    Concatenation,
+    /// One of the shares `[number of keys, key]`, each as likely as its number; the number is the chance.
+    Choice(u64),
+    /// Texts become one.
+    Texts,
 }
 
 impl Gather {
     /// A gatherer for the parts of a split command.
     pub fn of_parts(spec: &'static Spec, args: Args<'_>, parts: &[Part], protocol: Protocol) -> Self {
-        let _ = (spec, args, parts, protocol);
-        todo!()
+        let join = match spec.tips.response {
+            ResponsePolicy::AggSum => Join::Sum,
+            ResponsePolicy::AllSucceeded => Join::First,
+            ResponsePolicy::Default | ResponsePolicy::Special => Join::Places(places(spec, args, parts)),
+        };
+        Self::new(join, parts.len(), protocol)
     }
 
     /// A gatherer for a command that went whole to `shards` shards. `chance` decides where the answer must be
     /// chosen among the shards' (RANDOMKEY).
     pub fn everywhere(spec: &'static Spec, shards: usize, protocol: Protocol, chance: u64) -> Self {
-        let _ = (spec, shards, protocol, chance);
-        todo!()
+        let join = match spec.tips.response {
+            ResponsePolicy::AggSum => Join::Sum,
+            ResponsePolicy::AllSucceeded => Join::First,
+            ResponsePolicy::Default => Join::Concatenation,
+            ResponsePolicy::Special => Join::Choice(chance),
+        };
+        Self::new(join, shards, protocol)
     }
 
     /// A gatherer for texts of all cores (CLIENT LIST): `cores` bulk strings are joined in the order of the cores.
     pub fn texts(cores: usize, protocol: Protocol) -> Self {
-        let _ = (cores, protocol);
-        todo!()
+        Self::new(Join::Texts, cores, protocol)
+    }
+
+    fn new(join: Join, parts: usize, protocol: Protocol) -> Self {
+        Self { join, protocol, replies: vec![None; parts], missing: parts }
     }
 
     /// Takes the whole reply of part `index`; whether that was the last one missing.
+    ///
+    /// # Panics
+    /// If that part has replied already.
     pub fn add(&mut self, index: usize, reply: &[u8]) -> bool {
-        let _ = (index, reply);
-        todo!()
+        let earlier = self.replies[index].replace(reply.to_vec());
+        assert!(earlier.is_none(), "part {index} replies once");
+        self.missing -= 1;
+        self.missing == 0
     }
 
     /// Writes the joined reply; all parts have been added.
+    ///
+    /// # Panics
+    /// If a part is missing, or its reply is not of the shape that the row promises: the parts are our own shards.
     pub fn finish(self, out: &mut Vec<u8>) {
-        let _ = out;
-        todo!()
+        let replies: Vec<Vec<u8>> =
+            self.replies.into_iter().map(|reply| reply.expect("every part has replied")).collect();
+        if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
+            out.extend_from_slice(error);
+            return;
+        }
+        let mut reply = Reply::new(out, self.protocol);
+        match self.join {
+            Join::Sum => reply.integer(replies.iter().map(|reply| integer(reply)).sum()),
+            Join::First => reply.buffer().extend_from_slice(&replies[0]),
+            Join::Places(places) => write_in_places(&replies, &places, &mut reply),
+            Join::Concatenation => write_concatenated(&replies, &mut reply),
+            Join::Choice(chance) => write_chosen(&replies, chance, &mut reply),
+            Join::Texts => {
+                let text = replies.iter().flat_map(|reply| text(reply)).copied().collect::<Vec<u8>>();
+                reply.verbatim(b"txt", &text);
+            }
+        }
     }
 }
+
+/// For each part, the ranks of its keys among all keys of the request.
+fn places(spec: &Spec, args: Args<'_>, parts: &[Part]) -> Vec<Vec<usize>> {
+    let first = key_indexes(spec, args.len()).next().unwrap_or(1);
+    let step = step(spec);
+    let rank = |&index: &u32| (index as usize - first) / step;
+    parts.iter().map(|part| part.arguments.iter().step_by(step).map(rank).collect()).collect()
+}
+
+fn write_in_places(replies: &[Vec<u8>], places: &[Vec<usize>], reply: &mut Reply<'_>) {
+    let mut joined: Vec<&[u8]> = vec![&[]; places.iter().map(Vec::len).sum()];
+    for (part, places) in replies.iter().zip(places) {
+        let array = array(part);
+        assert_eq!(array.len(), places.len(), "one element for each key");
+        for (element, &place) in array.zip(places) {
+            joined[place] = element;
+        }
+    }
+    reply.array(joined.len());
+    reply.buffer().extend(joined.into_iter().flatten());
+}
+
+fn write_concatenated(replies: &[Vec<u8>], reply: &mut Reply<'_>) {
+    reply.array(replies.iter().map(|part| array(part).len()).sum());
+    for part in replies {
+        // The elements are what stands behind the first line.
+        reply.buffer().extend_from_slice(head(part).1);
+    }
+}
+
+fn write_chosen(replies: &[Vec<u8>], chance: u64, reply: &mut Reply<'_>) {
+    let shares: Vec<(u64, &[u8])> = replies.iter().map(|share| counted_key(share)).collect();
+    let total: u64 = shares.iter().map(|(keys, _)| keys).sum();
+    // Maps the 64 bits of chance evenly to 0..total.
+    let mut chosen = ((u128::from(chance) * u128::from(total)) >> 64) as u64;
+    for (keys, key) in shares {
+        if chosen < keys {
+            reply.buffer().extend_from_slice(key);
+            return;
+        }
+        chosen -= keys;
+    }
+    reply.null();
+}
+
+/// A share `[number of keys, key or null]`; a share without a key counts nothing.
+fn counted_key(share: &[u8]) -> (u64, &[u8]) {
+    let mut share = array(share);
+    let (keys, key) = share.next().zip(share.next()).expect("a number and a key");
+    let keys = if key.starts_with(b"$-1") || key.starts_with(b"_") { 0 } else { integer(keys) };
+    (u64::try_from(keys).expect("a count"), key)
+}
+
+fn array(reply: &[u8]) -> Elements<'_> {
+    elements(reply).expect("a shard's reply is an array")
+}
+
+/// The number of an integer reply.
+fn integer(reply: &[u8]) -> i64 {
+    assert!(reply.starts_with(b":"), "an integer");
+    head(reply).0
+}
+
+/// The bytes of a bulk or verbatim string.
+fn text(reply: &[u8]) -> &[u8] {
+    let (len, rest) = head(reply);
+    let text = &rest[..usize::try_from(len).expect("a text")];
+    if reply.starts_with(b"=") { &text[b"txt:".len()..] } else { text }
+}
+
+/// The number in a reply's first line, and what stands behind that line.
+fn head(reply: &[u8]) -> (i64, &[u8]) {
+    let end = reply.windows(2).position(|pair| pair == b"\r\n").expect("a first line");
+    let number = str::from_utf8(&reply[1..end]).ok().and_then(|digits| digits.parse().ok());
+    (number.expect("a number behind the type"), &reply[end + 2..])
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,12 @@
 
 use crate::Client;
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
-use slotmesh_command::Spec;
-use slotmesh_keyspace::{Key, KeyHasher};
+use slotmesh_command::{
+    Flags, KeySpec, Reach, RequestPolicy, Spec, Unknown, find_subcommand, key_indexes, parse_cursor, write_unknown,
+};
+use slotmesh_keyspace::{Cursor, Key};
 use slotmesh_resp::{Args, Reply};
+use std::ops::RangeInclusive;
 
 /// Which core owns each slot.
 #[derive(Clone, Debug)]
@@ -14,10 +17,19 @@ pub struct SlotMap {
 }
 
 impl SlotMap {
-    /// The 16384 slots split evenly, in order, over `shards` cores (cores 0 to `shards` − 1).
+    /// The 16384 slots split evenly, in order, over `shards` cores (cores 0 to `shards` − 1). The first cores own
+    /// one slot more where the slots do not divide.
+    ///
+    /// # Panics
+    /// If there are no shards, or more than slots.
     pub fn even(shards: u16) -> Self {
-        let _ = shards;
-        todo!()
+        assert!((1..=SLOT_COUNT).contains(&usize::from(shards)), "every shard owns a slot");
+        let mut owners = Box::new([0; SLOT_COUNT]);
+        for core in 0..shards {
+            let slots = even_share(core, shards);
+            owners[usize::from(*slots.start())..=usize::from(*slots.end())].fill(core);
+        }
+        Self { owners, shards }
     }
 
     /// The core that owns `slot`.
@@ -30,6 +42,17 @@ impl SlotMap {
     pub fn shards(&self) -> u16 {
         self.shards
     }
+
+    /// The slots that `core` owns, if it owns any.
+    pub fn slots(&self, core: u16) -> Option<RangeInclusive<u16>> {
+        (core < self.shards).then(|| even_share(core, self.shards))
+    }
+}
+
+fn even_share(core: u16, shards: u16) -> RangeInclusive<u16> {
+    let (share, longer) = (SLOT_COUNT as u16 / shards, SLOT_COUNT as u16 % shards);
+    let start = |core: u16| core * share + core.min(longer);
+    start(core)..=start(core + 1) - 1
 }
 
 /// Where a request goes.
@@ -53,22 +76,106 @@ pub fn admit(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Option<&'static Spec> {
-    let _ = (client, spec, args, reply);
-    todo!()
+    let Some(command) = spec else { return refuse_unknown(client, Unknown::Command, args, reply) };
+    let command = match args.find(1) {
+        Some(name) if !command.subcommands.is_empty() => match find_subcommand(command, name) {
+            Some(subcommand) => subcommand,
+            None => return refuse_unknown(client, Unknown::Subcommand(command), args, reply),
+        },
+        _ => command,
+    };
+    client.last_command = Some(command);
+    let refusal = if !command.accepts(args.len()) {
+        ReplyError::WrongArity(command.full_name)
+    } else if !client.authenticated && !command.flags.contains(Flags::NO_AUTH) {
+        ReplyError::AuthenticationRequired
+    } else {
+        return Some(command);
+    };
+    reply.error(refusal);
+    None
+}
+
+/// A name that is no command. `POST` and `Host:` are what a browser says that was tricked into talking to us:
+/// it gets no answer, so that nothing behind them is taken for a command (Redis: `securityWarningCommand`).
+#[cold]
+fn refuse_unknown(
+    client: &mut Client,
+    unknown: Unknown,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Option<&'static Spec> {
+    client.last_command = None;
+    let name = args.find(0).unwrap_or_default();
+    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+        client.closing = true;
+    } else {
+        write_unknown(unknown, args, reply);
+    }
+    None
 }
 
 /// Where an admitted command of reach `Slot` or `Shard` goes. `first_key` is its first key, if it has one.
 ///
 /// # Errors
 /// `CrossSlot` if its keys lie on several cores and it cannot be split.
+///
+/// # Panics
+/// If the row reaches neither a slot nor a shard.
 #[inline]
 pub fn place(
     spec: &'static Spec,
     args: Args<'_>,
     first_key: Option<&Key<'_>>,
     map: &SlotMap,
-    hasher: &KeyHasher,
 ) -> Result<Placement, ReplyError> {
-    let _ = (spec, args, first_key, map, hasher);
-    todo!()
+    match spec.reach {
+        Reach::Slot(_) => match (spec.keys, first_key) {
+            ([KeySpec { last: 0, .. }], Some(key)) => Ok(Placement::Core(map.owner(key.slot))),
+            (_, Some(key)) => place_keys(spec, args, map.owner(key.slot), map),
+            (_, None) => Ok(Placement::Core(0)),
+        },
+        Reach::Shard(_) => Ok(place_whole(spec, args, map)),
+        Reach::Connection(_) | Reach::Node(_) | Reach::Container => {
+            panic!("{} is not placed: it has no keys", spec.full_name)
+        }
+    }
+}
+
+/// A command with maybe several keys, the first of which is at home on core `home`.
+fn place_keys(spec: &'static Spec, args: Args<'_>, home: u16, map: &SlotMap) -> Result<Placement, ReplyError> {
+    if map.shards == 1 {
+        return Ok(Placement::Core(home));
+    }
+    let step = spec.keys.first().map_or(1, |keys| keys.step);
+    let mut end = 0;
+    let mut together = true;
+    for index in key_indexes(spec, args.len()) {
+        end = index + step;
+        together &= map.owner(Slot::of_key(args.at(index))) == home;
+    }
+    // A last key without what belongs to it (MSET with an odd count) keeps the command whole: one handler must
+    // refuse all of it.
+    if together || end > args.len() {
+        Ok(Placement::Core(home))
+    } else if spec.tips.request == RequestPolicy::MultiShard {
+        Ok(Placement::Split)
+    } else {
+        Err(ReplyError::CrossSlot)
+    }
+}
+
+/// A command on all that a shard holds.
+fn place_whole(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Placement {
+    match spec.tips.request {
+        _ if map.shards == 1 => Placement::Core(0),
+        RequestPolicy::AllShards | RequestPolicy::AllNodes => Placement::Everywhere,
+        // The cursor names the slot where the scan goes on. What is no cursor may be refused by anybody.
+        RequestPolicy::Special => Placement::Core(cursor(args).map_or(0, |cursor| map.owner(cursor.slot))),
+        RequestPolicy::Default | RequestPolicy::MultiShard => Placement::Core(0),
+    }
+}
+
+fn cursor(args: Args<'_>) -> Option<Cursor> {
+    Cursor::from_number(parse_cursor(args.find(1)?).ok()?)
 }

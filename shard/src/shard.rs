@@ -1,5 +1,9 @@
 //! A shard: the slots that one core owns, and all that belongs to them.
 
+use slotmesh_base::limits::{
+    EXPIRY_PAGES_PER_EFFORT, EXPIRY_PAGES_PER_PASS, FREED_TABLES_PER_PASS, HOUSEKEEPING_INTERVAL_MS,
+    HOUSEKEEPING_RETRY_MS,
+};
 use slotmesh_base::{Monotonic, Rng, Slot, UnixMillis};
 use slotmesh_keyspace::{KeyHasher, Keyspace};
 use std::ops::RangeInclusive;
@@ -23,6 +27,16 @@ pub struct Shard {
     pub(crate) keyspace: Keyspace,
     pub(crate) hasher: KeyHasher,
     pub(crate) rng: Rng,
+    housekeeping: Housekeeping,
+}
+
+/// Where the work that no request asks for goes on.
+#[derive(Debug, Default)]
+struct Housekeeping {
+    /// The database whose turn it is.
+    next_db: usize,
+    /// The earliest time of the next pass.
+    not_before: Monotonic,
 }
 
 const _: () = {
@@ -33,8 +47,13 @@ const _: () = {
 impl Shard {
     /// An empty shard.
     pub fn new(settings: ShardSettings) -> Self {
-        let _ = settings;
-        todo!()
+        let ShardSettings { slots, databases, hasher, seed } = settings;
+        Self {
+            keyspace: Keyspace::new(databases, slots, hasher),
+            hasher,
+            rng: Rng::new(seed),
+            housekeeping: Housekeeping::default(),
+        }
     }
 
     /// The shard's databases, for statistics.
@@ -42,19 +61,74 @@ impl Shard {
         &self.keyspace
     }
 
+    /// The shard's databases.
+    pub fn keyspace_mut(&mut self) -> &mut Keyspace {
+        &mut self.keyspace
+    }
+
     /// Brings what the commands on these keys (of database `db`) will read into the cache: three passes over
     /// the batch, so that the misses of different keys overlap.
     #[inline]
     pub fn prefetch(&self, db: u16, keys: &[(Slot, u64)]) {
-        let _ = (db, keys);
-        todo!()
+        let Some(db) = self.keyspace.find_db(usize::from(db)) else { return };
+        for &(slot, _) in keys {
+            db.prefetch_table(slot);
+        }
+        for &(slot, hash) in keys {
+            db.prefetch_page(slot, hash);
+        }
+        for &(slot, hash) in keys {
+            db.prefetch_entry(slot, hash);
+        }
     }
 
     /// Work that no request asks for: active expiry and freeing of dropped tables, within a budget (`effort` 1
-    /// to 10 as `active-expire-effort`). Returns when it wants to be called again at the latest, if at all;
-    /// "now" if the budget was spent and more is due.
+    /// to 10 as `active-expire-effort`). Returns when it wants to be called again at the latest, if at all:
+    /// never less than [`HOUSEKEEPING_INTERVAL_MS`] after the pass before, also when the budget was spent.
+    ///
+    /// May be called after every turn that ran commands, and should be, since they may have made something due
+    /// earlier; a call before its time costs a comparison.
     pub fn housekeep(&mut self, now: UnixMillis, monotonic: Monotonic, effort: u8) -> Option<Monotonic> {
-        let _ = (now, monotonic, effort);
-        todo!()
+        if monotonic < self.housekeeping.not_before {
+            return Some(self.housekeeping.not_before);
+        }
+        let soon = monotonic.plus_millis(HOUSEKEEPING_INTERVAL_MS);
+        self.housekeeping.not_before = soon;
+        let more_to_free = self.keyspace.free_some(FREED_TABLES_PER_PASS);
+        let budget_spent = self.expire(now, pages_per_pass(effort));
+        if more_to_free || budget_spent {
+            return Some(soon);
+        }
+        let next = self.next_expiry()?;
+        let wait_ms = u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0);
+        // Something that a pass with budget to spare left behind is not worth a pass every millisecond.
+        Some(monotonic.plus_millis(if wait_ms == 0 { HOUSEKEEPING_RETRY_MS } else { wait_ms }))
     }
+
+    /// Removes due keys, the databases taking turns; whether the budget ended before the work.
+    fn expire(&mut self, now: UnixMillis, mut pages: usize) -> bool {
+        let databases = self.keyspace.databases();
+        for _ in 0..databases {
+            let index = self.housekeeping.next_db % databases;
+            let due = |db: &slotmesh_keyspace::Db| db.next_expiry().is_some_and(|at| at <= now);
+            if self.keyspace.find_db(index).is_some_and(due) {
+                if pages == 0 {
+                    return true;
+                }
+                let report = self.keyspace.db(index).expire_due(now, pages);
+                pages = pages.saturating_sub(report.pages.max(1));
+            }
+            self.housekeeping.next_db = (index + 1) % databases;
+        }
+        pages == 0
+    }
+
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        let databases = 0..self.keyspace.databases();
+        databases.filter_map(|index| self.keyspace.find_db(index)?.next_expiry()).min()
+    }
+}
+
+fn pages_per_pass(effort: u8) -> usize {
+    EXPIRY_PAGES_PER_PASS + EXPIRY_PAGES_PER_EFFORT * usize::from(effort.clamp(1, 10) - 1)
 }

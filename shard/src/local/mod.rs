@@ -1,143 +1,29 @@
 //! Commands that act on the connection or the node: decided here over what [`Node`] shows, one file per
 //! subject.
 
+mod auth;
+mod client;
+mod command;
+mod config;
+mod connection;
+mod info;
+mod node;
+
+#[cfg(test)]
+mod tests;
+
+pub use client::describe_client;
+pub use node::{ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts};
+
 use crate::Client;
 use slotmesh_base::UnixMillis;
-use slotmesh_command::{ConnectionCommand, NodeCommand};
-use slotmesh_conf::Settings;
+use slotmesh_command::{
+    ConnectionCommand, NodeCommand, command_all, command_count, command_docs, command_get_keys, command_info,
+};
 use slotmesh_resp::{Args, Reply};
 
-/// Counters of one database of one shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct DbFacts {
-    /// Keys.
-    pub keys: u64,
-    /// Keys with an expiry.
-    pub expires: u64,
-    /// Their mean time to live in ms.
-    pub average_ttl_ms: u64,
-}
-
-/// What one core has published about itself, for INFO.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct CoreFacts {
-    /// The CPU that it is pinned to, if any.
-    pub cpu: Option<usize>,
-    /// Its slots, if it has a shard: first and last.
-    pub slots: Option<(u16, u16)>,
-    /// Connected clients.
-    pub clients: u64,
-    /// Connections accepted since the start.
-    pub connections: u64,
-    /// Commands processed.
-    pub commands: u64,
-    /// Bytes received from clients.
-    pub input_bytes: u64,
-    /// Bytes sent to clients.
-    pub output_bytes: u64,
-    /// Bytes of partial requests held.
-    pub query_buffer_bytes: u64,
-    /// Bytes of replies that clients have not taken yet.
-    pub output_buffer_bytes: u64,
-    /// Reads that found a key.
-    pub hits: u64,
-    /// Reads that found none.
-    pub misses: u64,
-    /// Keys removed because their time had come.
-    pub expired: u64,
-    /// Error replies.
-    pub errors: u64,
-    /// Bytes of keys, values and tables.
-    pub keyspace_bytes: u64,
-    /// Databases, by index.
-    pub dbs: Vec<DbFacts>,
-    /// Turns of the loop.
-    pub turns: u64,
-    /// Entries into the kernel.
-    pub enters: u64,
-    /// Times that all receive buffers were taken.
-    pub buffers_exhausted: u64,
-    /// Commands sent to other cores.
-    pub hops_out: u64,
-    /// Commands run for other cores.
-    pub hops_in: u64,
-    /// Wakes sent to sleeping cores.
-    pub wakes: u64,
-    /// Microseconds of CPU used by the thread.
-    pub cpu_micros: u64,
-}
-
-/// What the process knows of itself, for INFO and HELLO.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ProcessFacts {
-    /// Process id.
-    pub pid: u32,
-    /// 40 hex digits, new at each start.
-    pub run_id: String,
-    /// When it started.
-    pub started_at: UnixMillis,
-    /// `Linux 6.18.44 x86_64`.
-    pub os: String,
-    /// Path of the executable.
-    pub executable: String,
-    /// Path of the configuration file, or empty.
-    pub config_file: String,
-    /// Bytes that the allocator has given out.
-    pub allocated_bytes: u64,
-    /// Bytes in pages that the allocator uses.
-    pub active_bytes: u64,
-    /// Bytes of physical memory that the allocator holds.
-    pub allocator_resident_bytes: u64,
-    /// Resident set in bytes.
-    pub resident_bytes: u64,
-    /// Largest `allocated_bytes` seen.
-    pub peak_bytes: u64,
-    /// Physical memory of the machine in bytes.
-    pub system_bytes: u64,
-    /// CPU seconds: system, user, as microseconds.
-    pub cpu_system_micros: u64,
-    /// CPU of user mode in microseconds.
-    pub cpu_user_micros: u64,
-    /// Connections refused because of `maxclients`.
-    pub rejected_connections: u64,
-    /// Name of the data loop's backend (`io_uring`).
-    pub io_backend: &'static str,
-}
-
-/// The node as connection and node commands see it.
-pub trait Node {
-    /// The settings in force.
-    fn settings(&self) -> &Settings;
-    /// `CONFIG SET`: changes all or nothing; on failure the text of the error reply (without `-`).
-    ///
-    /// # Errors
-    /// The text that `slotmesh_conf` has for the first setting that cannot be changed.
-    fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), slotmesh_conf::SetError>;
-    /// What each core has published.
-    fn cores(&self) -> Vec<CoreFacts>;
-    /// What the process knows of itself.
-    fn process(&self) -> ProcessFacts;
-    /// `CONFIG RESETSTAT`.
-    fn reset_statistics(&self);
-}
-
-/// Which clients `CLIENT LIST` shows.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ClientFilter {
-    /// Only these ids, if any are named.
-    pub ids: Vec<u64>,
-    /// Whether a client type was asked for that no client has (replica, pubsub, master).
-    pub nobody: bool,
-}
-
-/// What the caller must do after a node command.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NodeAction {
-    /// Nothing: the reply is written.
-    Done,
-    /// Gather the lines of all cores' clients (`Gather::texts`).
-    ListClients(ClientFilter),
-}
+/// Version of Redis whose behaviour we show.
+const REDIS_VERSION: &str = "7.2.6";
 
 /// Runs a connection command; the reply is written, `client` changed.
 pub fn run_connection_command(
@@ -148,8 +34,21 @@ pub fn run_connection_command(
     now: UnixMillis,
     reply: &mut Reply<'_>,
 ) {
-    let _ = (command, client, args, node, now, reply);
-    todo!()
+    match command {
+        ConnectionCommand::Auth => auth::auth(client, args, node, reply),
+        ConnectionCommand::Hello => auth::hello(client, args, node, reply),
+        ConnectionCommand::Echo => connection::echo(args, reply),
+        ConnectionCommand::Ping => connection::ping(args, reply),
+        ConnectionCommand::Quit => connection::quit(client, reply),
+        ConnectionCommand::Reset => connection::reset(client, node, reply),
+        ConnectionCommand::Select => connection::select(client, args, node, reply),
+        ConnectionCommand::ClientGetName => client::get_name(client, reply),
+        ConnectionCommand::ClientId => client::id(client, reply),
+        ConnectionCommand::ClientInfo => client::info(client, now, reply),
+        ConnectionCommand::ClientSetInfo => client::set_info(client, args, reply),
+        ConnectionCommand::ClientSetName => client::set_name(client, args, reply),
+        ConnectionCommand::ClientHelp => command::help(args, reply),
+    }
 }
 
 /// Runs a node command.
@@ -161,13 +60,23 @@ pub fn run_node_command(
     now: UnixMillis,
     reply: &mut Reply<'_>,
 ) -> NodeAction {
-    let _ = (command, client, args, node, now, reply);
-    todo!()
-}
-
-/// Appends a client's line of `CLIENT LIST` and `CLIENT INFO`, line end included. `output` and `input` are the
-/// bytes that its reply queue and query buffer hold, `fd` its descriptor.
-pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, now: UnixMillis, text: &mut Vec<u8>) {
-    let _ = (client, fd, output, input, now, text);
-    todo!()
+    let _ = client;
+    match command {
+        NodeCommand::ClientList => return client::list(args, reply),
+        NodeCommand::Command => command_all(reply),
+        NodeCommand::CommandCount => command_count(reply),
+        NodeCommand::CommandDocs => command_docs(args, reply),
+        NodeCommand::CommandGetKeys => command_get_keys(args, false, reply),
+        NodeCommand::CommandGetKeysAndFlags => command_get_keys(args, true, reply),
+        NodeCommand::CommandHelp => command::help(args, reply),
+        NodeCommand::CommandInfo => command_info(args, reply),
+        NodeCommand::CommandList => command::list(args, reply),
+        NodeCommand::ConfigGet => config::get(args, node, reply),
+        NodeCommand::ConfigHelp => command::help(args, reply),
+        NodeCommand::ConfigResetStat => config::reset_statistics(node, reply),
+        NodeCommand::ConfigSet => config::set(args, node, reply),
+        NodeCommand::Info => info::info(args, node, now, reply),
+        NodeCommand::Time => connection::time(now, reply),
+    }
+    NodeAction::Done
 }

@@ -1,0 +1,142 @@
+//! CLIENT: names, ids and lines of connections.
+
+use super::node::{ClientFilter, NodeAction};
+use crate::Client;
+use slotmesh_base::{ReplyError, UnixMillis};
+use slotmesh_command::parse_integer;
+use slotmesh_resp::{Args, Protocol, Reply};
+use std::io::Write;
+
+pub(super) fn id(client: &Client, reply: &mut Reply<'_>) {
+    reply.integer(client.id as i64);
+}
+
+pub(super) fn get_name(client: &Client, reply: &mut Reply<'_>) {
+    if client.name.is_empty() { reply.null() } else { reply.bulk(&client.name) }
+}
+
+pub(super) fn set_name(client: &mut Client, args: Args<'_>, reply: &mut Reply<'_>) {
+    let name = args.at(2);
+    if !is_printable(name) {
+        return reply.error(ReplyError::ClientNameCharacters);
+    }
+    client.name = name.to_vec();
+    reply.ok();
+}
+
+pub(super) fn set_info(client: &mut Client, args: Args<'_>, reply: &mut Reply<'_>) {
+    let (option, value) = (args.at(2), args.at(3));
+    let field = if option.eq_ignore_ascii_case(b"lib-name") {
+        &mut client.lib_name
+    } else if option.eq_ignore_ascii_case(b"lib-ver") {
+        &mut client.lib_version
+    } else {
+        return reply.error_text(&[b"ERR Unrecognized option '", until_nul(option), b"'"].concat());
+    };
+    if !is_printable(value) {
+        return reply
+            .error_text(&[b"ERR ", option, b" cannot contain spaces, newlines or special characters."].concat());
+    }
+    *field = value.to_vec();
+    reply.ok();
+}
+
+/// Whether a name or attribute can stand in a line of CLIENT LIST: every byte from `!` to `~`.
+pub(super) fn is_printable(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
+/// The part of an argument that Redis prints in an error: it ends at a zero byte.
+pub(super) fn until_nul(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// The version's number.
+pub(super) fn protocol_number(client: &Client) -> i64 {
+    match client.protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    }
+}
+
+pub(super) fn info(client: &Client, now: UnixMillis, reply: &mut Reply<'_>) {
+    let mut text = Vec::new();
+    // The connection has just been read and waits for this reply: its buffers hold nothing of interest.
+    describe_client(client, client.fd, 0, 0, now, &mut text);
+    reply.verbatim(b"txt", &text);
+}
+
+/// CLIENT LIST: which clients; their lines are with the cores.
+pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
+    match parse_list(args) {
+        Ok(filter) => return NodeAction::ListClients(filter),
+        Err(ListError::Syntax) => reply.error(ReplyError::Syntax),
+        Err(ListError::Id) => reply.error_text(b"ERR Invalid client ID"),
+        Err(ListError::Type(name)) => {
+            reply.error_text(&[b"ERR Unknown client type '", until_nul(name), b"'"].concat());
+        }
+    }
+    NodeAction::Done
+}
+
+enum ListError<'a> {
+    Syntax,
+    Id,
+    Type(&'a [u8]),
+}
+
+/// TYPE and ID exclude each other (Redis 7.2 `networking.c` `clientCommand`).
+fn parse_list(args: Args<'_>) -> Result<ClientFilter, ListError<'_>> {
+    let is = |option: &[u8]| args.find(2).is_some_and(|word| word.eq_ignore_ascii_case(option));
+    if args.len() == 2 {
+        Ok(ClientFilter::default())
+    } else if args.len() == 4 && is(b"type") {
+        let kinds: [&[u8]; 5] = [b"normal", b"master", b"replica", b"slave", b"pubsub"];
+        let kind = kinds.iter().position(|kind| args.at(3).eq_ignore_ascii_case(kind));
+        let kind = kind.ok_or(ListError::Type(args.at(3)))?;
+        Ok(ClientFilter { ids: Vec::new(), nobody: kind != 0 })
+    } else if args.len() > 3 && is(b"id") {
+        // A negative number is nobody's; it becomes one that nobody reaches.
+        let id = |word| parse_integer(word).map(|id| id as u64);
+        let ids = args.iter_from(3).map(id).collect::<Result<_, _>>().map_err(|_| ListError::Id)?;
+        Ok(ClientFilter { ids, nobody: false })
+    } else {
+        Err(ListError::Syntax)
+    }
+}
+
+/// Appends a client's line of `CLIENT LIST` and `CLIENT INFO`, line end included. `output` and `input` are the
+/// bytes that its reply queue and query buffer hold, `fd` its descriptor. The fields are those of Redis 7.2
+/// (`networking.c` `catClientInfoString`).
+pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, now: UnixMillis, text: &mut Vec<u8>) {
+    let age = |since: UnixMillis| now.as_secs() - since.as_secs();
+    let memory = output + input + size_of::<Client>() + client.name.len() + client.address.len();
+    write(text, format_args!("id={} addr={} laddr={} fd={fd} name=", client.id, client.address, client.local_address));
+    text.extend_from_slice(&client.name);
+    write(
+        text,
+        format_args!(" age={} idle={} flags={}", age(client.connected_at), age(client.active_at), flags(client)),
+    );
+    write(text, format_args!(" db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0", client.db));
+    write(text, format_args!(" argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={}", usize::from(output > 0)));
+    write(text, format_args!(" omem={output} tot-mem={memory} events={}", if output > 0 { "rw" } else { "r" }));
+    let command = client.last_command.map_or("NULL", |spec| spec.full_name);
+    write(text, format_args!(" cmd={command} user=default redir=-1 resp={} lib-name=", protocol_number(client)));
+    text.extend_from_slice(&client.lib_name);
+    text.extend_from_slice(b" lib-ver=");
+    text.extend_from_slice(&client.lib_version);
+    text.push(b'\n');
+}
+
+fn flags(client: &Client) -> &'static str {
+    match (client.closing, client.unix_socket) {
+        (false, false) => "N",
+        (false, true) => "U",
+        (true, false) => "c",
+        (true, true) => "cU",
+    }
+}
+
+fn write(text: &mut Vec<u8>, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments).expect("memory takes everything");
+}

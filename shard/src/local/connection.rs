@@ -1,0 +1,65 @@
+//! PING, ECHO, SELECT, QUIT, RESET, TIME.
+
+use super::{Node, auth};
+use crate::Client;
+use slotmesh_base::{ReplyError, UnixMillis};
+use slotmesh_command::parse_integer;
+use slotmesh_conf::directive;
+use slotmesh_resp::{Args, Protocol, Reply};
+
+pub(super) fn ping(args: Args<'_>, reply: &mut Reply<'_>) {
+    match args.len() {
+        1 => reply.simple("PONG"),
+        2 => reply.bulk(args.at(1)),
+        _ => reply.error(ReplyError::WrongArity("ping")),
+    }
+}
+
+pub(super) fn echo(args: Args<'_>, reply: &mut Reply<'_>) {
+    reply.bulk(args.at(1));
+}
+
+pub(super) fn quit(client: &mut Client, reply: &mut Reply<'_>) {
+    client.closing = true;
+    reply.ok();
+}
+
+/// Back to what the connection was at its start; the library's name and version stay (Redis 7.2 `networking.c`
+/// `clearClientConnectionState`).
+pub(super) fn reset(client: &mut Client, node: &dyn Node, reply: &mut Reply<'_>) {
+    client.name.clear();
+    client.db = 0;
+    client.protocol = Protocol::Resp2;
+    client.authenticated = !auth::needs_password(node);
+    reply.simple("RESET");
+}
+
+pub(super) fn select(client: &mut Client, args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
+    let index = match parse_integer(args.at(1)) {
+        Ok(index) => index,
+        Err(error) => return reply.error(error),
+    };
+    if i32::try_from(index).is_err() {
+        let text = format!("ERR value is out of range, value must between {} and {}", i32::MIN, i32::MAX);
+        return reply.error_text(text.as_bytes());
+    }
+    match u16::try_from(index) {
+        Ok(db) if usize::from(db) < databases(node) => {
+            client.db = db;
+            reply.ok();
+        }
+        _ => reply.error(ReplyError::DbIndexOutOfRange),
+    }
+}
+
+fn databases(node: &dyn Node) -> usize {
+    node.settings().value(directive::DATABASES) as usize
+}
+
+/// Seconds and microseconds; our clock of the turn counts milliseconds.
+pub(super) fn time(now: UnixMillis, reply: &mut Reply<'_>) {
+    let micros = now.0.rem_euclid(1000) * 1000;
+    reply.array(2);
+    reply.bulk(now.as_secs().to_string().as_bytes());
+    reply.bulk(micros.to_string().as_bytes());
+}

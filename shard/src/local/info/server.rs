@@ -1,0 +1,49 @@
+//! `# Server` and `# Clients`.
+
+use super::{Facts, Fields};
+use crate::local::REDIS_VERSION;
+use slotmesh_conf::directive;
+
+const SECONDS_PER_DAY: i64 = 24 * 3600;
+
+/// Bits of Redis's clock of recency, which counts seconds.
+const LRU_BITS: u32 = 24;
+
+pub(super) fn server(facts: &Facts<'_>, fields: &mut Fields) {
+    let process = &facts.process;
+    let uptime = (facts.now.as_secs() - process.started_at.as_secs()).max(0);
+    fields.field("redis_version", REDIS_VERSION);
+    fields.field("slotmesh_version", env!("CARGO_PKG_VERSION"));
+    fields.fields(&[("redis_git_sha1", "00000000"), ("redis_git_dirty", "0"), ("redis_build_id", "0")]);
+    fields.field("redis_mode", "standalone");
+    fields.field("os", &process.os);
+    fields.field("arch_bits", usize::BITS);
+    fields.field("monotonic_clock", "POSIX clock_gettime");
+    fields.field("multiplexing_api", process.io_backend);
+    fields.field("process_id", process.pid);
+    fields.field("process_supervised", "no");
+    fields.field("run_id", &process.run_id);
+    fields.field("tcp_port", facts.settings.value(directive::PORT));
+    fields.field("server_time_usec", facts.now.0.saturating_mul(1000));
+    fields.field("uptime_in_seconds", uptime);
+    fields.field("uptime_in_days", uptime / SECONDS_PER_DAY);
+    fields.field("hz", facts.settings.value(directive::HZ));
+    fields.field("configured_hz", facts.settings.value(directive::HZ));
+    fields.field("lru_clock", facts.now.as_secs() & ((1 << LRU_BITS) - 1));
+    fields.field("executable", &process.executable);
+    fields.field("config_file", &process.config_file);
+    fields.field("io_threads_active", 0);
+}
+
+pub(super) fn clients(facts: &Facts<'_>, fields: &mut Fields) {
+    fields.field("connected_clients", facts.total(|core| core.clients));
+    fields.field("cluster_connections", 0);
+    fields.field("maxclients", facts.settings.value(directive::MAXCLIENTS));
+    fields.fields(&[
+        ("blocked_clients", "0"),
+        ("tracking_clients", "0"),
+        ("clients_in_timeout_table", "0"),
+        ("total_blocking_keys", "0"),
+        ("total_blocking_keys_on_nokey", "0"),
+    ]);
+}

@@ -1,0 +1,136 @@
+//! What the node shows to connection and node commands, and what it does for them.
+
+use slotmesh_base::UnixMillis;
+use slotmesh_conf::Settings;
+
+/// Counters of one database of one shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DbFacts {
+    /// Keys.
+    pub keys: u64,
+    /// Keys with an expiry.
+    pub expires: u64,
+    /// Their mean time to live in ms.
+    pub average_ttl_ms: u64,
+}
+
+/// What one core has published about itself, for INFO.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct CoreFacts {
+    /// The CPU that it is pinned to, if any.
+    pub cpu: Option<usize>,
+    /// Its slots, if it has a shard: first and last.
+    pub slots: Option<(u16, u16)>,
+    /// Connected clients.
+    pub clients: u64,
+    /// Connections accepted since the start.
+    pub connections: u64,
+    /// Commands processed.
+    pub commands: u64,
+    /// Bytes received from clients.
+    pub input_bytes: u64,
+    /// Bytes sent to clients.
+    pub output_bytes: u64,
+    /// Bytes of partial requests held.
+    pub query_buffer_bytes: u64,
+    /// Bytes of replies that clients have not taken yet.
+    pub output_buffer_bytes: u64,
+    /// Reads that found a key.
+    pub hits: u64,
+    /// Reads that found none.
+    pub misses: u64,
+    /// Keys removed because their time had come.
+    pub expired: u64,
+    /// Error replies.
+    pub errors: u64,
+    /// Bytes of keys, values and tables.
+    pub keyspace_bytes: u64,
+    /// Databases, by index.
+    pub dbs: Vec<DbFacts>,
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Entries into the kernel.
+    pub enters: u64,
+    /// Times that all receive buffers were taken.
+    pub buffers_exhausted: u64,
+    /// Commands sent to other cores.
+    pub hops_out: u64,
+    /// Commands run for other cores.
+    pub hops_in: u64,
+    /// Wakes sent to sleeping cores.
+    pub wakes: u64,
+    /// Microseconds of CPU used by the thread.
+    pub cpu_micros: u64,
+}
+
+/// What the process knows of itself, for INFO and HELLO.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProcessFacts {
+    /// Process id.
+    pub pid: u32,
+    /// 40 hex digits, new at each start.
+    pub run_id: String,
+    /// When it started.
+    pub started_at: UnixMillis,
+    /// `Linux 6.18.44 x86_64`.
+    pub os: String,
+    /// Path of the executable.
+    pub executable: String,
+    /// Path of the configuration file, or empty.
+    pub config_file: String,
+    /// Bytes that the allocator has given out.
+    pub allocated_bytes: u64,
+    /// Bytes in pages that the allocator uses.
+    pub active_bytes: u64,
+    /// Bytes of physical memory that the allocator holds.
+    pub allocator_resident_bytes: u64,
+    /// Resident set in bytes.
+    pub resident_bytes: u64,
+    /// Largest `allocated_bytes` seen.
+    pub peak_bytes: u64,
+    /// Physical memory of the machine in bytes.
+    pub system_bytes: u64,
+    /// CPU seconds: system, user, as microseconds.
+    pub cpu_system_micros: u64,
+    /// CPU of user mode in microseconds.
+    pub cpu_user_micros: u64,
+    /// Connections refused because of `maxclients`.
+    pub rejected_connections: u64,
+    /// Name of the data loop's backend (`io_uring`).
+    pub io_backend: &'static str,
+}
+
+/// The node as connection and node commands see it.
+pub trait Node {
+    /// The settings in force.
+    fn settings(&self) -> &Settings;
+    /// `CONFIG SET`: changes all or nothing; on failure the text of the error reply (without `-`).
+    ///
+    /// # Errors
+    /// The text that `slotmesh_conf` has for the first setting that cannot be changed.
+    fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), slotmesh_conf::SetError>;
+    /// What each core has published.
+    fn cores(&self) -> Vec<CoreFacts>;
+    /// What the process knows of itself.
+    fn process(&self) -> ProcessFacts;
+    /// `CONFIG RESETSTAT`.
+    fn reset_statistics(&self);
+}
+
+/// Which clients `CLIENT LIST` shows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ClientFilter {
+    /// Only these ids, if any are named.
+    pub ids: Vec<u64>,
+    /// Whether a client type was asked for that no client has (replica, pubsub, master).
+    pub nobody: bool,
+}
+
+/// What the caller must do after a node command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NodeAction {
+    /// Nothing: the reply is written.
+    Done,
+    /// Gather the lines of all cores' clients (`Gather::texts`).
+    ListClients(ClientFilter),
+}
