@@ -1,0 +1,325 @@
+//! THE table: every directive, declared once.
+//!
+//! First those that code reads, each with a handle and the text that `--help` and `slotmesh.conf` show; then
+//! those of Redis 7.2 that we answer for (name, bounds and default as in `config.c`), so that a redis.conf
+//! starts the node. A directive that would promise what we do not do yet is `default_only`: its default is
+//! accepted, anything else is refused. To give a directive code, move its row up and write its text.
+
+use crate::declaration::{
+    Directive, Kind, boolean, choice, dropped, file_only, integer, memory, special, text,
+};
+use crate::handle::Handle;
+use crate::value::{LogLevel, OutputLimits};
+
+/// Greatest value of Redis's signed 32-bit numbers.
+const I32: i64 = i32::MAX as i64;
+/// Greatest value of Redis's unsigned 32-bit numbers.
+const U32: i64 = u32::MAX as i64;
+/// Greatest value of Redis's signed 64-bit numbers.
+const I64: i64 = i64::MAX;
+/// The same, for sizes.
+const SIZE: u64 = i64::MAX as u64;
+const MIB: u64 = 1024 * 1024;
+
+/// Most cores and shards of a process; the bound of a CPU list as well. At the bound: refused.
+const CORES_MAX: i64 = 1024;
+/// Most databases of a standalone process (`DATABASES_MAX` of the vocabulary). At the bound: refused.
+const DATABASES_MAX: i64 = 16384;
+/// Most addresses to listen on (Redis: `CONFIG_BINDADDR_MAX`). At the bound: refused.
+const ADDRESSES_MAX: usize = 16;
+
+const EVICTION: &[&str] = &[
+    "volatile-lru",
+    "volatile-lfu",
+    "volatile-random",
+    "volatile-ttl",
+    "allkeys-lru",
+    "allkeys-lfu",
+    "allkeys-random",
+    "noeviction",
+];
+const FACILITIES: &[&str] = &[
+    "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+const PROTECTED: &[&str] = &["no", "yes", "local"];
+const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
+
+macro_rules! directives {
+    (
+        used { $( $(#[doc = $doc:literal])+ $used:ident: $used_type:ty = $used_row:expr; )+ }
+        answered { $( #[doc = $note:literal] $answered:ident: $type:ty = $row:expr; )+ }
+        others { $( $other:expr; )+ }
+    ) => {
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Place { $($used,)+ $($answered,)+ }
+
+        const ROWS: &[Directive] = &[
+            $( $used_row.used(concat!($($doc, "\n"),+)), )+
+            $( $row, )+
+            $( $other, )+
+        ];
+
+        $( $(#[doc = $doc])+
+        pub const $used: Handle<$used_type> =
+            Handle::of(Place::$used as usize, ROWS[Place::$used as usize].kind); )+
+
+        $( #[doc = $note]
+        pub const $answered: Handle<$type> =
+            Handle::of(Place::$answered as usize, ROWS[Place::$answered as usize].kind); )+
+    };
+}
+
+/// All rows. Their order is the order of CONFIG GET.
+pub static TABLE: &[Directive] = ROWS;
+
+/// The row with this name or alias, in any case.
+pub fn find(name: &str) -> Option<&'static Directive> {
+    index_of(name).map(|index| &TABLE[index])
+}
+
+pub(crate) fn index_of(name: &str) -> Option<usize> {
+    TABLE.iter().position(|row| row.is_called(name))
+}
+
+// Braces keep the formatter away: one row, one line.
+directives! {
+    used {
+        /// Addresses to listen on. A `-` in front of one means that it may be missing on this host.
+        /// Loopback only, unless you say otherwise; `*` and `-::*` are all of IPv4 and IPv6.
+        BIND: [String] = special("bind", "127.0.0.1 -::1", Kind::Words { max: ADDRESSES_MAX }).fixed();
+        /// TCP port for clients; 0 = none.
+        PORT: u16 = integer("port", "6379", 0, 65535).fixed();
+        /// Most connections that wait to be accepted. The kernel's own bound (`net.core.somaxconn`) holds
+        /// as well.
+        TCP_BACKLOG: i32 = integer("tcp-backlog", "511", 0, I32).fixed();
+        /// Path of a unix socket to listen on; empty = none.
+        UNIXSOCKET: str = text("unixsocket", "").fixed();
+        /// Mode of the unix socket, in octal; 0 = as the umask has it.
+        UNIXSOCKETPERM: u32 = special("unixsocketperm", "0", Kind::Octal { max: 0o777 }).fixed();
+        /// Close a client that was silent for so many seconds; 0 = never.
+        TIMEOUT: u32 = integer("timeout", "0", 0, I32);
+        /// Probe a silent client's connection after so many seconds; 0 = never.
+        TCP_KEEPALIVE: u32 = integer("tcp-keepalive", "300", 0, I32);
+        /// While there is no password, serve clients of this host only.
+        PROTECTED_MODE: bool = boolean("protected-mode", "yes");
+        /// Password that clients must give (AUTH); empty = none. Never logged.
+        REQUIREPASS: str = text("requirepass", "").secret();
+        /// Most clients at once.
+        MAXCLIENTS: u32 = integer("maxclients", "10000", 1, U32);
+        /// Core threads; 0 = as many as there are CPUs to run on. More threads than CPUs are neither
+        /// pinned nor do they spin.
+        CORES: usize = integer("cores", "0", 0, CORES_MAX).fixed();
+        /// Shards, at most one per core; 0 = one on every core. The other cores only pass on.
+        SHARDS: usize = integer("shards", "0", 0, CORES_MAX).fixed();
+        /// CPUs for the core threads, such as `0-3,8` or `0-7:2` (every second one); empty = any.
+        SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
+        /// Number of databases.
+        DATABASES: usize = integer("databases", "16", 1, DATABASES_MAX).fixed();
+        /// Longest argument of a request.
+        PROTO_MAX_BULK_LEN: u64 = memory("proto-max-bulk-len", "512mb", MIB, SIZE);
+        /// Most that is kept of a request whose end has not arrived; then the client is closed.
+        CLIENT_QUERY_BUFFER_LIMIT: u64 = memory("client-query-buffer-limit", "1gb", MIB, SIZE);
+        /// When to close a client that does not read. Per class (normal, replica, pubsub): the bytes that
+        /// may wait for it, the bytes that may wait for so many seconds on end, the seconds; 0 = no limit.
+        CLIENT_OUTPUT_BUFFER_LIMIT: OutputLimits = special("client-output-buffer-limit",
+            "normal 0 0 0 replica 256mb 64mb 60 pubsub 32mb 8mb 60", Kind::OutputLimits);
+        /// How often per second background work is done, 1 to 500.
+        HZ: u32 = integer("hz", "10", 0, I32).clamped(1, 500);
+        /// How hard to look for expired keys that nobody asks for, 1 to 10.
+        ACTIVE_EXPIRE_EFFORT: u32 = integer("active-expire-effort", "1", 1, 10);
+        /// How much to log: debug, verbose, notice, warning or nothing.
+        LOGLEVEL: LogLevel = choice("loglevel", "notice", LogLevel::NAMES);
+        /// File to log to; empty = standard output.
+        LOGFILE: str = text("logfile", "").fixed();
+        /// Directory to work in: files without a directory of their own are found there.
+        DIR: str = text("dir", "./").protected();
+        /// Whether CONFIG SET may change `dir` and names of files.
+        ENABLE_PROTECTED_CONFIGS: &'static str = choice("enable-protected-configs", "no", PROTECTED).fixed();
+    }
+    answered {
+        /// Most memory for data, in bytes; 0 = no limit. INFO shows it, nothing is evicted yet.
+        MAXMEMORY: u64 = memory("maxmemory", "0", 0, u64::MAX);
+        /// What to evict. INFO shows it, nothing is evicted yet.
+        MAXMEMORY_POLICY: &'static str = choice("maxmemory-policy", "noeviction", EVICTION);
+        /// Whether the shards are nodes of a cluster; only `no` for now.
+        CLUSTER_ENABLED: bool = boolean("cluster-enabled", "no").fixed().default_only();
+        /// Whether writes are logged to disk; only `no` for now.
+        APPENDONLY: bool = boolean("appendonly", "no").default_only();
+    }
+    others {
+        boolean("rdbchecksum", "yes").fixed();
+        boolean("daemonize", "no").fixed();
+        boolean("io-threads-do-reads", "no").fixed();
+        boolean("always-show-logo", "no").fixed();
+        boolean("rdbcompression", "yes");
+        boolean("rdb-del-sync-files", "no");
+        boolean("activerehashing", "yes");
+        boolean("stop-writes-on-bgsave-error", "yes");
+        boolean("set-proc-title", "yes").fixed();
+        boolean("dynamic-hz", "yes");
+        boolean("lazyfree-lazy-eviction", "no");
+        boolean("lazyfree-lazy-expire", "no");
+        boolean("lazyfree-lazy-server-del", "no");
+        boolean("lazyfree-lazy-user-del", "no");
+        boolean("lazyfree-lazy-user-flush", "no");
+        boolean("repl-disable-tcp-nodelay", "no");
+        boolean("repl-diskless-sync", "yes");
+        boolean("aof-rewrite-incremental-fsync", "yes");
+        boolean("no-appendfsync-on-rewrite", "no");
+        boolean("cluster-require-full-coverage", "yes");
+        boolean("rdb-save-incremental-fsync", "yes");
+        boolean("aof-load-truncated", "yes");
+        boolean("aof-use-rdb-preamble", "yes");
+        boolean("aof-timestamp-enabled", "no");
+        boolean("cluster-replica-no-failover", "no").aliases(&["cluster-slave-no-failover"]);
+        boolean("replica-lazy-flush", "no").aliases(&["slave-lazy-flush"]);
+        boolean("replica-serve-stale-data", "yes").aliases(&["slave-serve-stale-data"]);
+        boolean("replica-read-only", "yes").aliases(&["slave-read-only"]);
+        boolean("replica-ignore-maxmemory", "yes").aliases(&["slave-ignore-maxmemory"]);
+        boolean("jemalloc-bg-thread", "yes");
+        boolean("activedefrag", "no");
+        boolean("syslog-enabled", "no").fixed();
+        boolean("cluster-allow-reads-when-down", "no");
+        boolean("cluster-allow-pubsubshard-when-down", "yes");
+        boolean("crash-log-enabled", "yes");
+        boolean("crash-memcheck-enabled", "yes");
+        boolean("use-exit-on-panic", "no").hidden();
+        boolean("disable-thp", "yes").fixed();
+        boolean("cluster-allow-replica-migration", "yes");
+        boolean("replica-announced", "yes");
+        boolean("latency-tracking", "yes");
+        boolean("aof-disable-auto-gc", "no").hidden();
+        boolean("replica-ignore-disk-write-errors", "no");
+
+        text("aclfile", "").fixed().default_only();
+        text("pidfile", "").fixed();
+        text("replica-announce-ip", "").aliases(&["slave-announce-ip"]);
+        text("masteruser", "").secret();
+        text("masterauth", "").secret();
+        text("cluster-announce-ip", "");
+        text("cluster-config-file", "nodes.conf").fixed();
+        text("cluster-announce-hostname", "");
+        text("cluster-announce-human-nodename", "");
+        text("syslog-ident", "redis").fixed();
+        special("dbfilename", "dump.rdb", Kind::FileName { empty: true }).protected();
+        special("appendfilename", "appendonly.aof", Kind::FileName { empty: false }).fixed();
+        special("appenddirname", "appendonlydir", Kind::FileName { empty: false }).fixed();
+        text("bio_cpulist", "").fixed();
+        text("aof_rewrite_cpulist", "").fixed();
+        text("bgsave_cpulist", "").fixed();
+        text("ignore-warnings", "");
+        text("proc-title-template", "\"{title} {listen-addr} {server-mode}\"");
+        text("bind-source-addr", "");
+        text("locale-collate", "");
+
+        choice("supervised", "no", &["upstart", "systemd", "auto", "no"]).fixed();
+        choice("syslog-facility", "local0", FACILITIES).fixed();
+        choice("repl-diskless-load", "disabled", &["disabled", "on-empty-db", "swapdb"]);
+        choice("appendfsync", "everysec", &["everysec", "always", "no"]);
+        choice("oom-score-adj", "no", &["no", "yes", "relative", "absolute"]);
+        choice("acl-pubsub-default", "resetchannels", &["allchannels", "resetchannels"]);
+        choice("sanitize-dump-payload", "no", &["no", "yes", "clients"]);
+        choice("enable-debug-command", "no", PROTECTED).fixed();
+        choice("enable-module-command", "no", PROTECTED).fixed();
+        choice("cluster-preferred-endpoint-type", "ip", &["ip", "hostname", "unknown-endpoint"]);
+        choice("propagation-error-behavior", "ignore", &["ignore", "panic", "panic-on-replicas"]);
+        special("shutdown-on-sigint", "default", Kind::Flags(SHUTDOWN));
+        special("shutdown-on-sigterm", "default", Kind::Flags(SHUTDOWN));
+
+        integer("io-threads", "1", 1, 128).fixed();
+        integer("auto-aof-rewrite-percentage", "100", 0, I32);
+        integer("cluster-replica-validity-factor", "10", 0, I32).aliases(&["cluster-slave-validity-factor"]);
+        integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
+        integer("cluster-migration-barrier", "1", 0, I32);
+        integer("active-defrag-cycle-min", "1", 1, 99);
+        integer("active-defrag-cycle-max", "25", 1, 99);
+        integer("active-defrag-threshold-lower", "10", 0, 1000);
+        integer("active-defrag-threshold-upper", "100", 0, 1000);
+        integer("lfu-log-factor", "10", 0, I32);
+        integer("lfu-decay-time", "1", 0, I32);
+        integer("replica-priority", "100", 0, I32).aliases(&["slave-priority"]);
+        integer("repl-diskless-sync-delay", "5", 0, I32);
+        integer("maxmemory-samples", "5", 1, I32);
+        integer("maxmemory-eviction-tenacity", "10", 0, 100);
+        integer("replica-announce-port", "0", 0, 65535).aliases(&["slave-announce-port"]);
+        integer("cluster-port", "0", 0, 65535).fixed();
+        integer("cluster-announce-bus-port", "0", 0, 65535);
+        integer("cluster-announce-port", "0", 0, 65535);
+        integer("cluster-announce-tls-port", "0", 0, 65535);
+        integer("repl-timeout", "60", 1, I32);
+        integer("repl-ping-replica-period", "10", 1, I32).aliases(&["repl-ping-slave-period"]);
+        integer("list-compress-depth", "0", 0, I32);
+        integer("rdb-key-save-delay", "0", -I32 - 1, I32).hidden();
+        integer("key-load-delay", "0", -I32 - 1, I32).hidden();
+        integer("min-replicas-to-write", "0", 0, I32).aliases(&["min-slaves-to-write"]);
+        integer("min-replicas-max-lag", "10", 0, I32).aliases(&["min-slaves-max-lag"]);
+        integer("watchdog-period", "0", 0, I32).hidden();
+        integer("shutdown-timeout", "10", 0, I32);
+        integer("repl-diskless-sync-max-replicas", "0", 0, I32);
+        integer("socket-mark-id", "0", 0, U32).fixed();
+        integer("active-defrag-max-scan-fields", "1000", 1, I64);
+        integer("slowlog-max-len", "128", 0, I64);
+        integer("acllog-max-len", "128", 0, I64);
+        integer("busy-reply-threshold", "5000", 0, I64).aliases(&["lua-time-limit"]);
+        integer("cluster-node-timeout", "15000", 0, I64);
+        integer("cluster-ping-interval", "0", 0, I64).hidden();
+        integer("slowlog-log-slower-than", "10000", -1, I64);
+        integer("latency-monitor-threshold", "0", 0, I64);
+        integer("stream-node-max-entries", "100", 0, I64);
+        integer("hash-max-listpack-entries", "512", 0, I64).aliases(&["hash-max-ziplist-entries"]);
+        integer("set-max-intset-entries", "512", 0, I64);
+        integer("set-max-listpack-entries", "128", 0, I64);
+        integer("set-max-listpack-value", "64", 0, I64);
+        integer("zset-max-listpack-entries", "128", 0, I64).aliases(&["zset-max-ziplist-entries"]);
+        integer("tracking-table-max-keys", "1000000", 0, I64);
+        integer("repl-backlog-ttl", "3600", 0, I64);
+        integer("loading-process-events-interval-bytes", "2097152", 1024, I32).hidden();
+
+        memory("repl-backlog-size", "1mb", 1, SIZE);
+        memory("cluster-link-sendbuf-limit", "0", 0, u64::MAX);
+        memory("active-defrag-ignore-bytes", "100mb", 1, SIZE);
+        memory("hash-max-listpack-value", "64", 0, SIZE).aliases(&["hash-max-ziplist-value"]);
+        memory("stream-node-max-bytes", "4096", 0, SIZE);
+        memory("zset-max-listpack-value", "64", 0, SIZE).aliases(&["zset-max-ziplist-value"]);
+        memory("hll-sparse-max-bytes", "3000", 0, SIZE);
+        memory("auto-aof-rewrite-min-size", "64mb", 0, SIZE);
+        special("maxmemory-clients", "0", Kind::MemoryOrPercent);
+
+        integer("tls-port", "0", 0, 65535).default_only();
+        boolean("tls-cluster", "no").default_only();
+        boolean("tls-replication", "no").default_only();
+        integer("tls-session-cache-size", "20480", 0, I32);
+        integer("tls-session-cache-timeout", "300", 0, I32);
+        choice("tls-auth-clients", "yes", &["no", "yes", "optional"]);
+        boolean("tls-prefer-server-ciphers", "no");
+        boolean("tls-session-caching", "yes");
+        text("tls-cert-file", "");
+        text("tls-key-file", "");
+        text("tls-key-file-pass", "").secret();
+        text("tls-client-cert-file", "");
+        text("tls-client-key-file", "");
+        text("tls-client-key-file-pass", "").secret();
+        text("tls-dh-params-file", "");
+        text("tls-ca-cert-file", "");
+        text("tls-ca-cert-dir", "");
+        text("tls-protocols", "");
+        text("tls-ciphers", "");
+        text("tls-ciphersuites", "");
+
+        special("save", "3600 1 300 100 60 10000", Kind::SavePoints);
+        special("oom-score-adj-values", "0 200 800", Kind::OomScores);
+        special("notify-keyspace-events", "", Kind::KeyspaceEvents);
+        special("replicaof", "no one", Kind::Master).aliases(&["slaveof"]).fixed().default_only();
+        special("latency-tracking-info-percentiles", "50 99 99.9", Kind::Percentiles);
+
+        // Taken in a file and forgotten, as Redis does.
+        dropped("list-max-ziplist-entries");
+        dropped("list-max-ziplist-value");
+        dropped("lua-replicate-commands");
+        // Known in a file, refused there for now.
+        file_only("user").secret();
+        file_only("loadmodule");
+        file_only("rename-command");
+        file_only("sentinel");
+    }
+}
