@@ -1,12 +1,28 @@
 //! Requests out of received bytes: multibulk and inline, freely mixed, resumable after every byte.
+//!
+//! A request that lies whole in the buffer is found in one pass that keeps nothing: its arguments go straight
+//! to the caller's list. Only when the bytes end inside of a request does the decoder remember where it was:
+//! the arguments found so far, how many are left, and how far the current line was searched. The next call
+//! goes on from there, so no byte is looked at twice (but for the four of a header that was cut).
+//!
+//! The rules are those of Redis 7.2, `networking.c`, `processInlineBuffer` and `processMultibulkBuffer`,
+//! with their oddities: a header line ends at its carriage return and whatever byte follows; the two bytes
+//! behind an argument are not looked at; a zero byte in front of a line's end hides that end; the length of
+//! a line is judged only while its end is missing.
 
-use crate::ArgRange;
+use crate::integer::parse_integer;
+use crate::{ArgRange, ProtocolError, inline};
 use alloc::vec::Vec;
+use core::mem;
+use slotmesh_base::limits::{
+    ARGUMENT_RANGES_KEPT_MAX, ARGUMENTS_MAX, LINE_BYTES_MAX, REQUEST_BYTES_MAX,
+    UNAUTHENTICATED_ARGUMENTS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX,
+};
 
 /// What bounds a request; see `protocol errors` of Redis 7.2 (`networking.c`, `processMultibulkBuffer`).
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeLimits {
-    /// Longest argument in bytes (`proto-max-bulk-len`).
+    /// Longest argument in bytes (`proto-max-bulk-len`); lengths below 100 always pass.
     pub bulk_bytes_max: i64,
     /// Whether the client may send requests of any size; else the bounds for unauthenticated clients hold.
     pub authenticated: bool,
@@ -22,43 +38,32 @@ pub enum Step {
     Incomplete,
 }
 
-/// Why a connection must be closed after the reply `-ERR Protocol error: …`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProtocolError {
-    /// An inline request without line end within the bound.
-    InlineTooBig,
-    /// Quotes that do not end, or end inside of a word.
-    UnbalancedQuotes,
-    /// A `*` line without end within the bound.
-    CountLineTooBig,
-    /// A `$` line without end within the bound.
-    BulkLineTooBig,
-    /// A count that is no number or out of range.
-    InvalidCount,
-    /// More arguments than an unauthenticated client may send.
-    UnauthenticatedCount,
-    /// Something else than `$` where an argument should begin. Holds that byte.
-    ExpectedBulk(u8),
-    /// A length that is no number or out of range.
-    InvalidBulkLength,
-    /// A longer argument than an unauthenticated client may send.
-    UnauthenticatedBulkLength,
-}
-
 /// Decoder of one connection. Holds state only while a request is unfinished, so that no byte of a large
 /// request is looked at twice.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    // to be filled
+    /// Arguments that are still to come; 0 between requests and inside of a request's first line.
+    left: u32,
+    /// Where the next header or argument begins, from the request's first byte.
+    next: usize,
+    /// Length of the argument at `next`, once its header was read.
+    length: Option<usize>,
+    /// How many bytes of the unfinished line were searched for its end in vain.
+    searched: usize,
+    /// What [`Decoder::missing`] says.
+    missing: usize,
+    /// Arguments of the unfinished request, from its first byte.
+    found: Vec<ArgRange>,
 }
 
 impl Decoder {
     /// Finds the next request in `input` at `*position`. Arguments are pushed to `args` as ranges of `input`;
     /// quoted inline arguments are unescaped in place, which is why `input` is mutable. Requests without
-    /// arguments (`*0`, `*-1`, empty lines) are passed over.
+    /// arguments (`*0`, `*-1`, empty lines) are passed over. Without a request `args` stays as it was.
     ///
     /// # Errors
     /// The first violation of the protocol; the connection cannot be decoded further.
+    #[inline]
     pub fn decode(
         &mut self,
         input: &mut [u8],
@@ -66,7 +71,367 @@ impl Decoder {
         limits: &DecodeLimits,
         args: &mut Vec<ArgRange>,
     ) -> Result<Step, ProtocolError> {
-        let _ = (input, position, limits, args);
-        todo!()
+        if input.len() > REQUEST_BYTES_MAX {
+            return self.decode_prefix(input, position, limits, args);
+        }
+        if self.left != 0 {
+            return self.resume(input, position, limits, args);
+        }
+        let mark = args.len();
+        let mut searched = mem::take(&mut self.searched);
+        while let Some(&first) = input.get(*position) {
+            let step = match first {
+                b'*' => self.multibulk(input, position, searched, limits, args)?,
+                _ => self.inline(input, position, searched, args)?,
+            };
+            searched = 0;
+            if step == Step::Incomplete || args.len() > mark {
+                return Ok(step);
+            }
+        }
+        Ok(Step::Incomplete)
+    }
+
+    /// How many bytes of the current argument, its line end included, have not arrived; 0 when unknown. Valid
+    /// after [`Step::Incomplete`]. A declared length is a claim: cap what you reserve for it.
+    pub fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Ranges hold 32 bits: what lies beyond is left for later calls, and a request that does not fit is
+    /// refused.
+    #[cold]
+    fn decode_prefix(
+        &mut self,
+        input: &mut [u8],
+        position: &mut usize,
+        limits: &DecodeLimits,
+        args: &mut Vec<ArgRange>,
+    ) -> Result<Step, ProtocolError> {
+        let step = self.decode(&mut input[..REQUEST_BYTES_MAX], position, limits, args)?;
+        if step == Step::Incomplete && *position == 0 {
+            return Err(ProtocolError::InvalidBulkLength);
+        }
+        Ok(step)
+    }
+
+    #[inline]
+    fn multibulk(
+        &mut self,
+        input: &[u8],
+        position: &mut usize,
+        searched: usize,
+        limits: &DecodeLimits,
+        args: &mut Vec<ArgRange>,
+    ) -> Result<Step, ProtocolError> {
+        let start = *position;
+        let (count, mut next) = match short_header(input, start, b'*') {
+            Some((count, next)) => (count as i64, next),
+            None => match self.count_line(input, start, searched)? {
+                Some(head) => head,
+                None => return Ok(Step::Incomplete),
+            },
+        };
+        if count > UNAUTHENTICATED_ARGUMENTS_MAX {
+            check_count(count, limits)?;
+        }
+        if count <= 0 {
+            *position = next;
+            return Ok(Step::Request);
+        }
+        let mark = args.len();
+        let mut left = count as u32;
+        match read_arguments(input, &mut next, &mut left, 0, limits, args) {
+            Ok(Pause::Whole) => {
+                *position = next;
+                Ok(Step::Request)
+            }
+            Ok(pause) => {
+                self.found.extend(args.drain(mark..).map(|range| ArgRange {
+                    start: range.start - start as u32,
+                    ..range
+                }));
+                self.left = left;
+                self.pause(pause, next - start, input.len() - start);
+                Ok(Step::Incomplete)
+            }
+            Err(error) => {
+                args.truncate(mark);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads a `*` line that the quick way does not take: count and where the line ends, if it ends.
+    #[inline(never)]
+    fn count_line(
+        &mut self,
+        input: &[u8],
+        start: usize,
+        searched: usize,
+    ) -> Result<Option<(i64, usize)>, ProtocolError> {
+        match find_line_end(input, start, searched, ProtocolError::CountLineTooBig)? {
+            LineEnd::At(end) => {
+                let count =
+                    parse_integer(&input[start + 1..end]).ok_or(ProtocolError::InvalidCount)?;
+                Ok(Some((count, end + 2)))
+            }
+            LineEnd::Missing { searched } => {
+                self.searched = searched;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Goes on with the arguments of an unfinished multibulk request.
+    #[cold]
+    fn resume(
+        &mut self,
+        input: &[u8],
+        position: &mut usize,
+        limits: &DecodeLimits,
+        args: &mut Vec<ArgRange>,
+    ) -> Result<Step, ProtocolError> {
+        let request = &input[*position..];
+        let mut next = self.next;
+        if let Some(length) = self.length.take()
+            && !push_argument(request, &mut next, length, &mut self.left, &mut self.found)
+        {
+            self.pause(Pause::Argument { length }, next, request.len());
+            return Ok(Step::Incomplete);
+        }
+        match read_arguments(
+            request,
+            &mut next,
+            &mut self.left,
+            self.searched,
+            limits,
+            &mut self.found,
+        )? {
+            Pause::Whole => {
+                let base = *position as u32;
+                args.extend(self.found.drain(..).map(|range| ArgRange {
+                    start: range.start + base,
+                    ..range
+                }));
+                self.found.shrink_to(ARGUMENT_RANGES_KEPT_MAX);
+                self.searched = 0;
+                self.missing = 0;
+                *position += next;
+                Ok(Step::Request)
+            }
+            pause => {
+                self.pause(pause, next, request.len());
+                Ok(Step::Incomplete)
+            }
+        }
+    }
+
+    /// Remembers where the bytes ended: `next` and `received` count from the request's first byte.
+    fn pause(&mut self, pause: Pause, next: usize, received: usize) {
+        self.next = next;
+        self.missing = 0;
+        self.searched = 0;
+        match pause {
+            Pause::Whole => {}
+            Pause::Header { searched } => self.searched = searched,
+            Pause::Argument { length } => {
+                self.length = Some(length);
+                self.missing = (next + length + 2).saturating_sub(received);
+            }
+        }
+    }
+
+    #[cold]
+    fn inline(
+        &mut self,
+        input: &mut [u8],
+        position: &mut usize,
+        searched: usize,
+        args: &mut Vec<ArgRange>,
+    ) -> Result<Step, ProtocolError> {
+        let start = *position;
+        let from = start + searched;
+        let stop = input
+            .get(from..)
+            .unwrap_or_default()
+            .iter()
+            .position(|byte| matches!(byte, b'\n' | 0));
+        let end = stop.map_or(input.len(), |offset| from + offset);
+        if input.get(end) != Some(&b'\n') {
+            if input.len() - start > LINE_BYTES_MAX {
+                return Err(ProtocolError::InlineTooBig);
+            }
+            self.searched = end - start;
+            return Ok(Step::Incomplete);
+        }
+        *position = end + 1;
+        let trimmed = if end > start && input[end - 1] == b'\r' {
+            end - 1
+        } else {
+            end
+        };
+        inline::split_words(input, start, trimmed, args)?;
+        Ok(Step::Request)
     }
 }
+
+/// Where the arguments of a request stopped.
+enum Pause {
+    /// Behind the last one.
+    Whole,
+    /// At a header whose line has not ended; this many of its bytes were searched.
+    Header { searched: usize },
+    /// At an argument of this length.
+    Argument { length: usize },
+}
+
+/// Reads `left` arguments from `*next` on. `searched` is for the first header only.
+#[inline(always)]
+fn read_arguments(
+    input: &[u8],
+    next: &mut usize,
+    left: &mut u32,
+    mut searched: usize,
+    limits: &DecodeLimits,
+    found: &mut Vec<ArgRange>,
+) -> Result<Pause, ProtocolError> {
+    while *left > 0 {
+        let (length, behind) = match short_header(input, *next, b'$') {
+            Some(header) => header,
+            None => match bulk_line(input, *next, searched, limits)? {
+                BulkLine::Length { length, next } => (length, next),
+                BulkLine::Missing { searched } => return Ok(Pause::Header { searched }),
+            },
+        };
+        searched = 0;
+        *next = behind;
+        if !push_argument(input, next, length, left, found) {
+            return Ok(Pause::Argument { length });
+        }
+    }
+    Ok(Pause::Whole)
+}
+
+/// Takes the argument at `*next`, if it and the two bytes behind it are there.
+#[inline(always)]
+fn push_argument(
+    input: &[u8],
+    next: &mut usize,
+    length: usize,
+    left: &mut u32,
+    found: &mut Vec<ArgRange>,
+) -> bool {
+    let behind = next.saturating_add(length).saturating_add(2);
+    if behind > input.len() {
+        return false;
+    }
+    found.push(ArgRange {
+        start: *next as u32,
+        len: length as u32,
+    });
+    *next = behind;
+    *left -= 1;
+    true
+}
+
+/// A header of one or two digits at `at`: its number, and where the line ends. These are below every limit.
+/// Anything else, right or wrong, is left to the slow way.
+#[inline(always)]
+fn short_header(input: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let head: [u8; 4] = *input.get(at..)?.first_chunk()?;
+    let [first, tens, ones, end] = head;
+    if first != kind {
+        return None;
+    }
+    let tens = usize::from(tens.wrapping_sub(b'0'));
+    if ones == b'\r' && tens <= 9 {
+        return Some((tens, at + 4));
+    }
+    let ones = usize::from(ones.wrapping_sub(b'0'));
+    let next = at + 5;
+    (end == b'\r' && ones <= 9 && (1..=9).contains(&tens) && next <= input.len())
+        .then_some((tens * 10 + ones, next))
+}
+
+enum BulkLine {
+    Length { length: usize, next: usize },
+    Missing { searched: usize },
+}
+
+/// Reads a `$` line of any form.
+#[inline(never)]
+fn bulk_line(
+    input: &[u8],
+    start: usize,
+    searched: usize,
+    limits: &DecodeLimits,
+) -> Result<BulkLine, ProtocolError> {
+    let end = match find_line_end(input, start, searched, ProtocolError::BulkLineTooBig)? {
+        LineEnd::At(end) => end,
+        LineEnd::Missing { searched } => return Ok(BulkLine::Missing { searched }),
+    };
+    if input[start] != b'$' {
+        return Err(ProtocolError::ExpectedBulk(input[start]));
+    }
+    let length = parse_integer(&input[start + 1..end]).ok_or(ProtocolError::InvalidBulkLength)?;
+    if length > limits.bulk_bytes_max {
+        return Err(ProtocolError::InvalidBulkLength);
+    }
+    if length > UNAUTHENTICATED_BULK_BYTES_MAX && !limits.authenticated {
+        return Err(ProtocolError::UnauthenticatedBulkLength);
+    }
+    let length = usize::try_from(length).map_err(|_| ProtocolError::InvalidBulkLength)?;
+    Ok(BulkLine::Length {
+        length,
+        next: end + 2,
+    })
+}
+
+enum LineEnd {
+    /// The carriage return is here, and a byte behind it has arrived.
+    At(usize),
+    /// Not arrived; so many bytes of the line need not be searched again.
+    Missing { searched: usize },
+}
+
+/// Finds the end of the header line at `start`, whose first `searched` bytes do not hold it. The bound is
+/// checked on what has arrived, and only if there is no carriage return, as in Redis.
+fn find_line_end(
+    input: &[u8],
+    start: usize,
+    searched: usize,
+    too_big: ProtocolError,
+) -> Result<LineEnd, ProtocolError> {
+    let from = start + searched;
+    let stop = input
+        .get(from..)
+        .unwrap_or_default()
+        .iter()
+        .position(|byte| matches!(byte, b'\r' | 0));
+    let end = stop.map_or(input.len(), |offset| from + offset);
+    if input.get(end) == Some(&b'\r') {
+        if end + 1 < input.len() {
+            return Ok(LineEnd::At(end));
+        }
+    } else if input.len() - start > LINE_BYTES_MAX {
+        return Err(too_big);
+    }
+    Ok(LineEnd::Missing {
+        searched: end - start,
+    })
+}
+
+#[cold]
+fn check_count(count: i64, limits: &DecodeLimits) -> Result<(), ProtocolError> {
+    if count > ARGUMENTS_MAX {
+        return Err(ProtocolError::InvalidCount);
+    }
+    if !limits.authenticated {
+        return Err(ProtocolError::UnauthenticatedCount);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

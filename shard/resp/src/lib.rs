@@ -11,11 +11,16 @@ extern crate std;
 
 mod args;
 mod decode;
+mod double;
 mod encode;
 mod frame;
 mod inline;
+mod integer;
+mod protocol_error;
 
 pub use args::{ArgRange, Args};
-pub use decode::{DecodeLimits, Decoder, ProtocolError, Step};
-pub use encode::{Protocol, Reply};
-pub use frame::{FrameError, reply_length};
+pub use decode::{DecodeLimits, Decoder, Step};
+pub use encode::{Deferred, Protocol, Reply};
+pub use frame::{Elements, FrameError, ReplyEnd, ReplyScanner, elements, reply_length};
+pub use integer::parse_integer;
+pub use protocol_error::ProtocolError;

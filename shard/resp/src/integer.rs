@@ -1,0 +1,161 @@
+//! Decimal integers of the protocol, read as strictly as Redis reads them and written without a formatter.
+
+/// Longest decimal text of an `i64`, sign included, in bytes.
+const DIGITS_MAX: usize = 20;
+
+/// Reads a whole text as an integer. Strict as Redis (`util.c`, `string2ll`): no blanks, no `+`, no leading
+/// zeros, no `-0`, nothing behind the last digit.
+pub fn parse_integer(text: &[u8]) -> Option<i64> {
+    if text == b"0" {
+        return Some(0);
+    }
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > DIGITS_MAX || !matches!(digits, [b'1'..=b'9', ..]) {
+        return None;
+    }
+    let mut magnitude: u64 = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    if negative {
+        0i64.checked_sub_unsigned(magnitude)
+    } else {
+        i64::try_from(magnitude).ok()
+    }
+}
+
+/// A printed integer: the digits fill the array from the back.
+pub(crate) struct Decimal {
+    bytes: [u8; DIGITS_MAX],
+    first: usize,
+}
+
+impl Decimal {
+    pub(crate) fn new(value: i64) -> Self {
+        let mut decimal = Self::from_magnitude(value.unsigned_abs());
+        if value < 0 {
+            decimal.prepend(b'-');
+        }
+        decimal
+    }
+
+    pub(crate) fn from_magnitude(mut rest: u64) -> Self {
+        let mut decimal = Self {
+            bytes: [0; DIGITS_MAX],
+            first: DIGITS_MAX,
+        };
+        while rest >= 100 {
+            let pair = DIGIT_PAIRS[(rest % 100) as usize];
+            rest /= 100;
+            decimal.prepend(pair[1]);
+            decimal.prepend(pair[0]);
+        }
+        let pair = DIGIT_PAIRS[rest as usize];
+        decimal.prepend(pair[1]);
+        if rest >= 10 {
+            decimal.prepend(pair[0]);
+        }
+        decimal
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.first..]
+    }
+
+    #[inline]
+    fn prepend(&mut self, byte: u8) {
+        self.first -= 1;
+        self.bytes[self.first] = byte;
+    }
+}
+
+/// `00` to `99`.
+const DIGIT_PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        pairs[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    pairs
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::string::ToString;
+
+    #[test]
+    fn only_the_canonical_spelling_is_a_number() {
+        for text in [
+            "",
+            "-",
+            "+1",
+            " 1",
+            "1 ",
+            "01",
+            "-0",
+            "00",
+            "-01",
+            "1a",
+            "a",
+            "0x1",
+            "1.0",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "99999999999999999999",
+            "111111111111111111111",
+            "1\n",
+            "1\0",
+            "--1",
+        ] {
+            assert_eq!(parse_integer(text.as_bytes()), None, "{text:?}");
+        }
+        for value in [0, 1, -1, 9, 10, 99, 100, 1_000_000_007, i64::MAX, i64::MIN] {
+            assert_eq!(parse_integer(value.to_string().as_bytes()), Some(value));
+        }
+    }
+
+    #[test]
+    fn the_extremes_are_printed() {
+        for value in [
+            0,
+            9,
+            10,
+            99,
+            100,
+            999,
+            1000,
+            -1,
+            -10,
+            -100,
+            i64::MAX,
+            i64::MIN,
+        ] {
+            assert_eq!(Decimal::new(value).as_bytes(), value.to_string().as_bytes());
+        }
+        assert_eq!(
+            Decimal::from_magnitude(u64::MAX).as_bytes(),
+            u64::MAX.to_string().as_bytes()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn printing_and_reading_agree_with_std(value: i64, shift in 0u32..64) {
+            let value = value >> shift;
+            let (decimal, text) = (Decimal::new(value), value.to_string());
+            prop_assert_eq!(decimal.as_bytes(), text.as_bytes());
+            prop_assert_eq!(parse_integer(text.as_bytes()), Some(value));
+        }
+    }
+}
