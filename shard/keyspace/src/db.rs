@@ -1,6 +1,21 @@
 //! One database: the slots' tables, their counts and what is due in them.
+//!
+//! Two levels: 128 blocks of 128 slots, a block made when a slot of it gets its first key. Each level knows which
+//! of its parts hold keys (a bitmap), how many (which makes a random choice fair), and the earliest time at
+//! which one of them expires (so what is due is found, not searched). Those times may be too early, when the
+//! key that they were for is gone, and never too late.
 
-use crate::{Cursor, Entry, Key, ValueRef};
+mod expire;
+#[cfg(test)]
+mod tests;
+
+use crate::block::{BLOCKS, Block, next_bit, split_slot};
+use crate::buffer::prefetch;
+use crate::page::NEVER;
+use crate::slot_table::{Place, SlotTable};
+use crate::tally::Tally;
+use crate::{Cursor, Entry, Key, KeyHasher, ValueRef};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use slotmesh_base::{Rng, Slot, UnixMillis};
 
@@ -27,60 +42,120 @@ pub struct ExpiryReport {
 /// One database of a shard. Slots without keys cost (almost) nothing.
 ///
 /// A key whose time has come is treated as absent by everything that takes `now`; the methods on `&mut self`
-/// also remove it (lazy expiry) and count it.
+/// also remove it (lazy expiry) and count it. As in Redis, a key is still there in the millisecond of its expiry.
 #[derive(Debug)]
 pub struct Db {
-    // to be filled
+    blocks: [Option<Box<Block>>; BLOCKS],
+    /// Keys per block.
+    counts: [u32; BLOCKS],
+    /// Before this no key of the block expires.
+    earliest: [i64; BLOCKS],
+    /// A bit per block that has keys.
+    occupied: u128,
+    len: usize,
+    tally: Tally,
+    expired: u64,
+    hasher: KeyHasher,
 }
 
 impl Db {
-    /// An empty database.
-    pub fn new() -> Self {
-        todo!()
+    /// An empty database. `hasher` is the one that all keys given to it are made with.
+    pub fn new(hasher: KeyHasher) -> Self {
+        Self {
+            blocks: [const { None }; BLOCKS],
+            counts: [0; BLOCKS],
+            earliest: [NEVER; BLOCKS],
+            occupied: 0,
+            len: 0,
+            tally: Tally::default(),
+            expired: 0,
+            hasher,
+        }
     }
 
     /// The entry of `key`; removes it first if it has expired.
+    #[inline]
     pub fn get(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Entry<'_>> {
-        let _ = (key, now);
-        todo!()
+        let place = self.find_live(key, now)?;
+        let (page, index) = self.table(key.slot)?.at(place);
+        Some(page.entry(index))
+    }
+
+    /// The entry of `key`, without touching anything.
+    #[inline]
+    pub fn peek(&self, key: &Key<'_>, now: UnixMillis) -> Option<Entry<'_>> {
+        let table = self.table(key.slot)?;
+        let (page, index) = table.at(table.find(key)?);
+        (!page.is_expired(index, now)).then(|| page.entry(index))
     }
 
     /// Whether `key` is there, without touching anything.
     pub fn contains(&self, key: &Key<'_>, now: UnixMillis) -> bool {
-        let _ = (key, now);
-        todo!()
+        self.peek(key, now).is_some()
     }
 
-    /// Stores a string under `key`, whatever was there before. The caller has dealt with an expired old value
-    /// (by `get`) if it wants `Expiry::Keep`.
-    pub fn set_string(&mut self, key: &Key<'_>, value: &[u8], expiry: Expiry) {
-        let _ = (key, value, expiry);
-        todo!()
+    /// Stores a string under `key`, whatever was there before; whether a key was there that had not expired.
+    /// One that had expired is as good as absent: it is counted, and its expiry is not kept.
+    pub fn set_string(&mut self, key: &Key<'_>, value: &[u8], expiry: Expiry, now: UnixMillis) -> bool {
+        let (block, index) = split_slot(key.slot);
+        let tables = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables;
+        let Some(place) = tables[index].find(key) else {
+            tables[index].insert_string(key, value, expiry, &self.hasher, &mut self.tally);
+            self.note_insert(key.slot);
+            self.note_expiry(key.slot, expiry);
+            return false;
+        };
+        let (page, entry) = tables[index].at_mut(place);
+        let old = page.expiry(entry);
+        let was_live = !page.is_expired(entry, now);
+        let new = match expiry {
+            Expiry::At(at) => Some(at.0),
+            Expiry::Never => None,
+            Expiry::Keep if was_live => old,
+            Expiry::Keep => None,
+        };
+        page.set_string(entry, key.bytes, value, new, &mut self.tally);
+        self.expired += u64::from(!was_live);
+        self.note_expiry(key.slot, expiry);
+        was_live
     }
 
-    /// The bytes of a string, to be changed in place, for commands that grow a value (`APPEND`, `SETRANGE`): moves
-    /// an inline value to the heap if `heap_bytes` is more than fits inline. `None` if the key is not there or
-    /// is no string; the caller has checked the type and removed an expired entry by `get`.
+    /// Appends to the string of `key`; its new length. `None` if the key is not there; the caller has checked
+    /// the type and removed an expired entry by [`get`](Self::get).
     pub fn append(&mut self, key: &Key<'_>, tail: &[u8]) -> Option<usize> {
-        let _ = (key, tail);
-        todo!()
+        let (block, index) = split_slot(key.slot);
+        let table = &mut self.blocks[block].as_mut()?.tables[index];
+        let place = table.find(key)?;
+        let (page, entry) = table.at_mut(place);
+        Some(page.append(entry, key.bytes, tail, &mut self.tally))
     }
 
     /// Removes `key`; whether it was there and had not expired.
     pub fn remove(&mut self, key: &Key<'_>, now: UnixMillis) -> bool {
-        let _ = (key, now);
-        todo!()
+        let Some(place) = self.find_live(key, now) else { return false };
+        self.remove_at(key.slot, place);
+        true
     }
 
     /// Changes the expiry of a key that is there; whether it is.
     pub fn set_expiry(&mut self, key: &Key<'_>, expiry: Expiry) -> bool {
-        let _ = (key, expiry);
-        todo!()
+        let (block, index) = split_slot(key.slot);
+        let Some(block) = &mut self.blocks[block] else { return false };
+        let table = &mut block.tables[index];
+        let Some(place) = table.find(key) else { return false };
+        let (page, entry) = table.at_mut(place);
+        match expiry {
+            Expiry::Keep => {}
+            Expiry::Never => page.set_expiry(entry, None, &mut self.tally),
+            Expiry::At(at) => page.set_expiry(entry, Some(at.0), &mut self.tally),
+        }
+        self.note_expiry(key.slot, expiry);
+        true
     }
 
     /// Number of keys, expired ones that nobody removed yet included (as `DBSIZE` in Redis).
     pub fn len(&self) -> usize {
-        todo!()
+        self.len
     }
 
     /// Whether there are no keys.
@@ -90,28 +165,43 @@ impl Db {
 
     /// Number of keys that have an expiry.
     pub fn expires(&self) -> usize {
-        todo!()
+        self.tally.expiring
     }
 
-    /// Mean time to live of the keys with an expiry, in ms, estimated (INFO keyspace `avg_ttl`).
+    /// Number of keys that this database removed because their time had come.
+    pub fn expired(&self) -> u64 {
+        self.expired
+    }
+
+    /// Starts to count [`expired`](Self::expired) anew.
+    pub(crate) fn reset_expired(&mut self) {
+        self.expired = 0;
+    }
+
+    /// Mean time to live of the keys with an expiry, in ms (INFO keyspace `avg_ttl`); 0 if there are none, or if
+    /// most are overdue.
     pub fn average_ttl_ms(&self, now: UnixMillis) -> u64 {
-        let _ = now;
-        todo!()
+        if self.tally.expiring == 0 {
+            return 0;
+        }
+        let mean = self.tally.expiry_sum / self.tally.expiring as i128;
+        u64::try_from((mean - i128::from(now.0)).max(0)).unwrap_or(u64::MAX)
     }
 
     /// Bytes that keys, values and tables occupy.
     pub fn bytes(&self) -> usize {
-        todo!()
+        let blocks = self.blocks.iter().flatten().count();
+        size_of::<Self>() + blocks * size_of::<Block>() + self.tally.bytes
     }
 
     /// Number of keys in a slot (`CLUSTER COUNTKEYSINSLOT`).
     pub fn slot_len(&self, slot: Slot) -> usize {
-        let _ = slot;
-        todo!()
+        self.table(slot).map_or(0, SlotTable::len)
     }
 
-    /// Visits about `count` keys from `cursor` on (empty slots are skipped by the bitmap and cost nothing);
-    /// returns where to go on, or `None` at the end of the database. Expired keys are not visited.
+    /// Visits keys from `cursor` on, until it has looked at `count` (empty slots are skipped by the bitmap and cost
+    /// nothing); returns where to go on, or `None` at the end of the database. Expired keys are looked at and
+    /// not visited. More than `count` are visited only where several keys share 48 bits of their hash.
     pub fn scan(
         &self,
         cursor: Cursor,
@@ -119,50 +209,150 @@ impl Db {
         now: UnixMillis,
         visit: &mut dyn FnMut(&[u8], ValueRef<'_>),
     ) -> Option<Cursor> {
-        let _ = (cursor, count, now, visit);
-        todo!()
+        let mut budget = count.max(1);
+        let slot = self.next_occupied(cursor.slot.number())?;
+        let mut cursor = Cursor { slot, position: if slot == cursor.slot { cursor.position } else { 0 } };
+        loop {
+            if budget == 0 {
+                return Some(cursor);
+            }
+            let table = self.table(cursor.slot)?;
+            cursor = match table.scan(cursor.position, &mut budget, now, &self.hasher, visit) {
+                Some(position) => Cursor { position, ..cursor },
+                None => Cursor { slot: self.next_occupied(cursor.slot.number() + 1)?, position: 0 },
+            };
+        }
     }
 
     /// A key chosen evenly among all (expired ones are removed on the way), or `None` if there is none.
     pub fn random_key(&mut self, rng: &mut Rng, now: UnixMillis) -> Option<Vec<u8>> {
-        let _ = (rng, now);
-        todo!()
-    }
-
-    /// When the next expiry is due, as far as is known (never later than the truth).
-    pub fn next_expiry(&self) -> Option<UnixMillis> {
-        todo!()
-    }
-
-    /// Removes keys that are due, in the order of their time as far as is known, looking at no more than
-    /// `pages_max` pages.
-    pub fn expire_due(&mut self, now: UnixMillis, pages_max: usize) -> ExpiryReport {
-        let _ = (now, pages_max);
-        todo!()
+        while self.len > 0 {
+            let (slot, place) = self.nth(rng.below(self.len as u64) as usize)?;
+            let (page, index) = self.table(slot)?.at(place);
+            if !page.is_expired(index, now) {
+                return Some(page.key(index).to_vec());
+            }
+            self.remove_at(slot, place);
+            self.expired += 1;
+        }
+        None
     }
 
     /// First step of three to bring what a command on a key will read into the cache: the slot's table. Never
     /// reads memory that may miss, so that many keys' misses overlap when the steps run over a batch.
     #[inline]
     pub fn prefetch_table(&self, slot: Slot) {
-        let _ = slot;
+        if let Some(table) = self.table(slot) {
+            prefetch(core::ptr::from_ref(table).cast());
+        }
     }
 
     /// Second step: the page.
     #[inline]
     pub fn prefetch_page(&self, slot: Slot, hash: u64) {
-        let _ = (slot, hash);
+        if let Some(table) = self.table(slot) {
+            table.prefetch_page(hash);
+        }
     }
 
     /// Third step: the entry.
     #[inline]
     pub fn prefetch_entry(&self, slot: Slot, hash: u64) {
-        let _ = (slot, hash);
+        if let Some(table) = self.table(slot) {
+            table.prefetch_entry(hash);
+        }
+    }
+
+    /// Empties the database and hands its blocks over, to be freed by and by.
+    pub(crate) fn take_blocks(&mut self) -> impl Iterator<Item = Box<Block>> + use<> {
+        let expired = self.expired;
+        let old = core::mem::replace(self, Self { expired, ..Self::new(self.hasher) });
+        old.blocks.into_iter().flatten()
+    }
+
+    #[inline]
+    fn table(&self, slot: Slot) -> Option<&SlotTable> {
+        let (block, index) = split_slot(slot);
+        Some(&self.blocks[block].as_ref()?.tables[index])
+    }
+
+    /// Where `key` is; removes it if it has expired.
+    #[inline]
+    fn find_live(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Place> {
+        let table = self.table(key.slot)?;
+        let place = table.find(key)?;
+        let (page, index) = table.at(place);
+        if page.is_expired(index, now) {
+            self.remove_at(key.slot, place);
+            self.expired += 1;
+            return None;
+        }
+        Some(place)
+    }
+
+    fn remove_at(&mut self, slot: Slot, place: Place) {
+        let (block, index) = split_slot(slot);
+        if let Some(block) = &mut self.blocks[block] {
+            block.tables[index].remove(place, &mut self.tally);
+        }
+        self.note_removals(slot, 1);
+    }
+
+    fn note_insert(&mut self, slot: Slot) {
+        let (block, index) = split_slot(slot);
+        self.len += 1;
+        self.counts[block] += 1;
+        self.occupied |= 1 << block;
+        if let Some(block) = &mut self.blocks[block] {
+            block.occupied |= 1 << index;
+        }
+    }
+
+    /// Keeps counts and bitmaps after keys of a slot were removed.
+    fn note_removals(&mut self, slot: Slot, removed: usize) {
+        let (number, index) = split_slot(slot);
+        let Some(block) = &mut self.blocks[number] else { return };
+        self.len -= removed;
+        self.counts[number] -= removed as u32;
+        if block.tables[index].len() == 0 {
+            block.occupied &= !(1 << index);
+            if block.occupied == 0 {
+                self.occupied &= !(1 << number);
+            }
+        }
+    }
+
+    /// The first slot with keys from `first` on.
+    fn next_occupied(&self, first: u16) -> Option<Slot> {
+        let (number, index) = split_slot(Slot::new(first)?);
+        let in_block = |number: usize, index| {
+            let slot = self.blocks[number].as_ref()?.next_occupied(index)? + number * crate::block::BLOCK_SLOTS;
+            Slot::new(slot as u16)
+        };
+        in_block(number, index).or_else(|| in_block(next_bit(self.occupied, number + 1)?, 0))
+    }
+
+    /// The key of that rank, in the order of slots.
+    fn nth(&self, mut rank: usize) -> Option<(Slot, Place)> {
+        for (number, &count) in self.counts.iter().enumerate() {
+            if rank >= count as usize {
+                rank -= count as usize;
+                continue;
+            }
+            for (index, table) in self.blocks[number].as_ref()?.tables.iter().enumerate() {
+                if rank < table.len() {
+                    let slot = Slot::new((number * crate::block::BLOCK_SLOTS + index) as u16)?;
+                    return Some((slot, table.nth(rank)?));
+                }
+                rank -= table.len();
+            }
+        }
+        None
     }
 }
 
-impl Default for Db {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+const _: () = {
+    const fn assert_send<T: Send>() {}
+    // A shard moves between threads when it is lent.
+    assert_send::<Db>();
+};

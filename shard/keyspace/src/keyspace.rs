@@ -1,6 +1,7 @@
 //! The databases of one shard.
 
-use crate::Db;
+use crate::block::{BLOCK_SLOTS, Block};
+use crate::{Db, KeyHasher};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -21,17 +22,30 @@ pub struct KeyspaceStats {
 pub struct Keyspace {
     dbs: Vec<Option<Box<Db>>>,
     slots: RangeInclusive<u16>,
-    /// Counters; commands that read keys count hits and misses here.
+    hasher: KeyHasher,
+    /// Counters; commands that read keys count hits and misses here. `expired` is what databases that are no
+    /// more have counted: read it by [`stats`](Self::stats).
     pub stats: KeyspaceStats,
-    // a graveyard of dropped tables, freed in slices
+    graveyard: Graveyard,
+}
+
+/// Blocks of flushed databases, freed by and by.
+#[derive(Debug, Default)]
+struct Graveyard {
+    blocks: Vec<Box<Block>>,
+    /// Tables of the last block that are freed already.
+    freed: usize,
 }
 
 impl Keyspace {
-    /// `databases` empty databases over the slots of `slots`.
-    pub fn new(databases: usize, slots: RangeInclusive<u16>) -> Self {
+    /// `databases` empty databases over the slots of `slots`, for keys hashed by `hasher`.
+    ///
+    /// # Panics
+    /// If `databases` is 0.
+    pub fn new(databases: usize, slots: RangeInclusive<u16>, hasher: KeyHasher) -> Self {
         let mut dbs: Vec<_> = (0..databases).map(|_| None).collect();
-        dbs[0] = Some(Box::default());
-        Self { dbs, slots, stats: KeyspaceStats::default() }
+        dbs[0] = Some(Box::new(Db::new(hasher)));
+        Self { dbs, slots, hasher, stats: KeyspaceStats::default(), graveyard: Graveyard::default() }
     }
 
     /// Number of databases.
@@ -50,7 +64,7 @@ impl Keyspace {
     /// If `index` is not below [`databases`](Self::databases).
     #[inline]
     pub fn db(&mut self, index: usize) -> &mut Db {
-        self.dbs[index].get_or_insert_with(Box::default)
+        self.dbs[index].get_or_insert_with(|| Box::new(Db::new(self.hasher)))
     }
 
     /// A database, if it was ever used.
@@ -59,10 +73,26 @@ impl Keyspace {
         self.dbs.get(index)?.as_deref()
     }
 
+    /// The counters, those of the databases included.
+    pub fn stats(&self) -> KeyspaceStats {
+        let expired = self.dbs.iter().flatten().map(|db| db.expired()).sum::<u64>();
+        KeyspaceStats { expired: self.stats.expired + expired, ..self.stats }
+    }
+
+    /// Sets all counters to 0 (`CONFIG RESETSTAT`).
+    pub fn reset_stats(&mut self) {
+        self.stats = KeyspaceStats::default();
+        self.dbs.iter_mut().flatten().for_each(|db| db.reset_expired());
+    }
+
     /// Empties a database; the memory is freed by [`free_some`](Self::free_some).
     pub fn flush(&mut self, index: usize) {
-        let _ = index;
-        todo!()
+        if let Some(db) = self.dbs.get_mut(index).and_then(Option::as_mut) {
+            // The block that is being freed stays the last one.
+            let current = self.graveyard.blocks.pop();
+            self.graveyard.blocks.extend(db.take_blocks());
+            self.graveyard.blocks.extend(current);
+        }
     }
 
     /// Empties all databases.
@@ -70,9 +100,107 @@ impl Keyspace {
         (0..self.databases()).for_each(|index| self.flush(index));
     }
 
-    /// Frees up to `tables_max` tables of flushed databases; whether there is more to free.
+    /// Frees up to `tables_max` tables of flushed databases; whether there is more to free. A table of many pages
+    /// counts once for each page.
     pub fn free_some(&mut self, tables_max: usize) -> bool {
-        let _ = tables_max;
-        todo!()
+        self.graveyard.free_some(tables_max)
+    }
+}
+
+impl Graveyard {
+    fn free_some(&mut self, tables_max: usize) -> bool {
+        for _ in 0..tables_max {
+            let Some(block) = self.blocks.last_mut() else { break };
+            match block.next_occupied(self.freed) {
+                Some(table) if block.tables[table].free_page() => self.freed = table,
+                Some(table) => self.freed = table + 1,
+                None => self.freed = BLOCK_SLOTS,
+            }
+            if self.freed == BLOCK_SLOTS {
+                self.blocks.pop();
+                self.freed = 0;
+            }
+        }
+        if self.blocks.is_empty() {
+            self.blocks = Vec::new();
+        }
+        !self.blocks.is_empty()
+    }
+}
+
+const _: () = {
+    const fn assert_send<T: Send>() {}
+    // A shard moves between threads when it is lent.
+    assert_send::<Keyspace>();
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Expiry;
+    use crate::page::live;
+    use slotmesh_base::UnixMillis;
+    use std::format;
+
+    const NOW: UnixMillis = UnixMillis(0);
+
+    fn filled(hasher: KeyHasher, keys: usize) -> Keyspace {
+        let mut keyspace = Keyspace::new(16, 0..=16383, hasher);
+        for number in 0..keys {
+            let name = format!("{number}");
+            let value = [b'v'; 300];
+            let value = if number % 10 == 0 { &value[..] } else { b"short" };
+            keyspace.db(number % 2).set_string(&hasher.key(name.as_bytes()), value, Expiry::Never, NOW);
+        }
+        keyspace
+    }
+
+    #[test]
+    fn a_flush_empties_at_once_and_frees_by_and_by() {
+        let hasher = KeyHasher::new([1, 2]);
+        let mut keyspace = filled(hasher, 20_000);
+        assert_eq!(live::RECORDS.with(|records| records.get()), 2000);
+        assert!(!keyspace.free_some(1), "there is nothing to free yet");
+        let empty = Db::new(hasher).bytes();
+        keyspace.flush(0);
+        assert_eq!((keyspace.db(0).len(), keyspace.db(0).bytes()), (0, empty));
+        assert_eq!(keyspace.db(1).len(), 10_000);
+        assert!(keyspace.free_some(10));
+        keyspace.db(0).set_string(&hasher.key(b"new"), b"value", Expiry::Never, NOW);
+        keyspace.flush_all();
+        assert!(keyspace.db(0).is_empty() && keyspace.db(1).is_empty());
+        assert!(live::RECORDS.with(|records| records.get()) > 1900, "the flush itself frees nothing");
+        let mut slices = 0;
+        while keyspace.free_some(100) {
+            slices += 1;
+        }
+        assert!(slices > 100, "{slices} slices of 100 for some 20,000 tables");
+        assert_eq!(live::RECORDS.with(|records| records.get()), 0);
+    }
+
+    #[test]
+    fn what_is_dropped_frees_its_records() {
+        let hasher = KeyHasher::new([1, 2]);
+        let mut keyspace = filled(hasher, 5000);
+        keyspace.flush(1);
+        keyspace.free_some(300);
+        drop(keyspace);
+        assert_eq!(live::RECORDS.with(|records| records.get()), 0);
+    }
+
+    #[test]
+    fn expired_keys_are_counted_over_databases_and_flushes() {
+        let hasher = KeyHasher::new([1, 2]);
+        let mut keyspace = Keyspace::new(2, 0..=16383, hasher);
+        for index in 0..2 {
+            let key = hasher.key(b"key");
+            keyspace.db(index).set_string(&key, b"", Expiry::At(UnixMillis(5)), NOW);
+            assert!(keyspace.db(index).get(&key, UnixMillis(5)).is_some());
+            assert!(keyspace.db(index).get(&key, UnixMillis(6)).is_none());
+        }
+        keyspace.flush_all();
+        assert_eq!(keyspace.stats().expired, 2);
+        keyspace.reset_stats();
+        assert_eq!(keyspace.stats(), KeyspaceStats::default());
     }
 }

@@ -11,10 +11,19 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod block;
+#[allow(unsafe_code)] // owned bytes behind a thin pointer, and the prefetch instruction
+mod buffer;
 mod cursor;
 mod db;
 mod key;
 mod keyspace;
+#[allow(unsafe_code)] // records on the heap whose addresses stand in a page
+mod page;
+mod slot_table;
+#[allow(unsafe_code)] // one vector comparison
+mod tags;
+mod tally;
 mod value;
 
 pub use cursor::Cursor;

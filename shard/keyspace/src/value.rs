@@ -11,6 +11,19 @@ pub enum Value {
     String(Vec<u8>),
 }
 
+impl Value {
+    /// Becomes this string, in the old allocation if that suits.
+    pub(crate) fn overwrite(&mut self, bytes: &[u8]) {
+        let Self::String(string) = self;
+        if (bytes.len()..=bytes.len() * 2).contains(&string.capacity()) {
+            string.clear();
+            string.extend_from_slice(bytes);
+        } else {
+            *string = bytes.to_vec();
+        }
+    }
+}
+
 /// The type of a value, as `TYPE` names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ValueKind {

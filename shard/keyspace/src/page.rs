@@ -1,0 +1,497 @@
+//! A page: up to a few dozen entries of one slot, packed into one allocation.
+//!
+//! ```text
+//! length u32 | count u32 | index capacity u32 | end of entries u32 | garbage u32 | earliest expiry i64 | flags u8
+//! tags     u8  [index capacity]   one byte of each key's hash, scanned sixteen at a time
+//! offsets  u16 [index capacity]   where each entry starts (u32 in a page beyond 64 KiB)
+//! entries                         see `entry.rs`
+//! ```
+//! A lookup reads the first line (header and most tags), one offset, one entry. New entries are appended; what
+//! an overwritten or removed one leaves behind is garbage until the page is rebuilt, which happens when
+//! there is no room, or much too much. Sizes are the allocator's (2^k times 1, 1.25, 1.5, 1.75), so a page grows by
+//! at most a quarter; a rebuild shares the room between index and entries so that both fill at about the same time.
+//!
+//! On an envelope: key and value of 16 bytes are 35 bytes and 3 of index; the mean page is eight ninths full.
+
+mod boxed;
+mod entry;
+mod rebuild;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub(crate) use boxed::live;
+
+use crate::buffer::{Buffer, LENGTH_BYTES, prefetch};
+use crate::tags::{GROUP, matches};
+use crate::tally::Tally;
+use crate::value::{Entry, Value, ValueRef};
+use alloc::vec::Vec;
+use boxed::Boxed;
+use core::fmt;
+pub(crate) use entry::INLINE_BYTES_MAX;
+use entry::{Draft, EXPIRES, LONG_KEY, Layout, WORD_BYTES, fits_inline};
+use slotmesh_base::UnixMillis;
+
+const COUNT: usize = 0;
+const INDEX_CAPACITY: usize = 4;
+const END: usize = 8;
+const GARBAGE: usize = 12;
+const EARLIEST: usize = 16;
+const FLAGS: usize = 24;
+/// Where the tags begin.
+const TAGS: usize = 25;
+
+/// Some entry has (or had, since the last rebuild) a record on the heap.
+const HAS_RECORDS: u8 = 1;
+
+/// The earliest expiry of a page without any: nothing can expire at the end of time.
+pub(crate) const NEVER: i64 = i64::MAX;
+
+/// Above this capacity a string grows by quarters and no longer by doubling, in bytes.
+const DOUBLING_BYTES_MAX: usize = 1 << 20;
+
+/// Whether an entry that expires at `expiry` has expired: at that very millisecond it has not
+/// (Redis 7.2, `db.c`, `keyIsExpired`).
+#[inline]
+pub(crate) fn is_expired(expiry: i64, now: UnixMillis) -> bool {
+    now.0 > expiry
+}
+
+/// Some entries of one slot. Entries are named by their index, which holds until the next change.
+pub(crate) struct Page(Buffer);
+
+impl Page {
+    /// An empty page with room for one entry of that many bytes.
+    fn new(entry_bytes: usize, tally: &mut Tally) -> Self {
+        Self::fitting(1, entry_bytes, 0, tally)
+    }
+
+    /// A page with one string.
+    pub(crate) fn with_string(tag: u8, key: &[u8], value: &[u8], expiry: Option<i64>, tally: &mut Tally) -> Self {
+        let draft = Draft::string(key, value, expiry);
+        let mut page = Self::new(draft.size(), tally);
+        page.push(tag, &draft, tally);
+        page
+    }
+
+    /// Number of entries.
+    #[inline]
+    pub(crate) fn count(&self) -> usize {
+        self.number(COUNT)
+    }
+
+    /// Bytes allocated for the page itself.
+    #[inline]
+    pub(crate) fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    /// No entry expires before this ([`NEVER`]: none does at all).
+    #[inline]
+    pub(crate) fn earliest(&self) -> i64 {
+        let mut word = [0; WORD_BYTES];
+        word.copy_from_slice(&self.0[EARLIEST..EARLIEST + WORD_BYTES]);
+        i64::from_ne_bytes(word)
+    }
+
+    /// The index of `key`, whose hash has the tag `tag`.
+    #[inline]
+    pub(crate) fn find(&self, tag: u8, key: &[u8]) -> Option<usize> {
+        self.find_by(tag, |page, index| page.has_key(index, key))
+    }
+
+    /// The first index with that tag which `accepts`.
+    #[inline(always)]
+    fn find_by(&self, tag: u8, accepts: impl Fn(&Self, usize) -> bool) -> Option<usize> {
+        let count = self.count();
+        let mut first = 0;
+        while first < count {
+            let mut group = [0; GROUP];
+            // The index and the entries behind the tags are long enough (`fitting`).
+            group.copy_from_slice(&self.0[TAGS + first..TAGS + first + GROUP]);
+            let mut found = matches(group, tag);
+            if count - first < GROUP {
+                found &= (1 << (count - first)) - 1;
+            }
+            while found != 0 {
+                let index = first + found.trailing_zeros() as usize;
+                if accepts(self, index) {
+                    return Some(index);
+                }
+                found &= found - 1;
+            }
+            first += GROUP;
+        }
+        None
+    }
+
+    #[inline]
+    fn has_key(&self, index: usize, key: &[u8]) -> bool {
+        let layout = self.layout(index);
+        if layout.flags & LONG_KEY == 0 { layout.key(&self.0) == key } else { self.key(index) == key }
+    }
+
+    /// The key of an entry.
+    #[inline]
+    pub(crate) fn key(&self, index: usize) -> &[u8] {
+        let layout = self.layout(index);
+        match self.record(layout) {
+            Some(record) if layout.flags & LONG_KEY != 0 => &record.key,
+            _ => layout.key(&self.0),
+        }
+    }
+
+    /// The value and expiry of an entry.
+    #[inline]
+    pub(crate) fn entry(&self, index: usize) -> Entry<'_> {
+        let layout = self.layout(index);
+        let value = match self.record(layout) {
+            None => ValueRef::String(layout.value(&self.0)),
+            Some(Boxed { value: Value::String(string), .. }) => ValueRef::String(string),
+        };
+        Entry { value, expires_at: layout.expiry(&self.0).map(UnixMillis) }
+    }
+
+    /// When an entry expires.
+    #[inline]
+    pub(crate) fn expiry(&self, index: usize) -> Option<i64> {
+        self.layout(index).expiry(&self.0)
+    }
+
+    /// Whether an entry has expired.
+    #[inline]
+    pub(crate) fn is_expired(&self, index: usize, now: UnixMillis) -> bool {
+        self.expiry(index).is_some_and(|expiry| is_expired(expiry, now))
+    }
+
+    /// Adds a string under a key that is not there; whether the page had to be rebuilt.
+    pub(crate) fn insert_string(
+        &mut self,
+        tag: u8,
+        key: &[u8],
+        value: &[u8],
+        expiry: Option<i64>,
+        tally: &mut Tally,
+    ) -> bool {
+        self.push(tag, &Draft::string(key, value, expiry), tally)
+    }
+
+    /// Gives the entry of `key` a string and an expiry.
+    #[inline]
+    pub(crate) fn set_string(
+        &mut self,
+        index: usize,
+        key: &[u8],
+        value: &[u8],
+        expiry: Option<i64>,
+        tally: &mut Tally,
+    ) {
+        let layout = self.layout(index);
+        if let Some(record) = self.record_mut(layout)
+            && !fits_inline(key, value.len())
+        {
+            let old_bytes = record.bytes();
+            record.value.overwrite(value);
+            tally.change_bytes(old_bytes, record.bytes());
+            return self.set_expiry(index, expiry, tally);
+        }
+        self.replace(index, &Draft::string(key, value, expiry), tally);
+    }
+
+    /// Appends to the string of `key`; its new length.
+    pub(crate) fn append(&mut self, index: usize, key: &[u8], tail: &[u8], tally: &mut Tally) -> usize {
+        let layout = self.layout(index);
+        if let Some(record) = self.record_mut(layout) {
+            let old_bytes = record.bytes();
+            let Value::String(string) = &mut record.value;
+            extend(string, tail);
+            let length = string.len();
+            tally.change_bytes(old_bytes, record.bytes());
+            return length;
+        }
+        let (old, expiry) = (layout.value(&self.0), layout.expiry(&self.0));
+        let length = old.len() + tail.len();
+        if fits_inline(key, length) {
+            let mut joined = [0; INLINE_BYTES_MAX];
+            joined[..old.len()].copy_from_slice(old);
+            joined[old.len()..length].copy_from_slice(tail);
+            self.replace(index, &Draft::string(key, &joined[..length], expiry), tally);
+        } else {
+            let mut joined = Vec::with_capacity(length);
+            joined.extend_from_slice(old);
+            joined.extend_from_slice(tail);
+            self.replace(index, &Draft::boxed(key, joined, expiry), tally);
+        }
+        length
+    }
+
+    /// Changes when an entry expires.
+    #[inline]
+    pub(crate) fn set_expiry(&mut self, index: usize, expiry: Option<i64>, tally: &mut Tally) {
+        let layout = self.layout(index);
+        let old = layout.expiry(&self.0);
+        tally.change_expiry(old, expiry);
+        match (old, expiry) {
+            (None, None) => {}
+            (Some(_), Some(expiry)) => {
+                self.0[layout.end() - WORD_BYTES..layout.end()].copy_from_slice(&expiry.to_ne_bytes())
+            }
+            (Some(_), None) => {
+                self.0[layout.start] &= !EXPIRES;
+                self.add_garbage(WORD_BYTES);
+            }
+            (None, Some(expiry)) => self.widen_by_expiry(index, expiry, tally),
+        }
+        self.note_earliest(expiry);
+    }
+
+    /// Moves an entry to the end of the entries and adds an expiry to it.
+    fn widen_by_expiry(&mut self, index: usize, expiry: i64, tally: &mut Tally) {
+        let size = self.layout(index).size();
+        if !self.has_room(0, size + WORD_BYTES) {
+            self.rebuild(0, size + WORD_BYTES, None, tally);
+        }
+        let layout = self.layout(index);
+        let end = self.number(END);
+        let bytes = &mut *self.0;
+        bytes.copy_within(layout.start..layout.end(), end);
+        bytes[end] |= EXPIRES;
+        bytes[end + size..end + size + WORD_BYTES].copy_from_slice(&expiry.to_ne_bytes());
+        self.set_offset(index, end);
+        self.set_number(END, end + size + WORD_BYTES);
+        self.add_garbage(size);
+    }
+
+    /// Removes an entry; the last one takes its index.
+    pub(crate) fn remove(&mut self, index: usize, tally: &mut Tally) {
+        self.unlink(index, tally);
+        self.shrink(tally);
+    }
+
+    /// Removes all entries that have expired and makes the earliest expiry exact; how many were removed.
+    pub(crate) fn sweep(&mut self, now: UnixMillis, tally: &mut Tally) -> usize {
+        let before = self.count();
+        let mut earliest = NEVER;
+        for index in (0..before).rev() {
+            match self.expiry(index) {
+                Some(expiry) if is_expired(expiry, now) => self.unlink(index, tally),
+                Some(expiry) => earliest = earliest.min(expiry),
+                None => {}
+            }
+        }
+        self.set_earliest(earliest);
+        self.shrink(tally);
+        before - self.count()
+    }
+
+    fn unlink(&mut self, index: usize, tally: &mut Tally) {
+        let layout = self.layout(index);
+        tally.change_expiry(layout.expiry(&self.0), None);
+        let record = layout.record(&self.0);
+        let last = self.count() - 1;
+        self.0[TAGS + index] = self.0[TAGS + last];
+        self.set_offset(index, self.offset(last));
+        self.set_number(COUNT, last);
+        if layout.end() == self.number(END) {
+            self.set_number(END, layout.start);
+        } else {
+            self.add_garbage(layout.size());
+        }
+        if let Some(record) = record {
+            self.free_record(record, tally);
+        }
+    }
+
+    fn push(&mut self, tag: u8, draft: &Draft<'_>, tally: &mut Tally) -> bool {
+        let size = draft.size();
+        let rebuilt = !self.has_room(1, size);
+        if rebuilt {
+            self.rebuild(1, size, None, tally);
+        }
+        let (index, start) = (self.count(), self.number(END));
+        self.0[TAGS + index] = tag;
+        self.set_offset(index, start);
+        self.set_number(COUNT, index + 1);
+        self.set_number(END, start + size);
+        self.write(start, draft, tally);
+        tally.change_expiry(None, draft.expiry);
+        rebuilt
+    }
+
+    #[inline]
+    fn replace(&mut self, index: usize, draft: &Draft<'_>, tally: &mut Tally) {
+        let (layout, size) = (self.layout(index), draft.size());
+        tally.change_expiry(layout.expiry(&self.0), draft.expiry);
+        let record = layout.record(&self.0);
+        if size <= layout.size() {
+            self.add_garbage(layout.size() - size);
+            self.write(layout.start, draft, tally);
+        } else {
+            if self.has_room(0, size) {
+                self.add_garbage(layout.size());
+            } else {
+                self.rebuild(0, size, Some(index), tally);
+            }
+            let start = self.number(END);
+            self.set_offset(index, start);
+            self.set_number(END, start + size);
+            self.write(start, draft, tally);
+        }
+        if let Some(record) = record {
+            self.free_record(record, tally);
+        }
+    }
+
+    #[inline]
+    fn write(&mut self, start: usize, draft: &Draft<'_>, tally: &mut Tally) {
+        draft.write(&mut self.0, start);
+        if draft.is_boxed() {
+            tally.bytes += draft.heap_bytes;
+            self.0[FLAGS] |= HAS_RECORDS;
+        }
+        self.note_earliest(draft.expiry);
+    }
+
+    /// Asks for the lines that a lookup reads first. Reads nothing.
+    #[inline]
+    pub(crate) fn prefetch(&self) {
+        prefetch(self.0.address(0));
+        prefetch(self.0.address(64));
+    }
+
+    /// Asks for the lines of the entry that has this tag, most likely. Reads header and index.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, tag: u8) {
+        if let Some(index) = self.find_by(tag, |_, _| true) {
+            let start = self.offset(index);
+            prefetch(self.0.address(start));
+            prefetch(self.0.address(start + 63));
+        }
+    }
+
+    #[inline]
+    fn number(&self, at: usize) -> usize {
+        let mut word = [0; 4];
+        word.copy_from_slice(&self.0[at..at + 4]);
+        u32::from_ne_bytes(word) as usize
+    }
+
+    #[inline]
+    fn set_number(&mut self, at: usize, number: usize) {
+        // A page's size is below 2^31, and so is everything counted in it.
+        self.0[at..at + 4].copy_from_slice(&(number as u32).to_ne_bytes());
+    }
+
+    #[inline]
+    fn add_garbage(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.set_number(GARBAGE, self.number(GARBAGE) + bytes);
+        }
+    }
+
+    #[inline]
+    fn note_earliest(&mut self, expiry: Option<i64>) {
+        if let Some(expiry) = expiry
+            && expiry < self.earliest()
+        {
+            self.set_earliest(expiry);
+        }
+    }
+
+    #[inline]
+    fn set_earliest(&mut self, earliest: i64) {
+        self.0[EARLIEST..EARLIEST + WORD_BYTES].copy_from_slice(&earliest.to_ne_bytes());
+    }
+
+    #[inline]
+    fn layout(&self, index: usize) -> Layout {
+        Layout::read(&self.0, self.offset(index))
+    }
+
+    #[inline]
+    fn offset(&self, index: usize) -> usize {
+        let offsets = TAGS + self.number(INDEX_CAPACITY);
+        if is_wide(self.size()) {
+            self.number(offsets + index * 4)
+        } else {
+            let at = offsets + index * 2;
+            usize::from(u16::from_ne_bytes([self.0[at], self.0[at + 1]]))
+        }
+    }
+
+    #[inline]
+    fn set_offset(&mut self, index: usize, offset: usize) {
+        let offsets = TAGS + self.number(INDEX_CAPACITY);
+        if is_wide(self.size()) {
+            self.set_number(offsets + index * 4, offset);
+        } else {
+            let at = offsets + index * 2;
+            self.0[at..at + 2].copy_from_slice(&(offset as u16).to_ne_bytes());
+        }
+    }
+
+    #[inline]
+    fn record(&self, layout: Layout) -> Option<&Boxed> {
+        let bits = layout.record(&self.0)?;
+        // SAFETY: the bits stand in an entry of this page, which is borrowed.
+        Some(unsafe { Boxed::borrow(bits) })
+    }
+
+    #[inline]
+    fn record_mut(&mut self, layout: Layout) -> Option<&mut Boxed> {
+        let bits = layout.record(&self.0)?;
+        // SAFETY: the bits stand in an entry of this page, which is mutably borrowed.
+        Some(unsafe { Boxed::borrow_mut(bits) })
+    }
+
+    /// Frees the record of an entry that is no more.
+    fn free_record(&mut self, bits: u64, tally: &mut Tally) {
+        // SAFETY: the callers have just overwritten or unlinked the one entry that held the bits.
+        let record = unsafe { Boxed::take(bits) };
+        tally.bytes -= record.bytes();
+    }
+
+    /// Makes the page forget its entries, which have been copied elsewhere, records and all.
+    fn forget_entries(&mut self) {
+        self.set_number(COUNT, 0);
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        if self.0[FLAGS] & HAS_RECORDS == 0 {
+            return;
+        }
+        for index in 0..self.count() {
+            if let Some(bits) = self.layout(index).record(&self.0) {
+                // SAFETY: the entry goes with the page; nobody reads it again.
+                drop(unsafe { Boxed::take(bits) });
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("count", &self.count()).field("size", &self.size()).finish_non_exhaustive()
+    }
+}
+
+/// Whether a page of this size has offsets of four bytes.
+#[inline]
+fn is_wide(size: usize) -> bool {
+    size > 1 << 16
+}
+
+/// Appends with room to spare: double below [`DOUBLING_BYTES_MAX`], a quarter above.
+fn extend(string: &mut Vec<u8>, tail: &[u8]) {
+    let length = string.len() + tail.len();
+    if length > string.capacity() {
+        let spare = if length < DOUBLING_BYTES_MAX { length } else { length / 4 };
+        string.reserve_exact(tail.len() + spare);
+    }
+    string.extend_from_slice(tail);
+}
+
+const _: () = assert!(TAGS == FLAGS + 1 && LENGTH_BYTES == 4);

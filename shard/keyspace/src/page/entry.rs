@@ -1,0 +1,185 @@
+//! How one entry stands in a page.
+//!
+//! ```text
+//! flags u8, key length u8, value length u8, [record address u64], key, value, [expiry i64]
+//! ```
+//! Nothing is aligned. The expiry stands last, so that it can be dropped without moving anything. A record
+//! on the heap holds the value, and the key too if that is longer than its length byte can say.
+
+use super::boxed::Boxed;
+use crate::Value;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+/// Most bytes of key and value together that stand in the page; longer values, and keys longer than this,
+/// stand in a record of their own. Both lengths fit one byte then.
+pub(crate) const INLINE_BYTES_MAX: usize = 255;
+
+/// The entry ends with an expiry.
+pub(super) const EXPIRES: u8 = 1;
+/// The entry holds the address of a record.
+pub(super) const BOXED: u8 = 2;
+/// The record holds the key.
+pub(super) const LONG_KEY: u8 = 4;
+
+/// Bytes in front of every entry.
+pub(super) const ENTRY_HEADER_BYTES: usize = 3;
+/// Bytes of an expiry, and of a record's address.
+pub(super) const WORD_BYTES: usize = 8;
+
+/// Where the parts of one entry are in its page.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layout {
+    pub(super) start: usize,
+    pub(super) flags: u8,
+    key_bytes: usize,
+    value_bytes: usize,
+}
+
+impl Layout {
+    /// Reads the entry that starts at `start`.
+    #[inline]
+    pub(super) fn read(bytes: &[u8], start: usize) -> Self {
+        let header = &bytes[start..start + ENTRY_HEADER_BYTES];
+        Self { start, flags: header[0], key_bytes: header[1] as usize, value_bytes: header[2] as usize }
+    }
+
+    /// Whether a record on the heap belongs to the entry.
+    #[inline]
+    pub(super) fn is_boxed(self) -> bool {
+        self.flags & BOXED != 0
+    }
+
+    #[inline]
+    fn key_start(self) -> usize {
+        self.start + ENTRY_HEADER_BYTES + if self.is_boxed() { WORD_BYTES } else { 0 }
+    }
+
+    /// The key, as far as it stands in the page.
+    #[inline]
+    pub(super) fn key(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.key_start()..][..self.key_bytes]
+    }
+
+    /// The value, as far as it stands in the page.
+    #[inline]
+    pub(super) fn value(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.key_start() + self.key_bytes..][..self.value_bytes]
+    }
+
+    /// The address of the record, if there is one.
+    #[inline]
+    pub(super) fn record(self, bytes: &[u8]) -> Option<u64> {
+        self.is_boxed().then(|| word(bytes, self.start + ENTRY_HEADER_BYTES))
+    }
+
+    /// Where the expiry stands, or would stand.
+    #[inline]
+    pub(super) fn expiry_start(self) -> usize {
+        self.key_start() + self.key_bytes + self.value_bytes
+    }
+
+    /// When the entry expires.
+    #[inline]
+    pub(super) fn expiry(self, bytes: &[u8]) -> Option<i64> {
+        (self.flags & EXPIRES != 0).then(|| word(bytes, self.expiry_start()) as i64)
+    }
+
+    /// The end of the entry.
+    #[inline]
+    pub(super) fn end(self) -> usize {
+        self.expiry_start() + if self.flags & EXPIRES != 0 { WORD_BYTES } else { 0 }
+    }
+
+    /// Bytes of the whole entry.
+    #[inline]
+    pub(super) fn size(self) -> usize {
+        self.end() - self.start
+    }
+}
+
+/// An entry that is to be written.
+pub(super) struct Draft<'a> {
+    record: Option<u64>,
+    /// Bytes that the record occupies on the heap.
+    pub(super) heap_bytes: usize,
+    key: &'a [u8],
+    long_key: bool,
+    value: &'a [u8],
+    pub(super) expiry: Option<i64>,
+}
+
+impl<'a> Draft<'a> {
+    /// A string: in the page if it fits, else in a new record, which the entry owns once it is written.
+    pub(super) fn string(key: &'a [u8], value: &'a [u8], expiry: Option<i64>) -> Self {
+        if fits_inline(key, value.len()) {
+            return Self { record: None, heap_bytes: 0, key, long_key: false, value, expiry };
+        }
+        Self::boxed(key, value.to_vec(), expiry)
+    }
+
+    /// A string in a new record.
+    pub(super) fn boxed(key: &'a [u8], value: Vec<u8>, expiry: Option<i64>) -> Self {
+        let long_key = key.len() > INLINE_BYTES_MAX;
+        let own_key = if long_key { key } else { &[] };
+        let record = Box::new(Boxed { key: own_key.into(), value: Value::String(value) });
+        let heap_bytes = record.bytes();
+        let key = if long_key { &[] } else { key };
+        Self { record: Some(record.into_bits()), heap_bytes, key, long_key, value: &[], expiry }
+    }
+
+    /// Bytes that the entry takes.
+    pub(super) fn size(&self) -> usize {
+        let words = usize::from(self.record.is_some()) + usize::from(self.expiry.is_some());
+        ENTRY_HEADER_BYTES + words * WORD_BYTES + self.key.len() + self.value.len()
+    }
+
+    /// Whether the entry has a record on the heap.
+    pub(super) fn is_boxed(&self) -> bool {
+        self.record.is_some()
+    }
+
+    /// Writes the entry at `start`.
+    #[inline]
+    pub(super) fn write(&self, bytes: &mut [u8], start: usize) {
+        let mut flags = 0;
+        flags |= if self.expiry.is_some() { EXPIRES } else { 0 };
+        flags |= if self.record.is_some() { BOXED } else { 0 };
+        flags |= if self.long_key { LONG_KEY } else { 0 };
+        let out = &mut bytes[start..start + self.size()];
+        // Both lengths are at most INLINE_BYTES_MAX.
+        let (header, mut out) = out.split_at_mut(ENTRY_HEADER_BYTES);
+        header.copy_from_slice(&[flags, self.key.len() as u8, self.value.len() as u8]);
+        if let Some(record) = self.record {
+            out = put(out, &record.to_ne_bytes());
+        }
+        out = put(out, self.key);
+        out = put(out, self.value);
+        if let Some(expiry) = self.expiry {
+            put(out, &expiry.to_ne_bytes());
+        }
+    }
+}
+
+/// Whether a key and a value of that length stand in the page.
+#[inline]
+pub(super) fn fits_inline(key: &[u8], value_bytes: usize) -> bool {
+    key.len().saturating_add(value_bytes) <= INLINE_BYTES_MAX
+}
+
+#[inline]
+fn put<'o>(out: &'o mut [u8], part: &[u8]) -> &'o mut [u8] {
+    let (to, rest) = out.split_at_mut(part.len());
+    to.copy_from_slice(part);
+    rest
+}
+
+/// The eight bytes at `start` as a number.
+#[inline]
+fn word(bytes: &[u8], start: usize) -> u64 {
+    let mut word = [0; WORD_BYTES];
+    word.copy_from_slice(&bytes[start..start + WORD_BYTES]);
+    u64::from_ne_bytes(word)
+}
+
+const _: () = assert!(INLINE_BYTES_MAX <= u8::MAX as usize);

@@ -1,0 +1,298 @@
+//! One slot: linear hashing over pages.
+//!
+//! A slot with P pages, 2^l <= P < 2^(l+1), has split its first P - 2^l pages of level l already. A key belongs to the
+//! page that the lower l + 1 bits of its hash name, or if there is no such page, the lower l bits. One more
+//! page is one page split into two by one more bit; one page less is the last one joined with the one that
+//! it came from. So a slot grows and shrinks by one page at a time, whatever its size.
+//!
+//! Order: a page holds all keys whose hashes end in the same bits, so in the order of *bit-reversed* hashes it is one
+//! interval, and a split cuts an interval in two. A scan walks in that order and can stop anywhere: its position
+//! is a reversed hash, which means the same before and after any number of splits and joins.
+//!
+//! If all keys of a slot had one hash (which the keyed hash prevents), they would share one page that no split can
+//! divide: every operation would cost in proportion to it, and nothing worse would happen; pages beyond 64 KiB
+//! have wider offsets, up to 2^31 bytes.
+
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use crate::page::{NEVER, Page, is_expired};
+use crate::tally::Tally;
+use crate::{Expiry, Key, KeyHasher};
+use alloc::vec::Vec;
+use core::{mem, slice};
+use slotmesh_base::UnixMillis;
+
+/// Mean number of entries per page above which a slot gets one more page.
+const PAGE_ENTRIES_MEAN_MAX: usize = 32;
+
+/// Mean number of entries per page below which a slot has one page too many; well below the half of the other
+/// bound, so that a slot at the edge does not split and join all the time.
+const PAGE_ENTRIES_MEAN_MIN: usize = 12;
+
+/// The entries of one slot.
+#[derive(Debug)]
+pub(crate) struct SlotTable {
+    pages: Pages,
+    len: u32,
+}
+
+#[derive(Debug)]
+enum Pages {
+    Empty,
+    One(Page),
+    Many(Vec<Page>),
+}
+
+/// Where an entry is; holds until the table changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    page: usize,
+    index: usize,
+}
+
+/// What a sweep over a slot did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sweep {
+    /// Entries removed.
+    pub(crate) removed: usize,
+    /// Pages looked through.
+    pub(crate) pages: usize,
+}
+
+impl SlotTable {
+    /// A slot without keys.
+    pub(crate) const EMPTY: Self = Self { pages: Pages::Empty, len: 0 };
+
+    /// Number of keys.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Where `key` is.
+    #[inline]
+    pub(crate) fn find(&self, key: &Key<'_>) -> Option<Place> {
+        let pages = self.pages.as_slice();
+        if pages.is_empty() {
+            return None;
+        }
+        let page = page_of(key.hash, pages.len());
+        let index = pages[page].find(tag_of(key.hash), key.bytes)?;
+        Some(Place { page, index })
+    }
+
+    /// The page of an entry, and its index there.
+    #[inline]
+    pub(crate) fn at(&self, place: Place) -> (&Page, usize) {
+        (&self.pages.as_slice()[place.page], place.index)
+    }
+
+    /// The page of an entry, and its index there, to change it.
+    #[inline]
+    pub(crate) fn at_mut(&mut self, place: Place) -> (&mut Page, usize) {
+        (&mut self.pages.as_mut_slice()[place.page], place.index)
+    }
+
+    /// Adds a string under a key that is not there.
+    pub(crate) fn insert_string(
+        &mut self,
+        key: &Key<'_>,
+        value: &[u8],
+        expiry: Expiry,
+        hasher: &KeyHasher,
+        tally: &mut Tally,
+    ) {
+        let expiry = match expiry {
+            Expiry::At(at) => Some(at.0),
+            Expiry::Keep | Expiry::Never => None,
+        };
+        let tag = tag_of(key.hash);
+        self.len += 1;
+        let pages = self.pages.as_mut_slice();
+        if pages.is_empty() {
+            self.pages = Pages::One(Page::with_string(tag, key.bytes, value, expiry, tally));
+            return;
+        }
+        let page = page_of(key.hash, pages.len());
+        let rebuilt = pages[page].insert_string(tag, key.bytes, value, expiry, tally);
+        // One page is rebuilt for an insert, not two: a split that is due waits for the next one.
+        if !rebuilt && self.len as usize > pages.len() * PAGE_ENTRIES_MEAN_MAX {
+            self.split(hasher, tally);
+        }
+    }
+
+    /// Removes an entry.
+    pub(crate) fn remove(&mut self, place: Place, tally: &mut Tally) {
+        let (page, index) = self.at_mut(place);
+        page.remove(index, tally);
+        self.len -= 1;
+        self.shrink(tally);
+    }
+
+    /// No entry expires before this; reads the head of every page.
+    pub(crate) fn earliest(&self) -> i64 {
+        self.pages.as_slice().iter().map(Page::earliest).min().unwrap_or(NEVER)
+    }
+
+    /// Removes what has expired from up to `pages_max` of the pages in which something may have.
+    pub(crate) fn sweep(&mut self, now: UnixMillis, pages_max: usize, tally: &mut Tally) -> Sweep {
+        let mut sweep = Sweep::default();
+        for page in self.pages.as_mut_slice() {
+            if is_expired(page.earliest(), now) {
+                if sweep.pages == pages_max {
+                    break;
+                }
+                sweep.pages += 1;
+                sweep.removed += page.sweep(now, tally);
+            }
+        }
+        self.len -= sweep.removed as u32;
+        self.shrink(tally);
+        sweep
+    }
+
+    /// The `rank`-th entry, in no particular order.
+    pub(crate) fn nth(&self, mut rank: usize) -> Option<Place> {
+        for (page, entries) in self.pages.as_slice().iter().enumerate() {
+            if rank < entries.count() {
+                return Some(Place { page, index: rank });
+            }
+            rank -= entries.count();
+        }
+        None
+    }
+
+    /// Frees one page, if there is any; for tables that are no longer in use: counts become wrong.
+    pub(crate) fn free_page(&mut self) -> bool {
+        if let Pages::Many(pages) = &mut self.pages
+            && pages.pop().is_some()
+        {
+            return true;
+        }
+        matches!(mem::replace(&mut self.pages, Pages::Empty), Pages::One(_))
+    }
+
+    /// Asks for the head of the page that a key with this hash is in. Reads the table itself.
+    #[inline]
+    pub(crate) fn prefetch_page(&self, hash: u64) {
+        let pages = self.pages.as_slice();
+        if !pages.is_empty() {
+            pages[page_of(hash, pages.len())].prefetch();
+        }
+    }
+
+    /// Asks for the entry that a key with this hash has, most likely. Reads the page's head.
+    #[inline]
+    pub(crate) fn prefetch_entry(&self, hash: u64) {
+        let pages = self.pages.as_slice();
+        if !pages.is_empty() {
+            pages[page_of(hash, pages.len())].prefetch_entry(tag_of(hash));
+        }
+    }
+
+    /// One more page.
+    fn split(&mut self, hasher: &KeyHasher, tally: &mut Tally) {
+        let count = self.pages.as_slice().len();
+        let bit = 1_u64 << count.ilog2();
+        let source = count - (1 << count.ilog2());
+        let moves = |page: &Page, index: usize| hasher.hash(page.key(index)) & bit != 0;
+        let new = self.pages.as_mut_slice()[source].split(moves, tally);
+        self.pages.push(new, tally);
+    }
+
+    /// One page less, as long as there are too many; none when there are no keys.
+    fn shrink(&mut self, tally: &mut Tally) {
+        while self.pages.as_slice().len() > 1 && self.len() < self.pages.as_slice().len() * PAGE_ENTRIES_MEAN_MIN {
+            let (last, count) = self.pages.pop(tally);
+            let source = count - (1 << count.ilog2());
+            self.pages.as_mut_slice()[source].merge(last, tally);
+        }
+        if self.len == 0
+            && let Pages::One(page) = mem::replace(&mut self.pages, Pages::Empty)
+        {
+            tally.bytes -= page.size();
+        }
+    }
+}
+
+impl Pages {
+    #[inline]
+    fn as_slice(&self) -> &[Page] {
+        match self {
+            Self::Empty => &[],
+            Self::One(page) => slice::from_ref(page),
+            Self::Many(pages) => pages,
+        }
+    }
+
+    #[inline]
+    fn as_mut_slice(&mut self) -> &mut [Page] {
+        match self {
+            Self::Empty => &mut [],
+            Self::One(page) => slice::from_mut(page),
+            Self::Many(pages) => pages,
+        }
+    }
+
+    /// Adds a page at the end. The directory grows by a quarter, as pages do.
+    fn push(&mut self, page: Page, tally: &mut Tally) {
+        let old_bytes = self.directory_bytes();
+        let mut pages = match mem::replace(self, Self::Empty) {
+            Self::Empty => Vec::new(),
+            Self::One(first) => {
+                let mut pages = Vec::with_capacity(2);
+                pages.push(first);
+                pages
+            }
+            Self::Many(pages) => pages,
+        };
+        if pages.len() == pages.capacity() {
+            pages.reserve_exact(1 + pages.len() / 4);
+        }
+        pages.push(page);
+        *self = Self::Many(pages);
+        tally.change_bytes(old_bytes, self.directory_bytes());
+    }
+
+    /// Takes the last page of several; also the number of pages left.
+    fn pop(&mut self, tally: &mut Tally) -> (Page, usize) {
+        let old_bytes = self.directory_bytes();
+        let Self::Many(pages) = self else { unreachable!("only one of several pages is taken") };
+        let last = pages.pop().expect("several pages");
+        let count = pages.len();
+        if count == 1 {
+            let first = pages.pop().expect("one page is left");
+            *self = Self::One(first);
+        } else if count * 2 < pages.capacity() {
+            pages.shrink_to(count + count / 4);
+        }
+        tally.change_bytes(old_bytes, self.directory_bytes());
+        (last, count)
+    }
+
+    fn directory_bytes(&self) -> usize {
+        match self {
+            Self::Empty | Self::One(_) => 0,
+            Self::Many(pages) => pages.capacity() * size_of::<Page>(),
+        }
+    }
+}
+
+/// The page of a hash among `count` pages.
+#[inline]
+fn page_of(hash: u64, count: usize) -> usize {
+    let level = count.ilog2();
+    let page = (hash & ((2 << level) - 1)) as usize;
+    if page < count { page } else { page & ((1 << level) - 1) }
+}
+
+/// The byte that the page's index keeps of a hash; page and scan position use the other end of it.
+#[inline]
+fn tag_of(hash: u64) -> u8 {
+    (hash >> 56) as u8
+}
+
+const _: () = assert!(size_of::<SlotTable>() <= 40);
+const _: () = assert!(PAGE_ENTRIES_MEAN_MIN * 2 < PAGE_ENTRIES_MEAN_MAX);
