@@ -94,9 +94,16 @@ impl Db {
         self.peek(key, now).is_some()
     }
 
+    /// Stores a string under `key`, whatever was there before; whether a key was there. For callers that have
+    /// dealt with an expired old value (by [`get`](Self::get)), or do not care: here it counts as there.
+    pub fn set_string(&mut self, key: &Key<'_>, value: &[u8], expiry: Expiry) -> bool {
+        // At the beginning of time nothing has expired.
+        self.put_string(key, value, expiry, UnixMillis(i64::MIN))
+    }
+
     /// Stores a string under `key`, whatever was there before; whether a key was there that had not expired.
-    /// One that had expired is as good as absent: it is counted, and its expiry is not kept.
-    pub fn set_string(&mut self, key: &Key<'_>, value: &[u8], expiry: Expiry, now: UnixMillis) -> bool {
+    /// One that had is as good as absent: it is counted as expired, and `Expiry::Keep` keeps nothing of it.
+    pub fn put_string(&mut self, key: &Key<'_>, value: &[u8], expiry: Expiry, now: UnixMillis) -> bool {
         let (block, index) = split_slot(key.slot);
         let tables = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables;
         let Some(place) = tables[index].find(key) else {

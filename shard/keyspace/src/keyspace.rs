@@ -142,15 +142,13 @@ mod tests {
     use slotmesh_base::UnixMillis;
     use std::format;
 
-    const NOW: UnixMillis = UnixMillis(0);
-
     fn filled(hasher: KeyHasher, keys: usize) -> Keyspace {
         let mut keyspace = Keyspace::new(16, 0..=16383, hasher);
         for number in 0..keys {
             let name = format!("{number}");
             let value = [b'v'; 300];
             let value = if number % 10 == 0 { &value[..] } else { b"short" };
-            keyspace.db(number % 2).set_string(&hasher.key(name.as_bytes()), value, Expiry::Never, NOW);
+            keyspace.db(number % 2).set_string(&hasher.key(name.as_bytes()), value, Expiry::Never);
         }
         keyspace
     }
@@ -166,7 +164,7 @@ mod tests {
         assert_eq!((keyspace.db(0).len(), keyspace.db(0).bytes()), (0, empty));
         assert_eq!(keyspace.db(1).len(), 10_000);
         assert!(keyspace.free_some(10));
-        keyspace.db(0).set_string(&hasher.key(b"new"), b"value", Expiry::Never, NOW);
+        keyspace.db(0).set_string(&hasher.key(b"new"), b"value", Expiry::Never);
         keyspace.flush_all();
         assert!(keyspace.db(0).is_empty() && keyspace.db(1).is_empty());
         assert!(live::RECORDS.with(|records| records.get()) > 1900, "the flush itself frees nothing");
@@ -194,7 +192,7 @@ mod tests {
         let mut keyspace = Keyspace::new(2, 0..=16383, hasher);
         for index in 0..2 {
             let key = hasher.key(b"key");
-            keyspace.db(index).set_string(&key, b"", Expiry::At(UnixMillis(5)), NOW);
+            keyspace.db(index).set_string(&key, b"", Expiry::At(UnixMillis(5)));
             assert!(keyspace.db(index).get(&key, UnixMillis(5)).is_some());
             assert!(keyspace.db(index).get(&key, UnixMillis(6)).is_none());
         }

@@ -133,8 +133,14 @@ fn run(db: &mut Db, model: &mut Model, step: Step, number: usize) {
     let fill = |length| std::vec![number as u8; length];
     match step {
         Step::Set(key, length, expiry) => {
-            let was_live = db.set_string(&HASHER.key(&key), &fill(length), expiry, now);
-            assert_eq!(was_live, model.live(&key).is_some());
+            let was_live = model.live(&key).is_some();
+            let key_hashed = HASHER.key(&key);
+            if number % 2 == 0 {
+                db.get(&key_hashed, now);
+                assert_eq!(db.set_string(&key_hashed, &fill(length), expiry), was_live);
+            } else {
+                assert_eq!(db.put_string(&key_hashed, &fill(length), expiry, now), was_live);
+            }
             let old = model.live(&key).and_then(|(_, expiry)| *expiry);
             model.map.insert(key, (fill(length), Model::expiry_after(old, expiry)));
         }
@@ -259,7 +265,7 @@ fn random_keys_are_chosen_evenly() {
         })
         .collect();
     for name in &names {
-        db.set_string(&HASHER.key(name.as_bytes()), b"value", Expiry::Never, now);
+        db.put_string(&HASHER.key(name.as_bytes()), b"value", Expiry::Never, now);
     }
     let mut drawn: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
     let (draws, expected) = (200 * 500, 500.0);
@@ -277,7 +283,7 @@ fn random_key_removes_what_has_expired_and_ends() {
     let mut db = Db::new(HASHER);
     for number in 0..500_u32 {
         let key = number.to_be_bytes();
-        db.set_string(&HASHER.key(&key), b"", Expiry::At(UnixMillis(10)), UnixMillis(0));
+        db.put_string(&HASHER.key(&key), b"", Expiry::At(UnixMillis(10)), UnixMillis(0));
     }
     assert!(db.random_key(&mut Rng::new(1), UnixMillis(10)).is_some(), "in its last millisecond a key is there");
     assert_eq!(db.random_key(&mut Rng::new(1), UnixMillis(11)), None);
@@ -291,7 +297,7 @@ fn what_is_due_goes_first_and_the_budget_holds() {
     for number in 0..10_000_u32 {
         let key = number.to_be_bytes();
         let expiry = UnixMillis(i64::from(number));
-        db.set_string(&HASHER.key(&key), b"value", Expiry::At(expiry), UnixMillis(0));
+        db.put_string(&HASHER.key(&key), b"value", Expiry::At(expiry), UnixMillis(0));
     }
     assert_eq!(db.next_expiry(), Some(UnixMillis(1)));
     let report = db.expire_due(UnixMillis(100), 1000);
@@ -313,7 +319,7 @@ fn a_time_that_no_key_has_any_more_is_found_out_once() {
     let mut db = Db::new(HASHER);
     let key = HASHER.key(b"key");
     for expiry in 1..100 {
-        db.set_string(&key, b"value", Expiry::At(UnixMillis(expiry)), UnixMillis(0));
+        db.put_string(&key, b"value", Expiry::At(UnixMillis(expiry)), UnixMillis(0));
     }
     assert_eq!(db.expire_due(UnixMillis(50), 10), ExpiryReport { removed: 0, pages: 1 });
     assert_eq!(db.next_expiry(), Some(UnixMillis(100)));
@@ -328,7 +334,7 @@ fn one_hash_for_all_keys_makes_one_slow_page_and_no_harm() {
     let names: Vec<_> = (0..5000_u32).map(|number| format!("{{tag}}{number}")).collect();
     for name in &names {
         let key = KeyHasher::BROKEN.key(name.as_bytes());
-        assert!(!db.set_string(&key, &[1; 30], Expiry::At(UnixMillis(5)), now));
+        assert!(!db.put_string(&key, &[1; 30], Expiry::At(UnixMillis(5)), now));
     }
     let slot = Slot::of_key(b"tag");
     assert_eq!(db.slot_len(slot), 5000);
