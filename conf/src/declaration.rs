@@ -106,7 +106,7 @@ pub enum Standing {
 }
 
 /// One row of the table: everything that is known about one directive.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Directive {
     /// The name as Redis spells it, lower case.
     pub name: &'static str,

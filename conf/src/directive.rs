@@ -111,13 +111,13 @@ directives! {
         CORES: usize = integer("cores", "0", 0, CORES_MAX).fixed();
         /// Shards, at most one per core; 0 = one on every core. The other cores only pass on.
         SHARDS: usize = integer("shards", "0", 0, CORES_MAX).fixed();
-        /// CPUs for the core threads, such as `0-3,8` or `0-7:2` (every second one); empty = any.
+        /// CPUs for the core threads, such as `0-3,8`; empty = any. `0-7:2` is every second one of them.
         SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
         /// Number of databases.
         DATABASES: usize = integer("databases", "16", 1, DATABASES_MAX).fixed();
-        /// Longest argument of a request.
+        /// Longest argument of a request, in bytes.
         PROTO_MAX_BULK_LEN: u64 = memory("proto-max-bulk-len", "512mb", MIB, SIZE);
-        /// Most that is kept of a request whose end has not arrived; then the client is closed.
+        /// Most bytes that are kept of a request whose end has not arrived. Above it the client is closed.
         CLIENT_QUERY_BUFFER_LIMIT: u64 = memory("client-query-buffer-limit", "1gb", MIB, SIZE);
         /// When to close a client that does not read. Per class (normal, replica, pubsub): the bytes that
         /// may wait for it, the bytes that may wait for so many seconds on end, the seconds; 0 = no limit.
@@ -131,7 +131,7 @@ directives! {
         LOGLEVEL: LogLevel = choice("loglevel", "notice", LogLevel::NAMES);
         /// File to log to; empty = standard output.
         LOGFILE: str = text("logfile", "").fixed();
-        /// Directory to work in: files without a directory of their own are found there.
+        /// Directory to work in. Files without a directory of their own are found there.
         DIR: str = text("dir", "./").protected();
         /// Whether CONFIG SET may change `dir` and names of files.
         ENABLE_PROTECTED_CONFIGS: &'static str = choice("enable-protected-configs", "no", PROTECTED).fixed();

@@ -21,8 +21,13 @@ Usage: slotmesh [file] [--directive value ...] [-]
 
 ";
 
+const OTHERS: &str = "
+The other directives of Redis 7.2 are accepted; those that ask for what is not there yet are refused,
+those without effect are named in the log.
+";
+
 /// Width of the column of names and defaults.
-const COLUMN: usize = 44;
+const COLUMN: usize = 34;
 
 /// What `--help` prints: usage, our options, and each directive that code reads, with its default and the
 /// first sentence of its text.
@@ -47,7 +52,7 @@ pub fn text() -> String {
             writeln!(text, "  {left}\n  {:COLUMN$}{lead}", "")
         };
     }
-    text.push_str("\nThe other directives of Redis 7.2 are accepted; those without effect are named in the log.\n");
+    text.push_str(OTHERS);
     text
 }
 

@@ -7,12 +7,12 @@ use crate::settings::Settings;
 use crate::value::Value;
 
 const HEAD: &str = "\
-# slotmesh, configuration.
+# Configuration of slotmesh: every directive that does something, with the value that holds without its line.
 #
-# The syntax is that of redis.conf; bytes may be written 1k (1000), 1kb (1024), 5mb, 1gb. Each line below says
-# what holds without it. The same names work on the command line (--maxclients 100) and in the environment
-# (SLOTMESH_MAXCLIENTS=100): file < environment < command line. Every directive of Redis 7.2 is accepted;
-# those that are not listed here do nothing, and the log names them.
+# The syntax is that of redis.conf; bytes may be written 1k (1000), 1kb (1024), 5mb, 1gb. The same names work
+# in the environment (SLOTMESH_MAXCLIENTS=100) and on the command line (--maxclients 100), which win over the
+# file in this order. Of the other directives of Redis 7.2, those that ask for what is not there yet are
+# refused; the rest is accepted, does nothing, and is named in the log.
 ";
 
 /// The text of a file that, read back, gives these settings: every directive that code reads, with its

@@ -191,7 +191,7 @@ impl Settings {
 
 /// Reads a value that arrived by CONFIG SET: words are separated by single blanks, quotes mean nothing.
 /// Reference: `performInterfaceSet`.
-fn read_one(row: &Directive, text: &[u8], before: &Value) -> Result<Value, Reason> {
+pub(crate) fn read_one(row: &Directive, text: &[u8], before: &Value) -> Result<Value, Reason> {
     let text = str::from_utf8(text).map_err(|_| Reason::NotUtf8)?;
     let words: Vec<String> = match text {
         "" if row.kind.takes_many() => Vec::new(),

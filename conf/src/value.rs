@@ -42,6 +42,19 @@ impl Value {
                 .collect::<Vec<_>>()
                 .join(" "),
             Value::SavePoints(points) if points.is_empty() => words::quote(""),
+            Value::Memory(bytes) => with_unit(*bytes),
+            Value::OutputLimits(limits) => {
+                let classes = [
+                    ("normal", limits.normal),
+                    ("replica", limits.replica),
+                    ("pubsub", limits.pubsub),
+                ];
+                let class = |(name, limit): (&str, OutputLimit)| {
+                    let (hard, soft) = (with_unit(limit.hard_bytes), with_unit(limit.soft_bytes));
+                    format!("{name} {hard} {soft} {}", limit.soft_seconds)
+                };
+                classes.map(class).join(" ")
+            }
             other => other.to_string(),
         }
     }
@@ -62,6 +75,18 @@ impl fmt::Display for Value {
             Value::SavePoints(points) => spaced(out, points),
             Value::OutputLimits(limits) => limits.fmt(out),
         }
+    }
+}
+
+/// Bytes with the largest unit that divides them.
+fn with_unit(bytes: u64) -> String {
+    let units = [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)];
+    match units
+        .into_iter()
+        .find(|&(_, factor)| bytes != 0 && bytes % factor == 0)
+    {
+        Some((unit, factor)) => format!("{}{unit}", bytes / factor),
+        None => bytes.to_string(),
     }
 }
 
