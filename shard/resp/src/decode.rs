@@ -42,12 +42,9 @@ pub enum Step {
 /// request is looked at twice.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Arguments that are still to come; 0 between requests and inside of a request's first line.
-    left: u32,
-    /// Where the next header or argument begins, from the request's first byte.
-    next: usize,
-    /// Length of the argument at `next`, once its header was read.
-    length: Option<usize>,
+    /// Where the unfinished request stopped, from its first byte. No arguments are left between requests, and
+    /// inside of a request's first line.
+    cursor: Cursor,
     /// How many bytes of the unfinished line were searched for its end in vain.
     searched: usize,
     /// What [`Decoder::missing`] says.
@@ -74,7 +71,7 @@ impl Decoder {
         if input.len() > REQUEST_BYTES_MAX {
             return self.decode_prefix(input, position, limits, args);
         }
-        if self.left != 0 {
+        if self.cursor.left != 0 {
             return self.resume(input, position, limits, args);
         }
         let mark = args.len();
@@ -125,34 +122,44 @@ impl Decoder {
         args: &mut Vec<ArgRange>,
     ) -> Result<Step, ProtocolError> {
         let start = *position;
-        let (count, mut next) = match short_header(input, start, b'*') {
-            Some((count, next)) => (count as i64, next),
+        let mark = args.len();
+        let (count, mut cursor) = match short_beginning(input, start) {
+            Some((count, length)) => (
+                count,
+                Cursor {
+                    next: start + 8,
+                    left: count as u32,
+                    length: Some(length),
+                },
+            ),
             None => match self.count_line(input, start, searched)? {
-                Some(head) => head,
+                Some((count, next)) => (
+                    count,
+                    Cursor {
+                        next,
+                        left: count.max(0) as u32,
+                        length: None,
+                    },
+                ),
                 None => return Ok(Step::Incomplete),
             },
         };
         if count > UNAUTHENTICATED_ARGUMENTS_MAX {
             check_count(count, limits)?;
         }
-        if count <= 0 {
-            *position = next;
-            return Ok(Step::Request);
-        }
-        let mark = args.len();
-        let mut left = count as u32;
-        match read_arguments(input, &mut next, &mut left, 0, limits, args) {
+        match cursor.read_arguments(input, 0, limits, args) {
             Ok(Pause::Whole) => {
-                *position = next;
+                *position = cursor.next;
                 Ok(Step::Request)
             }
             Ok(pause) => {
+                let base = start as u32;
                 self.found.extend(args.drain(mark..).map(|range| ArgRange {
-                    start: range.start - start as u32,
+                    start: range.start - base,
                     ..range
                 }));
-                self.left = left;
-                self.pause(pause, next - start, input.len() - start);
+                cursor.next -= start;
+                self.pause(pause, cursor, input.len() - start);
                 Ok(Step::Incomplete)
             }
             Err(error) => {
@@ -193,21 +200,10 @@ impl Decoder {
         args: &mut Vec<ArgRange>,
     ) -> Result<Step, ProtocolError> {
         let request = &input[*position..];
-        let mut next = self.next;
-        if let Some(length) = self.length.take()
-            && !push_argument(request, &mut next, length, &mut self.left, &mut self.found)
+        match self
+            .cursor
+            .read_arguments(request, self.searched, limits, &mut self.found)?
         {
-            self.pause(Pause::Argument { length }, next, request.len());
-            return Ok(Step::Incomplete);
-        }
-        match read_arguments(
-            request,
-            &mut next,
-            &mut self.left,
-            self.searched,
-            limits,
-            &mut self.found,
-        )? {
             Pause::Whole => {
                 let base = *position as u32;
                 args.extend(self.found.drain(..).map(|range| ArgRange {
@@ -217,29 +213,30 @@ impl Decoder {
                 self.found.shrink_to(ARGUMENT_RANGES_KEPT_MAX);
                 self.searched = 0;
                 self.missing = 0;
-                *position += next;
+                *position += self.cursor.next;
                 Ok(Step::Request)
             }
             pause => {
-                self.pause(pause, next, request.len());
+                self.pause(pause, self.cursor, request.len());
                 Ok(Step::Incomplete)
             }
         }
     }
 
-    /// Remembers where the bytes ended: `next` and `received` count from the request's first byte.
-    fn pause(&mut self, pause: Pause, next: usize, received: usize) {
-        self.next = next;
-        self.missing = 0;
-        self.searched = 0;
-        match pause {
-            Pause::Whole => {}
-            Pause::Header { searched } => self.searched = searched,
-            Pause::Argument { length } => {
-                self.length = Some(length);
-                self.missing = (next + length + 2).saturating_sub(received);
-            }
-        }
+    /// Remembers where the bytes ended. `cursor` and `received` count from the request's first byte.
+    fn pause(&mut self, pause: Pause, cursor: Cursor, received: usize) {
+        self.cursor = cursor;
+        (self.searched, self.missing) = match pause {
+            Pause::Whole => (0, 0),
+            Pause::Header { searched } => (searched, 0),
+            Pause::Argument { length } => (
+                0,
+                cursor
+                    .next
+                    .saturating_add(length + 2)
+                    .saturating_sub(received),
+            ),
+        };
     }
 
     #[cold]
@@ -286,71 +283,125 @@ enum Pause {
     Argument { length: usize },
 }
 
-/// Reads `left` arguments from `*next` on. `searched` is for the first header only.
-#[inline(always)]
-fn read_arguments(
-    input: &[u8],
-    next: &mut usize,
-    left: &mut u32,
-    mut searched: usize,
-    limits: &DecodeLimits,
-    found: &mut Vec<ArgRange>,
-) -> Result<Pause, ProtocolError> {
-    while *left > 0 {
-        let (length, behind) = match short_header(input, *next, b'$') {
-            Some(header) => header,
-            None => match bulk_line(input, *next, searched, limits)? {
-                BulkLine::Length { length, next } => (length, next),
-                BulkLine::Missing { searched } => return Ok(Pause::Header { searched }),
-            },
-        };
-        searched = 0;
-        *next = behind;
-        if !push_argument(input, next, length, left, found) {
-            return Ok(Pause::Argument { length });
+/// How far the arguments of a request were read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    /// Where the next header begins, or the next argument if its length is known.
+    next: usize,
+    /// Arguments that are still to come.
+    left: u32,
+    /// Length of the argument at `next`, once its header was read.
+    length: Option<usize>,
+}
+
+/// Arguments whose places are made at a time: one copy of constant size is cheaper than a check for each.
+const PLACES: usize = 8;
+
+impl Cursor {
+    /// Reads the arguments that are left. `searched` is for the first header only.
+    #[inline(always)]
+    fn read_arguments(
+        &mut self,
+        input: &[u8],
+        mut searched: usize,
+        limits: &DecodeLimits,
+        found: &mut Vec<ArgRange>,
+    ) -> Result<Pause, ProtocolError> {
+        while self.left > 0 {
+            let (mark, left) = (found.len(), self.left);
+            let places = PLACES.min(left as usize);
+            found.extend_from_slice(&[ArgRange { start: 0, len: 0 }; PLACES]);
+            found.truncate(mark + places);
+            let pause = self.fill(input, searched, limits, &mut found[mark..])?;
+            if !matches!(pause, Pause::Whole) {
+                found.truncate(mark + (left - self.left) as usize);
+                return Ok(pause);
+            }
+            searched = 0;
         }
+        Ok(Pause::Whole)
     }
-    Ok(Pause::Whole)
+
+    /// Reads as many arguments as there are places.
+    #[inline(always)]
+    fn fill(
+        &mut self,
+        input: &[u8],
+        mut searched: usize,
+        limits: &DecodeLimits,
+        places: &mut [ArgRange],
+    ) -> Result<Pause, ProtocolError> {
+        for place in places {
+            let length = match self.length.take() {
+                Some(length) => length,
+                None => match read_header(input, &mut self.next, searched, limits)? {
+                    Ok(length) => length,
+                    Err(pause) => return Ok(pause),
+                },
+            };
+            searched = 0;
+            let behind = self.next.saturating_add(length + 2);
+            if behind > input.len() {
+                self.length = Some(length);
+                return Ok(Pause::Argument { length });
+            }
+            *place = ArgRange {
+                start: self.next as u32,
+                len: length as u32,
+            };
+            self.next = behind;
+            self.left -= 1;
+        }
+        Ok(Pause::Whole)
+    }
 }
 
-/// Takes the argument at `*next`, if it and the two bytes behind it are there.
+/// Reads the header at `*next`: the length of the argument behind it, or why there is none yet.
 #[inline(always)]
-fn push_argument(
+fn read_header(
     input: &[u8],
     next: &mut usize,
-    length: usize,
-    left: &mut u32,
-    found: &mut Vec<ArgRange>,
-) -> bool {
-    let behind = next.saturating_add(length).saturating_add(2);
-    if behind > input.len() {
-        return false;
-    }
-    found.push(ArgRange {
-        start: *next as u32,
-        len: length as u32,
-    });
+    searched: usize,
+    limits: &DecodeLimits,
+) -> Result<Result<usize, Pause>, ProtocolError> {
+    let (length, behind) = match short_header(input, *next) {
+        Some(header) => header,
+        None => match bulk_line(input, *next, searched, limits)? {
+            BulkLine::Length { length, next } => (length, next),
+            BulkLine::Missing { searched } => return Ok(Err(Pause::Header { searched })),
+        },
+    };
     *next = behind;
-    *left -= 1;
-    true
+    Ok(Ok(length))
 }
 
-/// A header of one or two digits at `at`: its number, and where the line ends. These are below every limit.
-/// Anything else, right or wrong, is left to the slow way.
+/// The first two headers of most requests, `*d\r\n$d\r\n`: both numbers.
 #[inline(always)]
-fn short_header(input: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
-    let head: [u8; 4] = *input.get(at..)?.first_chunk()?;
-    let [first, tens, ones, end] = head;
-    if first != kind {
+fn short_beginning(input: &[u8], start: usize) -> Option<(i64, usize)> {
+    const DIGITS: u64 = u64::from_le_bytes([0, 0xff, 0, 0, 0, 0xff, 0, 0]);
+    let word = u64::from_le_bytes(*input.get(start..)?.first_chunk()?);
+    let count = ((word >> 8) as u8).wrapping_sub(b'0');
+    let length = ((word >> 40) as u8).wrapping_sub(b'0');
+    let fits = word & !DIGITS == u64::from_le_bytes(*b"*\0\r\n$\0\r\n");
+    (fits && matches!(count, 1..=9) && length <= 9)
+        .then_some((i64::from(count), usize::from(length)))
+}
+
+/// An argument's header of one or two digits at `at`: its number, and where the line ends. These are below
+/// every limit. Anything else, right or wrong, is left to the slow way.
+#[inline(always)]
+fn short_header(input: &[u8], at: usize) -> Option<(usize, usize)> {
+    let [kind, tens, ones, end]: [u8; 4] = *input.get(at..)?.first_chunk()?;
+    let tens = usize::from(tens.wrapping_sub(b'0'));
+    if kind != b'$' || tens > 9 {
         return None;
     }
-    let tens = usize::from(tens.wrapping_sub(b'0'));
-    if ones == b'\r' && tens <= 9 {
+    if ones == b'\r' {
         return Some((tens, at + 4));
     }
     let ones = usize::from(ones.wrapping_sub(b'0'));
     let next = at + 5;
-    (end == b'\r' && ones <= 9 && (1..=9).contains(&tens) && next <= input.len())
+    (end == b'\r' && ones <= 9 && tens > 0 && next <= input.len())
         .then_some((tens * 10 + ones, next))
 }
 
