@@ -37,9 +37,8 @@ pub fn key_indexes(spec: &Spec, arguments: usize) -> impl Iterator<Item = usize>
 pub fn key_positions<'a>(spec: &Spec, args: Args<'a>) -> impl Iterator<Item = KeyPosition> + use<'a> {
     let specs = spec.keys;
     let flags_at = move |index: usize| {
-        let covers = |keys: &&KeySpec| {
-            last_index(keys, args.len()).is_some_and(|last| (keys.first..=last).contains(&index))
-        };
+        let covers =
+            |keys: &&KeySpec| last_index(keys, args.len()).is_some_and(|last| (keys.first..=last).contains(&index));
         let keys = specs.iter().find(covers).expect("an index comes from one of the specs");
         keys.flags_of.map_or(keys.flags, |flags_of| flags_of(args))
     };

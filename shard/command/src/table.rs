@@ -165,7 +165,9 @@ mod tests {
 
     /// `name` with the letters whose bit is set in `pattern` in upper case.
     fn with_case(name: &str, pattern: u32) -> Vec<u8> {
-        let flip = |(index, byte): (usize, u8)| if pattern >> (index % 32) & 1 == 1 { byte.to_ascii_uppercase() } else { byte };
+        let flip = |(index, byte): (usize, u8)| {
+            if pattern >> (index % 32) & 1 == 1 { byte.to_ascii_uppercase() } else { byte }
+        };
         name.bytes().enumerate().map(flip).collect()
     }
 

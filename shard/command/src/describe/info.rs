@@ -99,8 +99,7 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     reply.bulk(b"begin_search");
     write_typed(b"index", &[(b"index", keys.first as i64)], reply);
     reply.bulk(b"find_keys");
-    let range: [(&[u8], i64); 3] =
-        [(b"lastkey", i64::from(keys.last)), (b"keystep", keys.step as i64), (b"limit", 0)];
+    let range: [(&[u8], i64); 3] = [(b"lastkey", i64::from(keys.last)), (b"keystep", keys.step as i64), (b"limit", 0)];
     write_typed(b"range", &range, reply);
 }
 

@@ -71,20 +71,25 @@ const HELLO: Doc = doc("6.0.0", "O(1)", "Chooses the protocol's version and tell
         "arguments",
         &[
             DocArg::new("protover", DocKind::Integer),
-            DocArg::block("auth", &[DocArg::new("username", DocKind::String), DocArg::new("password", DocKind::String)])
-                .token("AUTH")
-                .optional(),
+            DocArg::block(
+                "auth",
+                &[DocArg::new("username", DocKind::String), DocArg::new("password", DocKind::String)],
+            )
+            .token("AUTH")
+            .optional(),
             DocArg::new("clientname", DocKind::String).token("SETNAME").optional(),
         ],
     )
     .optional()])
     .history(&[("6.2.0", "`protover` may be left out; then nothing is changed.")]);
 
-const PING: Doc = doc("1.0.0", "O(1)", "Answers, to show that the server lives.")
-    .arguments(&[DocArg::new("message", DocKind::String).optional()]);
+const PING: Doc = doc("1.0.0", "O(1)", "Answers, to show that the server lives.").arguments(&[DocArg::new(
+    "message",
+    DocKind::String,
+)
+.optional()]);
 
-const QUIT: Doc =
-    doc("1.0.0", "O(1)", "Closes the connection.").deprecated("7.2.0", "just closing the connection");
+const QUIT: Doc = doc("1.0.0", "O(1)", "Closes the connection.").deprecated("7.2.0", "just closing the connection");
 
 const RESET: Doc = doc("6.2.0", "O(1)", "Puts the connection back to how it began.");
 
@@ -116,15 +121,14 @@ const LIST: Doc = doc("2.4.0", "O(N) for N connections", "Describes all connecti
         ("7.0.3", "New field `ssub`."),
     ]);
 
-const SETINFO: Doc = doc("7.2.0", "O(1)", "Tells the server which library the client uses.").arguments(&[
-    DocArg::one_of(
+const SETINFO: Doc =
+    doc("7.2.0", "O(1)", "Tells the server which library the client uses.").arguments(&[DocArg::one_of(
         "attr",
         &[
             DocArg::new("libname", DocKind::String).token("lib-name"),
             DocArg::new("libver", DocKind::String).token("lib-ver"),
         ],
-    ),
-]);
+    )]);
 
-const SETNAME: Doc = doc("2.6.9", "O(1)", "Gives the connection a name.")
-    .arguments(&[DocArg::new("connection-name", DocKind::String)]);
+const SETNAME: Doc =
+    doc("2.6.9", "O(1)", "Gives the connection a name.").arguments(&[DocArg::new("connection-name", DocKind::String)]);

@@ -78,7 +78,7 @@ fn keys(call: &mut Call<'_>) -> HandlerResult {
     /// Keys visited by one step of the scan.
     const STEP: usize = 1024;
     let filter = Filter { pattern: pattern(call.args.at(1)), kind: KindFilter::Any };
-    let head = call.reply.buffer().len();
+    let array = call.reply.deferred_array();
     let mut count = 0;
     let mut next = Some(Cursor::start());
     while let Some(cursor) = next {
@@ -86,7 +86,7 @@ fn keys(call: &mut Call<'_>) -> HandlerResult {
         (found, next) = visit(call, cursor, STEP, &filter);
         count += found;
     }
-    insert(&mut call.reply, head, |reply| reply.array(count));
+    call.reply.close_array(array, count);
     Ok(())
 }
 
@@ -241,3 +241,6 @@ const SCAN: Doc = Doc::new(
     DocArg::new("type", DocKind::String).token("TYPE").optional().since("6.0.0"),
 ])
 .history(&[("6.0.0", "New option `TYPE`.")]);
+
+#[cfg(test)]
+mod tests;

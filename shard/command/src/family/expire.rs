@@ -214,10 +214,101 @@ const PEXPIRETIME: Doc =
 
 const TTL_HISTORY: &[(&str, &str)] = &[("2.8.0", "New reply -2.")];
 
-const PTTL: Doc = doc("2.6.0", "Tells how many milliseconds a key has left to live.")
-    .arguments(&[DocArg::KEY])
-    .history(TTL_HISTORY);
+const PTTL: Doc =
+    doc("2.6.0", "Tells how many milliseconds a key has left to live.").arguments(&[DocArg::KEY]).history(TTL_HISTORY);
 
-const TTL: Doc = doc("1.0.0", "Tells how many seconds a key has left to live.")
-    .arguments(&[DocArg::KEY])
-    .history(TTL_HISTORY);
+const TTL: Doc =
+    doc("1.0.0", "Tells how many seconds a key has left to live.").arguments(&[DocArg::KEY]).history(TTL_HISTORY);
+
+#[cfg(test)]
+mod tests {
+    use crate::family::testing::Fixture;
+
+    const NOT_COMPATIBLE: &str = "-ERR NX and XX, GT or LT options at the same time are not compatible";
+
+    #[test]
+    fn lifetimes_in_every_unit() {
+        Fixture::new().script(&[
+            ("EXPIRE a 10", ":0"),
+            ("TTL a", ":-2"),
+            ("SET a 1", "+OK"),
+            ("TTL a", ":-1"),
+            ("PTTL a", ":-1"),
+            ("EXPIRETIME a", ":-1"),
+            ("EXPIRE a 10", ":1"),
+            ("TTL a", ":10"),
+            ("PEXPIRE a 1499", ":1"),
+            ("TTL a", ":1"),
+            ("PEXPIRE a 1500", ":1"),
+            ("TTL a", ":2"),
+            ("PTTL a", ":1500"),
+            ("PEXPIRETIME a", ":1700000001500"),
+            ("EXPIRETIME a", ":1700000002"),
+            ("EXPIREAT a 1700000009", ":1"),
+            ("PTTL a", ":9000"),
+            ("PEXPIREAT a 1700000000001", ":1"),
+            ("PTTL a", ":1"),
+            ("PERSIST a", ":1"),
+            ("PERSIST a", ":0"),
+            ("PERSIST b", ":0"),
+            ("GET a", "$1 1"),
+            ("PEXPIRE a 5", ":1"),
+            ("@5", ""),
+            ("GET a", "$1 1"),
+            ("PTTL a", ":0"),
+            ("@1", ""),
+            ("GET a", "$-1"),
+        ]);
+    }
+
+    #[test]
+    fn a_time_that_has_passed_removes_the_key() {
+        for request in ["EXPIRE a 0", "EXPIRE a -1", "PEXPIRE a -9223372036854775808", "EXPIREAT a 1", "PEXPIREAT a 0"]
+        {
+            let mut fixture = Fixture::new();
+            fixture.script(&[("SET a 1", "+OK"), (request, ":1"), ("DBSIZE", ":0"), (request, ":0")]);
+        }
+    }
+
+    #[test]
+    fn conditions() {
+        Fixture::new().script(&[
+            ("SET a 1", "+OK"),
+            ("EXPIRE a 10 XX", ":0"),
+            ("EXPIRE a 10 GT", ":0"),
+            ("TTL a", ":-1"),
+            ("EXPIRE a 10 nx", ":1"),
+            ("EXPIRE a 20 NX", ":0"),
+            ("EXPIRE a 10 GT", ":0"),
+            ("EXPIRE a 10 LT", ":0"),
+            ("EXPIRE a 20 GT", ":1"),
+            ("EXPIRE a 15 XX LT", ":1"),
+            ("TTL a", ":15"),
+            ("PERSIST a", ":1"),
+            ("EXPIRE a 5 XX LT", ":0"),
+            ("EXPIRE a 5 LT", ":1"),
+            ("EXPIRE a 0 GT", ":0"),
+            ("TTL a", ":5"),
+            ("EXPIRE a 1 NX XX", NOT_COMPATIBLE),
+            ("EXPIRE a 1 GT NX", NOT_COMPATIBLE),
+            ("EXPIRE a 1 NX GT LT", NOT_COMPATIBLE),
+            ("EXPIRE a 1 LT GT", "-ERR GT and LT options at the same time are not compatible"),
+        ]);
+    }
+
+    #[test]
+    fn options_are_judged_before_the_number_and_the_number_before_the_key() {
+        Fixture::new().script(&[
+            ("EXPIRE nokey x FOO", "-ERR Unsupported option FOO"),
+            ("EXPIRE nokey x NX XX", NOT_COMPATIBLE),
+            ("EXPIRE nokey x", "-ERR value is not an integer or out of range"),
+            ("EXPIRE nokey 9223372036854775807", "-ERR invalid expire time in 'expire' command"),
+            ("EXPIRE nokey 9223372036854775", "-ERR invalid expire time in 'expire' command"),
+            ("EXPIRE nokey -9223372036854776", "-ERR invalid expire time in 'expire' command"),
+            ("PEXPIRE nokey 9223372036854775807", "-ERR invalid expire time in 'pexpire' command"),
+            ("EXPIREAT nokey 9223372036854776", "-ERR invalid expire time in 'expireat' command"),
+            ("PEXPIREAT nokey 9223372036854775807", ":0"),
+            ("EXPIREAT nokey 9223372036854775", ":0"),
+        ]);
+    }
+}

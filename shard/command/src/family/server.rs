@@ -60,7 +60,8 @@ const REQUEST: &[DocArg] =
 
 const COUNT: Doc = doc("2.8.13", "O(1)", "Tells how many commands there are.");
 
-const DOCS: Doc = doc("7.0.0", "O(N) for N commands", "Tells what commands are for and what they take.").arguments(NAMES);
+const DOCS: Doc =
+    doc("7.0.0", "O(N) for N commands", "Tells what commands are for and what they take.").arguments(NAMES);
 
 const GETKEYS: Doc = doc("2.8.13", "O(N) for N arguments", "Finds the keys of a whole command.").arguments(REQUEST);
 

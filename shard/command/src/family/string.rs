@@ -5,7 +5,9 @@
 mod counter;
 mod set;
 
-use crate::{Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips};
+use crate::{
+    Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips,
+};
 use crate::{RequestPolicy, ResponsePolicy};
 use slotmesh_base::ReplyError;
 use slotmesh_keyspace::{Expiry, ValueRef};
@@ -59,8 +61,8 @@ fn getdel(call: &mut Call<'_>) -> HandlerResult {
 
 fn getset(call: &mut Call<'_>) -> HandlerResult {
     reply_value(call)?;
-    let (key, value) = (call.key(1), call.args.at(2));
-    call.db().set_string(&key, value, Expiry::Never);
+    let (key, value, now) = (call.key(1), call.args.at(2), call.now);
+    call.db().put_string(&key, value, Expiry::Never, now);
     Ok(())
 }
 
@@ -80,7 +82,7 @@ fn append(call: &mut Call<'_>) -> HandlerResult {
         Some(length) if length + tail.len() > call.limits.string_bytes_max => return Err(ReplyError::StringTooLong),
         Some(_) => db.append(&key, tail).expect("the key was there and a string"),
         None => {
-            db.set_string(&key, tail, Expiry::Never);
+            db.put_string(&key, tail, Expiry::Never, call.now);
             tail.len()
         }
     };
@@ -108,9 +110,10 @@ fn mset(call: &mut Call<'_>) -> HandlerResult {
     if call.args.len() % 2 == 0 {
         return Err(ReplyError::WrongArity("mset"));
     }
+    let now = call.now;
     for index in (1..call.args.len()).step_by(2) {
         let (key, value) = (call.key(index), call.args.at(index + 1));
-        call.db().set_string(&key, value, Expiry::Never);
+        call.db().put_string(&key, value, Expiry::Never, now);
     }
     call.reply.ok();
     Ok(())
@@ -172,14 +175,18 @@ const GETSET: Doc = doc("1.0.0", "O(1)", "Stores a string and answers with the o
 const INCR: Doc = doc("1.0.0", "O(1)", "Adds one to the integer that a string spells; an absent key counts as 0.")
     .arguments(&[DocArg::KEY]);
 
-const INCRBY: Doc = doc("1.0.0", "O(1)", "Adds a number to the integer that a string spells; an absent key counts as 0.")
-    .arguments(&[DocArg::KEY, DocArg::new("increment", DocKind::Integer)]);
+const INCRBY: Doc =
+    doc("1.0.0", "O(1)", "Adds a number to the integer that a string spells; an absent key counts as 0.")
+        .arguments(&[DocArg::KEY, DocArg::new("increment", DocKind::Integer)]);
 
-const MGET: Doc = doc("1.0.0", "O(N) for N keys", "Reads the strings under several keys.")
-    .arguments(&[DocArg::KEY.multiple()]);
+const MGET: Doc =
+    doc("1.0.0", "O(N) for N keys", "Reads the strings under several keys.").arguments(&[DocArg::KEY.multiple()]);
 
-const MSET: Doc = doc("1.0.1", "O(N) for N keys", "Stores strings under several keys.")
-    .arguments(&[DocArg::block("data", &[DocArg::KEY, DocArg::VALUE]).multiple()]);
+const MSET: Doc = doc("1.0.1", "O(N) for N keys", "Stores strings under several keys.").arguments(&[DocArg::block(
+    "data",
+    &[DocArg::KEY, DocArg::VALUE],
+)
+.multiple()]);
 
 const PSETEX: Doc = doc("2.6.0", "O(1)", "Stores a string that expires after some milliseconds.")
     .arguments(&[DocArg::KEY, DocArg::new("milliseconds", DocKind::Integer), DocArg::VALUE])
@@ -194,3 +201,6 @@ const SETNX: Doc = doc("1.0.0", "O(1)", "Stores a string if the key is absent.")
     .deprecated("2.6.12", "`SET` with the `NX` argument");
 
 const STRLEN: Doc = doc("2.2.0", "O(1)", "Tells the length of the string under a key.").arguments(&[DocArg::KEY]);
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,7 @@ fn add(call: &mut Call<'_>, amount: i64) -> HandlerResult {
         None => 0,
     };
     let new = old.checked_add(amount).ok_or(ReplyError::IncrementOverflow)?;
-    db.set_string(&key, IntegerText::new(new).as_bytes(), Expiry::Keep);
+    db.put_string(&key, IntegerText::new(new).as_bytes(), Expiry::Keep, call.now);
     call.reply.integer(new);
     Ok(())
 }

@@ -6,9 +6,8 @@ use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_keyspace::{Expiry, Key};
 use slotmesh_resp::Args;
 
-pub(super) const KEYS: &[KeySpec] =
-    &[KeySpec::one(KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE))
-        .variable(key_flags, "RW and ACCESS only with the `GET` option")];
+pub(super) const KEYS: &[KeySpec] = &[KeySpec::one(KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE))
+    .variable(key_flags, "RW and ACCESS only with the `GET` option")];
 
 pub(super) const DOC: Doc = doc("1.0.0", "O(1)", "Stores a string under a key, whatever was there before.")
     .arguments(&[
@@ -36,15 +35,15 @@ pub(super) const DOC: Doc = doc("1.0.0", "O(1)", "Stores a string under a key, w
     ]);
 
 pub(super) fn set(call: &mut Call<'_>) -> HandlerResult {
-    let key = call.key(1);
+    let (key, now) = (call.key(1), call.now);
     if call.args.len() == 3 {
         let value = call.args.at(2);
-        call.db().set_string(&key, value, Expiry::Never);
+        call.db().put_string(&key, value, Expiry::Never, now);
         call.reply.ok();
         return Ok(());
     }
     let options = Options::parse(call.args)?;
-    let expiry = options.lifetime.expiry("set", call.now)?;
+    let expiry = options.lifetime.expiry("set", now)?;
     set_with(call, &key, &options, expiry)
 }
 
@@ -53,7 +52,7 @@ pub(super) fn setnx(call: &mut Call<'_>) -> HandlerResult {
     let db = call.db();
     let absent = db.get(&key, now).is_none();
     if absent {
-        db.set_string(&key, value, Expiry::Never);
+        db.put_string(&key, value, Expiry::Never, now);
     }
     call.reply.integer(i64::from(absent));
     Ok(())
@@ -69,9 +68,9 @@ pub(super) fn psetex(call: &mut Call<'_>) -> HandlerResult {
 
 fn set_expiring(call: &mut Call<'_>, unit: Unit, command: &'static str) -> HandlerResult {
     let lifetime = Lifetime::Given { number: call.args.at(2), unit, relative: true };
-    let expiry = lifetime.expiry(command, call.now)?;
-    let (key, value) = (call.key(1), call.args.at(3));
-    call.db().set_string(&key, value, expiry);
+    let (key, value, now) = (call.key(1), call.args.at(3), call.now);
+    let expiry = lifetime.expiry(command, now)?;
+    call.db().put_string(&key, value, expiry, now);
     call.reply.ok();
     Ok(())
 }
@@ -94,12 +93,12 @@ fn set_with(call: &mut Call<'_>, key: &Key<'_>, options: &Options<'_>, expiry: E
         Condition::Present => found,
     };
     match expiry {
-        // Stored and expired at once.
-        Expiry::At(when) if wanted && when <= now => {
+        // What would be stored has expired already.
+        Expiry::At(when) if wanted && when < now => {
             db.remove(key, now);
         }
         _ if wanted => {
-            db.set_string(key, call.args.at(2), expiry);
+            db.put_string(key, call.args.at(2), expiry, now);
         }
         _ => {}
     }

@@ -1,0 +1,214 @@
+//! Each script was run against redis-server 7.0.15 as well.
+
+use crate::family::testing::Fixture;
+use slotmesh_resp::Protocol;
+
+const NIL: &str = "$-1";
+const SYNTAX: &str = "-ERR syntax error";
+const NOT_AN_INTEGER: &str = "-ERR value is not an integer or out of range";
+
+#[test]
+fn set_and_get() {
+    Fixture::new().script(&[
+        ("GET a", NIL),
+        ("SET a 1", "+OK"),
+        ("GET a", "$1 1"),
+        ("set a ", "+OK"),
+        ("gEt a", "$0 "),
+        ("SETNX a 2", ":0"),
+        ("SETNX b 2", ":1"),
+        ("GETSET b 3", "$1 2"),
+        ("GETSET c 4", NIL),
+        ("GETDEL c", "$1 4"),
+        ("GETDEL c", NIL),
+        ("STRLEN b", ":1"),
+        ("STRLEN c", ":0"),
+        ("GET", "-ERR wrong number of arguments for 'get' command"),
+    ]);
+}
+
+#[test]
+fn conditions_of_set() {
+    Fixture::new().script(&[
+        ("SET a 1 XX", NIL),
+        ("SET a 1 nx", "+OK"),
+        ("SET a 2 NX", NIL),
+        ("SET a 2 xX", "+OK"),
+        ("SET a 3 GET", "$1 2"),
+        ("SET a 4 NX GET", "$1 3"),
+        ("GET a", "$1 3"),
+        ("SET b 1 NX GET", NIL),
+        ("GET b", "$1 1"),
+        ("SET c 1 XX GET", NIL),
+        ("GET c", NIL),
+        ("SET a 1 NX NX GET GET", "$1 3"),
+        ("SET a 1 NX XX", SYNTAX),
+        ("SET a 1 XX NX", SYNTAX),
+        ("SET a 1 FOO", SYNTAX),
+        ("SET a 1 ", SYNTAX),
+    ]);
+}
+
+#[test]
+fn lifetimes_of_set() {
+    Fixture::new().script(&[
+        ("SET a 1 EX 10", "+OK"),
+        ("TTL a", ":10"),
+        ("SET a 2 KEEPTTL", "+OK"),
+        ("PTTL a", ":10000"),
+        ("SET a 3", "+OK"),
+        ("TTL a", ":-1"),
+        ("SET a 1 px 1500 GET", "$1 3"),
+        ("PTTL a", ":1500"),
+        ("GETSET a 2", "$1 1"),
+        ("TTL a", ":-1"),
+        ("SET a 1 EXAT 1700000100", "+OK"),
+        ("PTTL a", ":100000"),
+        ("SET a 1 PXAT 1700000000001 XX", "+OK"),
+        ("PTTL a", ":1"),
+        ("@1", ""),
+        ("PTTL a", ":0"),
+        ("@1", ""),
+        ("GET a", NIL),
+        ("SET a 2 PX 5", "+OK"),
+        ("@6", ""),
+        ("SET a 3 KEEPTTL", "+OK"),
+        ("TTL a", ":-1"),
+        ("SETEX a 10 x", "+OK"),
+        ("TTL a", ":10"),
+        ("PSETEX a 10 x", "+OK"),
+        ("PTTL a", ":10"),
+        ("SET a 1 EX 10 EX 20", "+OK"),
+        ("TTL a", ":20"),
+        ("SET a 1 KEEPTTL KEEPTTL", "+OK"),
+        ("TTL a", ":20"),
+        ("SET a 1 EX 10 PX 10", SYNTAX),
+        ("SET a 1 EX 10 EXAT 10", SYNTAX),
+        ("SET a 1 EX 10 KEEPTTL", SYNTAX),
+        ("SET a 1 KEEPTTL EX 10", SYNTAX),
+        ("SET a 1 EX", SYNTAX),
+        ("SET a 1 EX NX", NOT_AN_INTEGER),
+        ("SET a 1 EX 1.5", NOT_AN_INTEGER),
+        ("SET a 1 EX 0", "-ERR invalid expire time in 'set' command"),
+        ("SET a 1 PXAT -1", "-ERR invalid expire time in 'set' command"),
+        ("SET a 1 EX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
+        ("SET a 1 PX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
+        ("SETEX a 0 x", "-ERR invalid expire time in 'setex' command"),
+        ("PSETEX a 9223372036854775807 x", "-ERR invalid expire time in 'psetex' command"),
+        ("TTL a", ":20"),
+    ]);
+}
+
+#[test]
+fn a_value_set_to_expire_in_the_past_is_gone_at_once() {
+    Fixture::new().script(&[
+        ("SET a 1", "+OK"),
+        ("SET a 2 PXAT 1", "+OK"),
+        ("GET a", NIL),
+        ("SET a 2 EXAT 1 GET", NIL),
+        ("DBSIZE", ":0"),
+        ("SET a 1", "+OK"),
+        ("SET a 2 EXAT 1 GET", "$1 1"),
+        ("EXISTS a", ":0"),
+        ("SET a 1", "+OK"),
+        ("SET a 2 NX PXAT 1", NIL),
+        ("GET a", "$1 1"),
+    ]);
+}
+
+#[test]
+fn append_grows_and_keeps_the_expiry() {
+    let mut fixture = Fixture::new();
+    fixture.script(&[
+        ("APPEND a ab", ":2"),
+        ("EXPIRE a 10", ":1"),
+        ("APPEND a cd", ":4"),
+        ("GET a", "$4 abcd"),
+        ("TTL a", ":10"),
+        ("@10001", ""),
+        ("APPEND a x", ":1"),
+        ("TTL a", ":-1"),
+    ]);
+    let long = "y".repeat(1000);
+    assert_eq!(fixture.run(&format!("APPEND a {long}")), ":1001");
+    assert_eq!(fixture.run("GET a"), format!("$1001 x{long}"));
+    fixture.limits.string_bytes_max = 1001;
+    assert_eq!(fixture.run("APPEND a z"), "-ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+    assert_eq!(fixture.run("APPEND a "), ":1001");
+}
+
+#[test]
+fn counters() {
+    Fixture::new().script(&[
+        ("INCR a", ":1"),
+        ("INCRBY a 41", ":42"),
+        ("DECR a", ":41"),
+        ("DECRBY a -1", ":42"),
+        ("GET a", "$2 42"),
+        ("EXPIRE a 10", ":1"),
+        ("INCR a", ":43"),
+        ("TTL a", ":10"),
+        ("SET a 9223372036854775806", "+OK"),
+        ("INCR a", ":9223372036854775807"),
+        ("INCR a", "-ERR increment or decrement would overflow"),
+        ("GET a", "$19 9223372036854775807"),
+        ("SET a -9223372036854775808", "+OK"),
+        ("DECR a", "-ERR increment or decrement would overflow"),
+        ("DECRBY a -9223372036854775808", "-ERR decrement would overflow"),
+        ("INCRBY a -1", "-ERR increment or decrement would overflow"),
+        ("SET a 01", "+OK"),
+        ("INCR a", NOT_AN_INTEGER),
+        ("SET a ", "+OK"),
+        ("INCR a", NOT_AN_INTEGER),
+        ("SET a 1.5", "+OK"),
+        ("INCR a", NOT_AN_INTEGER),
+        ("INCRBY b 1.5", NOT_AN_INTEGER),
+        ("INCRBY b 9223372036854775808", NOT_AN_INTEGER),
+        ("EXISTS b", ":0"),
+    ]);
+    let mut fixture = Fixture::new();
+    fixture.run_words(&[b"SET", b"a", b" 1"]);
+    assert_eq!(fixture.run("INCR a"), NOT_AN_INTEGER);
+}
+
+#[test]
+fn an_expired_counter_begins_anew_without_expiry() {
+    Fixture::new().script(&[("SET a 5 PX 1", "+OK"), ("@2", ""), ("INCR a", ":1"), ("TTL a", ":-1")]);
+}
+
+#[test]
+fn many_keys() {
+    Fixture::new().script(&[
+        ("MSET a 1 b 2 a 3", "+OK"),
+        ("MGET a b c a", "*4 $1 3 $1 2 $-1 $1 3"),
+        ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command"),
+        ("MSET a", "-ERR wrong number of arguments for 'mset' command"),
+        ("EXPIRE a 10", ":1"),
+        ("MSET a 1", "+OK"),
+        ("TTL a", ":-1"),
+    ]);
+}
+
+#[test]
+fn resp3_has_its_own_null() {
+    let mut fixture = Fixture::new();
+    fixture.protocol = Protocol::Resp3;
+    fixture.script(&[("GET a", "_"), ("MGET a", "*1 _"), ("SET a 1 XX", "_"), ("SET a 1 GET", "_"), ("GET a", "$1 1")]);
+}
+
+#[test]
+fn reads_count_as_hits_and_misses_and_writes_do_not() {
+    let mut fixture = Fixture::new();
+    for request in ["SET a 1", "SET a 1 NX", "INCR a", "APPEND a 1", "SETNX a 1", "DEL b", "EXPIRE a 9", "PERSIST a"] {
+        fixture.run(request);
+    }
+    let stats = fixture.keyspace.stats;
+    assert_eq!((stats.hits, stats.misses), (0, 0));
+    for request in
+        ["GET a", "MGET a b", "STRLEN b", "EXISTS a b", "TTL a", "TYPE b", "TOUCH a", "GETSET a 1", "SET a 1 GET"]
+    {
+        fixture.run(request);
+    }
+    let stats = fixture.keyspace.stats;
+    assert_eq!((stats.hits, stats.misses), (7, 4));
+}
