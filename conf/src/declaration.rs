@@ -39,6 +39,8 @@ pub enum Kind {
         /// Whether the empty name is allowed.
         empty: bool,
     },
+    /// A host name; empty stands for "not set".
+    HostName,
     /// CPUs as `0-7:2,9` (`taskset` writes the same); empty stands for all.
     CpuList,
     /// Up to so many words.

@@ -198,7 +198,7 @@ directives! {
         text("masterauth", "").secret();
         text("cluster-announce-ip", "");
         text("cluster-config-file", "nodes.conf").fixed();
-        text("cluster-announce-hostname", "");
+        special("cluster-announce-hostname", "", Kind::HostName);
         text("cluster-announce-human-nodename", "");
         text("syslog-ident", "redis").fixed();
         special("dbfilename", "dump.rdb", Kind::FileName { empty: true }).protected();
@@ -275,7 +275,7 @@ directives! {
         integer("repl-backlog-ttl", "3600", 0, I64);
         integer("loading-process-events-interval-bytes", "2097152", 1024, I32).hidden();
 
-        memory("repl-backlog-size", "1mb", 1, SIZE);
+        memory("repl-backlog-size", "1mb", 1, SIZE).clamped(16384, I64);
         memory("cluster-link-sendbuf-limit", "0", 0, u64::MAX);
         memory("active-defrag-ignore-bytes", "100mb", 1, SIZE);
         memory("hash-max-listpack-value", "64", 0, SIZE).aliases(&["hash-max-ziplist-value"]);

@@ -136,6 +136,10 @@ pub enum Reason {
     NotAFileName(&'static str),
     /// No file name where one must stand; the directive's name.
     EmptyFileName(&'static str),
+    /// A host name that does not fit the cluster bus.
+    HostNameTooLong,
+    /// A host name with other letters than those of host names.
+    BadHostName,
     /// Not a list of CPUs.
     NotCpuList,
     /// More addresses than can be bound.
@@ -219,6 +223,10 @@ impl Reason {
             Reason::SaveAndNoSave => {
                 "shutdown options SAVE and NOSAVE can't be used simultaneously"
             }
+            Reason::HostNameTooLong => "Hostnames must be less than 256 characters",
+            Reason::BadHostName => {
+                "Hostnames may only contain alphanumeric characters, hyphens or dots"
+            }
             Reason::NotCpuList => "argument must be a list of CPUs such as 0-3,8 or 0-7:2",
             Reason::TooManyAddresses => "Too many bind addresses specified.",
             Reason::BadSavePoints => "Invalid save parameters",
@@ -267,9 +275,9 @@ pub enum SetError {
     Protected(String),
     /// Named twice; the name as given the second time.
     Duplicate(String),
-    /// The value was refused; the directive's own name.
+    /// The value was refused.
     Refused {
-        /// The directive.
+        /// The directive or alias, in the table's spelling.
         name: &'static str,
         /// What is wrong with the value.
         reason: Reason,

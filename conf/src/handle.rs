@@ -71,7 +71,9 @@ impl Shape {
             Kind::Boolean => Shape::Boolean,
             Kind::Integer { .. } | Kind::Memory { .. } | Kind::Octal { .. } => Shape::Number,
             Kind::Choice(_) => Shape::Choice,
-            Kind::Text | Kind::FileName { .. } | Kind::KeyspaceEvents => Shape::Text,
+            Kind::Text | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => {
+                Shape::Text
+            }
             Kind::CpuList => Shape::Cpus,
             Kind::Words { .. } => Shape::Words,
             Kind::OutputLimits => Shape::OutputLimits,

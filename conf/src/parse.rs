@@ -7,6 +7,9 @@ use crate::value::{OutputLimit, OutputLimits, SavePoint, Value};
 /// The event classes that `A` stands for, in the order in which Redis prints them.
 const ALL_EVENT_CLASSES: &str = "g$lshzxetd";
 
+/// A host name must be shorter, in bytes (Redis: `NET_HOST_STR_LEN`). At the bound: refused.
+const HOST_NAME_BYTES_MAX: usize = 256;
+
 /// Reads the value of `directive` from the words after its name.
 ///
 /// `before` is what the directive held: lines of `client-output-buffer-limit` set a class each and leave the
@@ -65,7 +68,8 @@ fn one_word(directive: &Directive, word: &str) -> Result<Value, Reason> {
     match directive.kind {
         Kind::Boolean => boolean(word),
         Kind::Integer { min, max } => integer(word, min, max, directive.clamp),
-        Kind::Memory { min, max } => memory_within(word, min, max),
+        Kind::Memory { min, max } => memory_within(word, min, max, directive.clamp),
+        Kind::HostName => host_name(word),
         Kind::MemoryOrPercent => memory_or_percent(word),
         Kind::Octal { max } => octal(word, max),
         Kind::Choice(names) => Ok(Value::Choice(one_of(word, names)?)),
@@ -99,7 +103,12 @@ fn integer(word: &str, min: i64, max: i64, clamp: Option<(i64, i64)>) -> Result<
     ))
 }
 
-fn memory_within(word: &str, min: u64, max: u64) -> Result<Value, Reason> {
+fn memory_within(
+    word: &str,
+    min: u64,
+    max: u64,
+    clamp: Option<(i64, i64)>,
+) -> Result<Value, Reason> {
     let bytes = memory(word).ok_or(Reason::NotMemory)?;
     if !(min..=max).contains(&bytes) {
         return Err(Reason::OutOfBounds {
@@ -107,7 +116,24 @@ fn memory_within(word: &str, min: u64, max: u64) -> Result<Value, Reason> {
             max: max.into(),
         });
     }
-    Ok(Value::Memory(bytes))
+    let clamped = clamp.map_or(bytes, |(low, high)| {
+        bytes.clamp(low.unsigned_abs(), high.unsigned_abs())
+    });
+    Ok(Value::Memory(clamped))
+}
+
+/// Reference: `isValidAnnouncedHostname`.
+fn host_name(word: &str) -> Result<Value, Reason> {
+    if word.len() >= HOST_NAME_BYTES_MAX {
+        return Err(Reason::HostNameTooLong);
+    }
+    if !word
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+    {
+        return Err(Reason::BadHostName);
+    }
+    Ok(Value::Text(word.to_owned()))
 }
 
 fn memory_or_percent(word: &str) -> Result<Value, Reason> {
@@ -298,8 +324,8 @@ fn decimal(word: &str) -> Option<i64> {
     (number.to_string() == word).then_some(number)
 }
 
-/// Bytes with a unit in any case (reference: `memtoull` in `util.c`). Where Redis wraps around above 64 bits,
-/// or takes a unit without a number for 0, we refuse.
+/// Bytes with a unit in any case (reference: `memtoull` in `util.c`, which takes no digits for 0, and more
+/// digits than fit for the greatest number). Where Redis wraps around when it multiplies, we refuse.
 fn memory(word: &str) -> Option<u64> {
     let unit_at = word
         .find(|letter: char| !letter.is_ascii_digit())
@@ -315,7 +341,12 @@ fn memory(word: &str) -> Option<u64> {
         "gb" => 1024 * 1024 * 1024,
         _ => return None,
     };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
+    let number = if digits.is_empty() {
+        0
+    } else {
+        digits.parse().unwrap_or(u64::MAX)
+    };
+    number.checked_mul(factor)
 }
 
 #[cfg(test)]
@@ -338,10 +369,11 @@ mod tests {
             ("-1", None),
             ("1t", None),
             ("1 kb", None),
-            ("kb", None),
-            ("", None),
+            ("kb", Some(0)),
+            ("", Some(0)),
             ("18446744073709551615", Some(u64::MAX)),
-            ("18446744073709551616", None),
+            ("18446744073709551616", Some(u64::MAX)),
+            ("18446744073709551616kb", None),
             ("17179869184gb", None),
         ];
         for (word, expected) in cases {

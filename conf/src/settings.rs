@@ -85,7 +85,7 @@ impl Settings {
         };
         for pattern in patterns.iter().map(AsRef::as_ref) {
             if !pattern::is_glob(pattern) {
-                if let Some((name, index)) = named(pattern) {
+                if let (Some((_, index)), Ok(name)) = (named(pattern), str::from_utf8(pattern)) {
                     add(name, &self.values[index]);
                 }
                 continue;
@@ -113,16 +113,13 @@ impl Settings {
         &mut self,
         pairs: &[(N, V)],
     ) -> Result<Vec<&'static Directive>, SetError> {
-        let indexes = self.settable(pairs)?;
+        let named = self.settable(pairs)?;
         let mut next = self.values.clone();
         let mut changed = Vec::new();
-        for (index, (_, text)) in indexes.into_iter().zip(pairs) {
+        for ((name, index), (_, text)) in named.into_iter().zip(pairs) {
             let row = &directive::TABLE[index];
-            let value =
-                read_one(row, text.as_ref(), &next[index]).map_err(|reason| SetError::Refused {
-                    name: row.name,
-                    reason,
-                })?;
+            let value = read_one(row, text.as_ref(), &next[index])
+                .map_err(|reason| SetError::Refused { name, reason })?;
             if value != next[index] {
                 next[index] = value;
                 changed.push(row);
@@ -132,29 +129,31 @@ impl Settings {
         Ok(changed)
     }
 
-    /// The rows that the names stand for, if all of them may be set together.
-    fn settable<N: AsRef<[u8]>, V>(&self, pairs: &[(N, V)]) -> Result<Vec<usize>, SetError> {
+    /// The table's spelling of each name and its row, if all of them may be set together. A directive and its
+    /// alias may stand side by side, as in Redis, which has an entry for each; the last one wins.
+    fn settable<N: AsRef<[u8]>, V>(
+        &self,
+        pairs: &[(N, V)],
+    ) -> Result<Vec<(&'static str, usize)>, SetError> {
         let spelled = |name: &N| String::from_utf8_lossy(name.as_ref()).into_owned();
-        let mut indexes = Vec::new();
+        let mut found = Vec::new();
         for (name, _) in pairs {
-            let (_, index) =
-                named(name.as_ref()).ok_or_else(|| SetError::Unknown(spelled(name)))?;
-            indexes.push(index);
+            let entry = named(name.as_ref()).ok_or_else(|| SetError::Unknown(spelled(name)))?;
+            found.push(entry);
         }
         for (at, (name, _)) in pairs.iter().enumerate() {
-            let index = indexes[at];
-            match directive::TABLE[index].change {
+            match directive::TABLE[found[at].1].change {
                 Change::Fixed => return Err(SetError::Fixed(spelled(name))),
                 Change::Protected if !self.protected_may_change() => {
                     return Err(SetError::Protected(spelled(name)));
                 }
                 Change::Protected | Change::Live => {}
             }
-            if indexes[..at].contains(&index) {
+            if found[..at].contains(&found[at]) {
                 return Err(SetError::Duplicate(spelled(name)));
             }
         }
-        Ok(indexes)
+        Ok(found)
     }
 
     /// `local` counts as no: nobody tells us where the client sits.
@@ -219,13 +218,14 @@ pub(crate) fn refuse_unsupported(row: &Directive, value: &Value) -> Result<(), R
     }
 }
 
-/// The row that CONFIG knows by `name`, and the caller's spelling.
-fn named(name: &[u8]) -> Option<(&str, usize)> {
+/// The table's spelling of `name`, and its row, if CONFIG knows it.
+fn named(name: &[u8]) -> Option<(&'static str, usize)> {
     let name = str::from_utf8(name).ok()?;
     let index = directive::index_of(name)?;
-    directive::TABLE[index]
-        .answers_config()
-        .then_some((name, index))
+    let row = &directive::TABLE[index];
+    let mut spellings = std::iter::once(&row.name).chain(row.aliases);
+    let spelling = spellings.find(|spelling| spelling.eq_ignore_ascii_case(name))?;
+    row.answers_config().then_some((*spelling, index))
 }
 
 /// What the hot path asks for with every command. Cheap to copy into each core.

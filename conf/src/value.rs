@@ -83,7 +83,7 @@ fn with_unit(bytes: u64) -> String {
     let units = [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)];
     match units
         .into_iter()
-        .find(|&(_, factor)| bytes != 0 && bytes % factor == 0)
+        .find(|&(_, factor)| bytes != 0 && bytes.is_multiple_of(factor))
     {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
         None => bytes.to_string(),

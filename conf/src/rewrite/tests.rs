@@ -45,6 +45,7 @@ fn text_of(kind: Kind) -> BoxedStrategy<String> {
             .boxed(),
         Kind::Text => "\\PC{0,12}|[\\x01-\\x7f]{0,12}".boxed(),
         Kind::FileName { .. } => "[^/\\\\\\x00]{1,12}".boxed(),
+        Kind::HostName => "[a-zA-Z0-9.-]{0,12}".boxed(),
         Kind::CpuList => prop_oneof!["", "[0-9],1[0-9]-2[0-9]:[1-9]"].boxed(),
         Kind::Words { .. } => proptest::collection::vec(word, 0..5)
             .prop_map(|words| words.join(" "))
