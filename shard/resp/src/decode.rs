@@ -11,7 +11,7 @@
 //! a line is judged only while its end is missing.
 
 use crate::integer::parse_integer;
-use crate::{ArgRange, ProtocolError, inline};
+use crate::{ArgRange, ProtocolError, inline, quick};
 use alloc::vec::Vec;
 use core::mem;
 use slotmesh_base::limits::{
@@ -22,7 +22,7 @@ use slotmesh_base::limits::{
 /// What bounds a request; see `protocol errors` of Redis 7.2 (`networking.c`, `processMultibulkBuffer`).
 #[derive(Clone, Copy, Debug)]
 pub struct DecodeLimits {
-    /// Longest argument in bytes (`proto-max-bulk-len`); lengths below 100 always pass.
+    /// Longest argument in bytes (`proto-max-bulk-len`); lengths below 10 000 always pass.
     pub bulk_bytes_max: i64,
     /// Whether the client may send requests of any size; else the bounds for unauthenticated clients hold.
     pub authenticated: bool,
@@ -68,25 +68,13 @@ impl Decoder {
         limits: &DecodeLimits,
         args: &mut Vec<ArgRange>,
     ) -> Result<Step, ProtocolError> {
-        if input.len() > REQUEST_BYTES_MAX {
-            return self.decode_prefix(input, position, limits, args);
+        let is_fresh =
+            self.cursor.left == 0 && self.searched == 0 && input.len() <= REQUEST_BYTES_MAX;
+        if is_fresh && let Some(end) = quick::read_request(input, *position, args) {
+            *position = end;
+            return Ok(Step::Request);
         }
-        if self.cursor.left != 0 {
-            return self.resume(input, position, limits, args);
-        }
-        let mark = args.len();
-        let mut searched = mem::take(&mut self.searched);
-        while let Some(&first) = input.get(*position) {
-            let step = match first {
-                b'*' => self.multibulk(input, position, searched, limits, args)?,
-                _ => self.inline(input, position, searched, args)?,
-            };
-            searched = 0;
-            if step == Step::Incomplete || args.len() > mark {
-                return Ok(step);
-            }
-        }
-        Ok(Step::Incomplete)
+        self.decode_any(input, position, limits, args)
     }
 
     /// How many bytes of the current argument, its line end included, have not arrived; 0 when unknown. Valid
@@ -112,7 +100,36 @@ impl Decoder {
         Ok(step)
     }
 
-    #[inline]
+    /// Finds a request of any form.
+    #[inline(never)]
+    fn decode_any(
+        &mut self,
+        input: &mut [u8],
+        position: &mut usize,
+        limits: &DecodeLimits,
+        args: &mut Vec<ArgRange>,
+    ) -> Result<Step, ProtocolError> {
+        if input.len() > REQUEST_BYTES_MAX {
+            return self.decode_prefix(input, position, limits, args);
+        }
+        if self.cursor.left != 0 {
+            return self.resume(input, position, limits, args);
+        }
+        let mark = args.len();
+        let mut searched = mem::take(&mut self.searched);
+        while let Some(&first) = input.get(*position) {
+            let step = match first {
+                b'*' => self.multibulk(input, position, searched, limits, args)?,
+                _ => self.inline(input, position, searched, args)?,
+            };
+            if step == Step::Incomplete || args.len() > mark {
+                return Ok(step);
+            }
+            searched = 0;
+        }
+        Ok(Step::Incomplete)
+    }
+
     fn multibulk(
         &mut self,
         input: &[u8],
@@ -123,30 +140,17 @@ impl Decoder {
     ) -> Result<Step, ProtocolError> {
         let start = *position;
         let mark = args.len();
-        let (count, mut cursor) = match short_beginning(input, start) {
-            Some((count, length)) => (
-                count,
-                Cursor {
-                    next: start + 8,
-                    left: count as u32,
-                    length: Some(length),
-                },
-            ),
-            None => match self.count_line(input, start, searched)? {
-                Some((count, next)) => (
-                    count,
-                    Cursor {
-                        next,
-                        left: count.max(0) as u32,
-                        length: None,
-                    },
-                ),
-                None => return Ok(Step::Incomplete),
-            },
+        let Some((count, next)) = self.count_line(input, start, searched)? else {
+            return Ok(Step::Incomplete);
         };
         if count > UNAUTHENTICATED_ARGUMENTS_MAX {
             check_count(count, limits)?;
         }
+        let mut cursor = Cursor {
+            next,
+            left: count.max(0) as u32,
+            length: None,
+        };
         match cursor.read_arguments(input, 0, limits, args) {
             Ok(Pause::Whole) => {
                 *position = cursor.next;
@@ -169,8 +173,7 @@ impl Decoder {
         }
     }
 
-    /// Reads a `*` line that the quick way does not take: count and where the line ends, if it ends.
-    #[inline(never)]
+    /// Reads a `*` line of any form: count and where the line ends, if it ends.
     fn count_line(
         &mut self,
         input: &[u8],
@@ -191,7 +194,6 @@ impl Decoder {
     }
 
     /// Goes on with the arguments of an unfinished multibulk request.
-    #[cold]
     fn resume(
         &mut self,
         input: &[u8],
@@ -239,7 +241,6 @@ impl Decoder {
         };
     }
 
-    #[cold]
     fn inline(
         &mut self,
         input: &mut [u8],
@@ -294,12 +295,8 @@ struct Cursor {
     length: Option<usize>,
 }
 
-/// Arguments whose places are made at a time: one copy of constant size is cheaper than a check for each.
-const PLACES: usize = 8;
-
 impl Cursor {
     /// Reads the arguments that are left. `searched` is for the first header only.
-    #[inline(always)]
     fn read_arguments(
         &mut self,
         input: &[u8],
@@ -308,33 +305,9 @@ impl Cursor {
         found: &mut Vec<ArgRange>,
     ) -> Result<Pause, ProtocolError> {
         while self.left > 0 {
-            let (mark, left) = (found.len(), self.left);
-            let places = PLACES.min(left as usize);
-            found.extend_from_slice(&[ArgRange { start: 0, len: 0 }; PLACES]);
-            found.truncate(mark + places);
-            let pause = self.fill(input, searched, limits, &mut found[mark..])?;
-            if !matches!(pause, Pause::Whole) {
-                found.truncate(mark + (left - self.left) as usize);
-                return Ok(pause);
-            }
-            searched = 0;
-        }
-        Ok(Pause::Whole)
-    }
-
-    /// Reads as many arguments as there are places.
-    #[inline(always)]
-    fn fill(
-        &mut self,
-        input: &[u8],
-        mut searched: usize,
-        limits: &DecodeLimits,
-        places: &mut [ArgRange],
-    ) -> Result<Pause, ProtocolError> {
-        for place in places {
             let length = match self.length.take() {
                 Some(length) => length,
-                None => match read_header(input, &mut self.next, searched, limits)? {
+                None => match self.read_header(input, searched, limits)? {
                     Ok(length) => length,
                     Err(pause) => return Ok(pause),
                 },
@@ -345,64 +318,34 @@ impl Cursor {
                 self.length = Some(length);
                 return Ok(Pause::Argument { length });
             }
-            *place = ArgRange {
+            found.push(ArgRange {
                 start: self.next as u32,
                 len: length as u32,
-            };
+            });
             self.next = behind;
             self.left -= 1;
         }
         Ok(Pause::Whole)
     }
-}
 
-/// Reads the header at `*next`: the length of the argument behind it, or why there is none yet.
-#[inline(always)]
-fn read_header(
-    input: &[u8],
-    next: &mut usize,
-    searched: usize,
-    limits: &DecodeLimits,
-) -> Result<Result<usize, Pause>, ProtocolError> {
-    let (length, behind) = match short_header(input, *next) {
-        Some(header) => header,
-        None => match bulk_line(input, *next, searched, limits)? {
-            BulkLine::Length { length, next } => (length, next),
-            BulkLine::Missing { searched } => return Ok(Err(Pause::Header { searched })),
-        },
-    };
-    *next = behind;
-    Ok(Ok(length))
-}
-
-/// The first two headers of most requests, `*d\r\n$d\r\n`: both numbers.
-#[inline(always)]
-fn short_beginning(input: &[u8], start: usize) -> Option<(i64, usize)> {
-    const DIGITS: u64 = u64::from_le_bytes([0, 0xff, 0, 0, 0, 0xff, 0, 0]);
-    let word = u64::from_le_bytes(*input.get(start..)?.first_chunk()?);
-    let count = ((word >> 8) as u8).wrapping_sub(b'0');
-    let length = ((word >> 40) as u8).wrapping_sub(b'0');
-    let fits = word & !DIGITS == u64::from_le_bytes(*b"*\0\r\n$\0\r\n");
-    (fits && matches!(count, 1..=9) && length <= 9)
-        .then_some((i64::from(count), usize::from(length)))
-}
-
-/// An argument's header of one or two digits at `at`: its number, and where the line ends. These are below
-/// every limit. Anything else, right or wrong, is left to the slow way.
-#[inline(always)]
-fn short_header(input: &[u8], at: usize) -> Option<(usize, usize)> {
-    let [kind, tens, ones, end]: [u8; 4] = *input.get(at..)?.first_chunk()?;
-    let tens = usize::from(tens.wrapping_sub(b'0'));
-    if kind != b'$' || tens > 9 {
-        return None;
+    /// Reads the header at `next`: the length of the argument behind it, or why there is none yet.
+    #[inline(always)]
+    fn read_header(
+        &mut self,
+        input: &[u8],
+        searched: usize,
+        limits: &DecodeLimits,
+    ) -> Result<Result<usize, Pause>, ProtocolError> {
+        let (length, behind) = match quick::read_header(input, self.next) {
+            Some((length, behind)) if behind <= input.len() => (length, behind),
+            _ => match bulk_line(input, self.next, searched, limits)? {
+                BulkLine::Length { length, next } => (length, next),
+                BulkLine::Missing { searched } => return Ok(Err(Pause::Header { searched })),
+            },
+        };
+        self.next = behind;
+        Ok(Ok(length))
     }
-    if ones == b'\r' {
-        return Some((tens, at + 4));
-    }
-    let ones = usize::from(ones.wrapping_sub(b'0'));
-    let next = at + 5;
-    (end == b'\r' && ones <= 9 && tens > 0 && next <= input.len())
-        .then_some((tens * 10 + ones, next))
 }
 
 enum BulkLine {

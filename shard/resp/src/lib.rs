@@ -17,6 +17,7 @@ mod frame;
 mod inline;
 mod integer;
 mod protocol_error;
+mod quick;
 
 pub use args::{ArgRange, Args};
 pub use decode::{DecodeLimits, Decoder, Step};

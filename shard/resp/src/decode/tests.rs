@@ -255,7 +255,9 @@ fn a_declared_size_holds_no_memory() {
         assert_eq!(position, 0);
         assert!(
             decoder.found.capacity() + args.capacity() <= 8,
-            "memory follows the bytes that came"
+            "memory follows the bytes that came: {} {}",
+            decoder.found.capacity(),
+            args.capacity()
         );
     }
 }
