@@ -58,3 +58,39 @@ fn answer_error(reply: &mut Reply<'_>, start: usize, error: ReplyError) {
     reply.buffer().truncate(start);
     reply.error(error);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Request, Shards};
+
+    #[test]
+    fn an_error_is_the_whole_reply() {
+        let mut shards = Shards::new(1);
+        assert_eq!(shards.say("SET a text"), "+OK\r\n");
+        assert_eq!(shards.say("INCR a"), "-ERR value is not an integer or out of range\r\n");
+        // SCAN has written the head of its array when it finds that its option is none.
+        assert_eq!(shards.say("SCAN 0 FOO bar"), "-ERR syntax error\r\n");
+        assert_eq!(shards.say("GET a"), "$4\r\ntext\r\n");
+    }
+
+    #[test]
+    fn what_was_written_before_stays() {
+        let mut shards = Shards::new(1);
+        shards.say("SET a text");
+        let context = Context {
+            db: 0,
+            protocol: Protocol::Resp2,
+            now: shards.now,
+            first_key: None,
+            limits: ValueLimits { string_bytes_max: 1 << 20 },
+            partial: false,
+        };
+        let mut out = b"+before\r\n".to_vec();
+        for text in ["STRLEN a", "SCAN 0 FOO bar"] {
+            let request = Request::words(text);
+            shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut out);
+        }
+        assert_eq!(out, b"+before\r\n:4\r\n-ERR syntax error\r\n");
+    }
+}

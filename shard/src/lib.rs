@@ -11,6 +11,8 @@ mod gather;
 mod local;
 mod route;
 mod shard;
+#[cfg(test)]
+mod testing;
 
 pub use client::Client;
 pub use exec::Context;

@@ -179,3 +179,6 @@ fn place_whole(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Placement 
 fn cursor(args: Args<'_>) -> Option<Cursor> {
     Cursor::from_number(parse_cursor(args.find(1)?).ok()?)
 }
+
+#[cfg(test)]
+mod tests;

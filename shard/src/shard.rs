@@ -132,3 +132,6 @@ impl Shard {
 fn pages_per_pass(effort: u8) -> usize {
     EXPIRY_PAGES_PER_PASS + EXPIRY_PAGES_PER_EFFORT * usize::from(effort.clamp(1, 10) - 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+use crate::testing::{NOW, Session, TestNode};
+use crate::{ClientFilter, NodeAction, describe_client};
+use slotmesh_base::UnixMillis;
+
+fn session() -> Session {
+    Session::new(TestNode::default())
+}
+
+const CHARACTERS: &str = "cannot contain spaces, newlines or special characters.\r\n";
+
+#[test]
+fn names() {
+    let mut session = session();
+    session.expect(&[
+        ("CLIENT ID", ":7\r\n"),
+        ("CLIENT GETNAME", "$-1\r\n"),
+        ("CLIENT SETNAME me", "+OK\r\n"),
+        ("CLIENT GETNAME", "$2\r\nme\r\n"),
+    ]);
+    for name in ["a\tb", "a\nb", "\u{7f}", "ä"] {
+        let refused = format!("-ERR Client names {CHARACTERS}");
+        assert_eq!(session.say(&format!("CLIENT SETNAME {name}")), refused);
+    }
+    session.expect(&[
+        ("CLIENT GETNAME", "$2\r\nme\r\n"),
+        ("CLIENT SETNAME ", "+OK\r\n"),
+        ("CLIENT GETNAME", "$-1\r\n"),
+    ]);
+    session.say("HELLO 3");
+    session.expect(&[("CLIENT GETNAME", "_\r\n"), ("CLIENT ID", ":7\r\n")]);
+}
+
+#[test]
+fn libraries() {
+    let mut session = session();
+    session.expect(&[
+        ("CLIENT SETINFO LIB-NAME redis-rs", "+OK\r\n"),
+        ("CLIENT SETINFO lib-ver 1.0", "+OK\r\n"),
+        ("CLIENT SETINFO foo x", "-ERR Unrecognized option 'foo'\r\n"),
+        ("CLIENT SETINFO lib-name", "-ERR wrong number of arguments for 'client|setinfo' command\r\n"),
+    ]);
+    // The option comes back as it was typed.
+    assert_eq!(session.say("CLIENT SETINFO Lib-Name a\nb"), format!("-ERR Lib-Name {CHARACTERS}"));
+    assert_eq!((&session.client.lib_name[..], &session.client.lib_version[..]), (&b"redis-rs"[..], &b"1.0"[..]));
+    session.expect(&[("CLIENT SETINFO LIB-NAME ", "+OK\r\n")]);
+    assert!(session.client.lib_name.is_empty());
+}
+
+#[test]
+fn lists_say_whom_they_want() {
+    let all = ClientFilter::default();
+    let nobody = ClientFilter { nobody: true, ..all.clone() };
+    let ids = |ids: &[u64]| ClientFilter { ids: ids.to_vec(), nobody: false };
+    let table = [
+        ("CLIENT LIST", all.clone()),
+        ("CLIENT LIST TYPE normal", all.clone()),
+        ("client list type NORMAL", all),
+        ("CLIENT LIST TYPE replica", nobody.clone()),
+        ("CLIENT LIST TYPE slave", nobody.clone()),
+        ("CLIENT LIST TYPE pubsub", nobody.clone()),
+        ("CLIENT LIST TYPE master", nobody),
+        ("CLIENT LIST ID 3", ids(&[3])),
+        ("CLIENT LIST id 3 0 5", ids(&[3, 0, 5])),
+        ("CLIENT LIST ID -1", ids(&[u64::MAX])),
+    ];
+    for (request, filter) in table {
+        let mut session = session();
+        assert_eq!(session.say(request), "", "{request}");
+        assert_eq!(session.action, NodeAction::ListClients(filter), "{request}");
+    }
+    session().expect(&[
+        ("CLIENT LIST TYPE foo", "-ERR Unknown client type 'foo'\r\n"),
+        ("CLIENT LIST TYPE", "-ERR syntax error\r\n"),
+        ("CLIENT LIST TYPE normal x", "-ERR syntax error\r\n"),
+        ("CLIENT LIST ID", "-ERR syntax error\r\n"),
+        ("CLIENT LIST ID 1 x", "-ERR Invalid client ID\r\n"),
+        ("CLIENT LIST FOO bar", "-ERR syntax error\r\n"),
+    ]);
+}
+
+#[test]
+fn lines_are_those_of_redis() {
+    let mut session = session();
+    session.say("CLIENT SETINFO LIB-NAME lib");
+    session.say("CLIENT SETNAME me");
+    session.now = UnixMillis(NOW.0 + 5_000);
+    let info = session.say("CLIENT INFO");
+    let line = info.split_once("\r\n").unwrap().1;
+    let (before, memory) = line.split_once(" tot-mem=").unwrap();
+    assert_eq!(
+        before,
+        "id=7 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=8 name=me age=5 idle=5 flags=N db=0 sub=0 psub=0 ssub=0 \
+         multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0"
+    );
+    let (_, behind) = memory.split_once(' ').unwrap();
+    assert_eq!(behind, "events=r cmd=client|info user=default redir=-1 resp=2 lib-name=lib lib-ver=\n\r\n");
+    session.say("HELLO 3");
+    let info = session.say("CLIENT INFO");
+    assert!(info.starts_with('=') && info.contains("\r\ntxt:id=7 ") && info.contains(" resp=3 "), "{info}");
+}
+
+#[test]
+fn lines_show_buffers_and_flags() {
+    let mut session = session();
+    session.client.unix_socket = true;
+    session.client.address = "/run/sock:0".to_owned();
+    session.client.db = 3;
+    let line = |session: &Session| {
+        let mut text = b"before\n".to_vec();
+        describe_client(&session.client, 9, 300, 20, NOW, &mut text);
+        String::from_utf8(text).unwrap()
+    };
+    let text = line(&session);
+    for part in [
+        "before\nid=7 addr=/run/sock:0 ",
+        " fd=9 ",
+        " flags=U db=3 ",
+        " qbuf=20 ",
+        " oll=1 omem=300 ",
+        " events=rw cmd=NULL ",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    session.client.closing = true;
+    assert!(line(&session).contains(" flags=cU "));
+}

@@ -1,0 +1,173 @@
+use super::*;
+use crate::testing::{NOW, Request, Session, Shards, TestNode};
+use slotmesh_command::find;
+use slotmesh_resp::Protocol;
+
+#[test]
+fn slots_are_split_evenly_and_in_order() {
+    for shards in [1, 2, 3, 5, 64, 1000, SLOT_COUNT as u16] {
+        let map = SlotMap::even(shards);
+        let mut counts = vec![0u32; usize::from(shards)];
+        let mut before = 0;
+        for number in 0..SLOT_COUNT as u16 {
+            let owner = map.owner(Slot::new(number).unwrap());
+            assert!(owner == before || owner == before + 1, "slot {number} of {shards}");
+            assert!(map.slots(owner).unwrap().contains(&number));
+            counts[usize::from(owner)] += 1;
+            before = owner;
+        }
+        // No two differ by more than one, and those with one more come first.
+        assert!(counts.is_sorted_by(|a, b| a >= b) && counts[0] - counts[counts.len() - 1] <= 1, "{counts:?}");
+        assert_eq!(map.slots(shards), None);
+    }
+    assert_eq!(SlotMap::even(3).slots(0), Some(0..=5461));
+    assert_eq!(SlotMap::even(3).slots(2), Some(10923..=16383));
+}
+
+#[test]
+fn every_slot_has_an_owner_among_the_shards() {
+    let map = SlotMap::even(7);
+    assert_eq!(map.shards(), 7);
+    assert_eq!(map.owner(Slot::new(16383).unwrap()), 6);
+}
+
+#[test]
+fn checks_come_in_the_order_of_redis() {
+    let unknown = "-ERR unknown command 'NOPE', with args beginning with: 'a' 'b' \r\n";
+    let arity = "-ERR wrong number of arguments for 'get' command\r\n";
+    let mut open = Session::new(TestNode::default());
+    open.expect(&[
+        ("NOPE a b", unknown),
+        ("GET", arity),
+        ("get a b", arity),
+        ("get a", "+admitted\r\n"),
+        ("CLIENT", "-ERR wrong number of arguments for 'client' command\r\n"),
+        ("client foo", "-ERR unknown subcommand 'foo'. Try CLIENT HELP.\r\n"),
+        ("CLIENT id x", "-ERR wrong number of arguments for 'client|id' command\r\n"),
+        ("config GET", "-ERR wrong number of arguments for 'config|get' command\r\n"),
+        ("COMMAND nope", "-ERR unknown subcommand 'nope'. Try COMMAND HELP.\r\n"),
+    ]);
+    let locked = "-NOAUTH Authentication required.\r\n";
+    let mut locked_out = Session::new(TestNode::with(&[("requirepass", "secret")]));
+    // What does not exist or does not fit is said before the password is asked for.
+    locked_out.expect(&[
+        ("NOPE a b", unknown),
+        ("GET", arity),
+        ("get a", locked),
+        ("PING", locked),
+        ("CLIENT ID", locked),
+        ("QUIT", "+OK\r\n"),
+        ("RESET", "+RESET\r\n"),
+    ]);
+}
+
+#[test]
+fn browsers_get_no_answer() {
+    for name in ["POST", "post", "Host:", "hOST:"] {
+        let mut session = Session::new(TestNode::default());
+        assert_eq!(session.say(&format!("{name} / HTTP/1.1")), "");
+        assert!(session.client.closing, "{name}");
+    }
+    let mut session = Session::new(TestNode::default());
+    session.say("POSTS");
+    assert!(!session.client.closing);
+}
+
+#[test]
+fn the_last_command_is_remembered_as_redis_does() {
+    let mut session = Session::new(TestNode::default());
+    let mut last = |text: &str| {
+        session.say(text);
+        session.client.last_command.map(|spec| spec.full_name)
+    };
+    assert_eq!(last("CLIENT GETNAME"), Some("client|getname"));
+    assert_eq!(last("GET too many"), Some("get"));
+    assert_eq!(last("NOPE"), None);
+}
+
+#[test]
+fn placement_follows_the_keys() {
+    // Slots: foo 12182, bar 5061, {foo}x 12182, "" 0. Three shards: 0..=5461, ..=10922, ..=16383.
+    let shards = Shards::new(3);
+    let core = |core| Ok(Placement::Core(core));
+    let table = [
+        ("GET foo", core(2)),
+        ("GET bar", core(0)),
+        ("SET bar foo", core(0)),
+        ("MGET foo {foo}x", core(2)),
+        ("MGET foo bar", Ok(Placement::Split)),
+        ("DEL bar foo bar", Ok(Placement::Split)),
+        ("UNLINK foo", core(2)),
+        ("MSET foo 1 bar 2", Ok(Placement::Split)),
+        // The value of a key is no key.
+        ("MSET foo bar {foo}x bar", core(2)),
+        // Odd: whole to one shard, which refuses all of it.
+        ("MSET foo 1 bar", core(2)),
+        ("MSET foo 1 bar 2 {foo}x", core(2)),
+        ("DBSIZE", Ok(Placement::Everywhere)),
+        ("KEYS foo", Ok(Placement::Everywhere)),
+        ("RANDOMKEY", Ok(Placement::Everywhere)),
+        ("FLUSHALL", Ok(Placement::Everywhere)),
+        ("SCAN 0", core(0)),
+        ("SCAN 0 MATCH foo", core(0)),
+        ("SCAN nonsense", core(0)),
+        ("SCAN 18446744073709551615", core(0)),
+    ];
+    for (request, placement) in table {
+        assert_eq!(shards.place(&Request::words(request)), placement, "{request}");
+    }
+}
+
+#[test]
+fn a_scan_goes_where_its_cursor_points() {
+    let shards = Shards::new(3);
+    for (slot, core) in [(5461, 0), (5462, 1), (10922, 1), (10923, 2), (16383, 2)] {
+        let cursor = Cursor { slot: Slot::new(slot).unwrap(), position: 99 };
+        let request = Request::words(&format!("SCAN {}", cursor.to_number()));
+        assert_eq!(shards.place(&request), Ok(Placement::Core(core)), "{slot}");
+    }
+}
+
+#[test]
+fn one_shard_takes_everything_whole() {
+    let shards = Shards::new(1);
+    for request in ["GET foo", "MGET foo bar", "MSET foo 1 bar", "DBSIZE", "KEYS *", "SCAN 99", "FLUSHALL", "RANDOMKEY"]
+    {
+        assert_eq!(shards.place(&Request::words(request)), Ok(Placement::Core(0)), "{request}");
+    }
+}
+
+#[test]
+fn keys_that_cannot_be_split_must_be_together() {
+    // No command of several keys is without a policy yet: a row of a test stands for them.
+    static ROW: std::sync::LazyLock<Spec> = std::sync::LazyLock::new(|| {
+        let mut row = *find(b"mget").unwrap();
+        row.tips = slotmesh_command::Tips::NONE;
+        row
+    });
+    let shards = Shards::new(3);
+    let run = |text: &str| {
+        let request = Request::words(text);
+        let first = shards.hasher.key(request.args().at(1));
+        place(&ROW, request.args(), Some(&first), &shards.map)
+    };
+    assert_eq!(run("ROW foo {foo}x"), Ok(Placement::Core(2)));
+    assert_eq!(run("ROW foo bar"), Err(ReplyError::CrossSlot));
+}
+
+#[test]
+#[should_panic(expected = "ping is not placed")]
+fn connection_commands_have_no_place() {
+    let shards = Shards::new(2);
+    let _ = shards.place(&Request::words("PING"));
+}
+
+#[test]
+fn refusals_leave_what_was_written_before() {
+    let mut client = Client::new(1, NOW);
+    let mut out = b"+OK\r\n".to_vec();
+    let request = Request::words("GET k");
+    let mut reply = Reply::new(&mut out, Protocol::Resp2);
+    assert!(admit(&mut client, request.spec(), request.args(), &mut reply).is_none());
+    assert_eq!(out, b"+OK\r\n-NOAUTH Authentication required.\r\n");
+}

@@ -1,0 +1,222 @@
+//! What tests of this room share: requests from words, a client at a node, and shards behind a map.
+
+use crate::{
+    Client, Context, CoreFacts, Gather, Node, NodeAction, Placement, ProcessFacts, Shard, ShardSettings, SlotMap,
+    admit, place, run_connection_command, run_node_command, split,
+};
+use slotmesh_base::{ReplyError, Rng, UnixMillis};
+use slotmesh_command::{Reach, Spec, ValueLimits, find, first_key_index};
+use slotmesh_conf::{SetError, Settings};
+use slotmesh_keyspace::KeyHasher;
+use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
+use std::cell::{Cell, RefCell};
+
+/// The time at which tests begin.
+pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_123);
+
+/// A request that owns its bytes.
+pub(crate) struct Request {
+    bytes: Vec<u8>,
+    ranges: Vec<ArgRange>,
+}
+
+impl Request {
+    pub(crate) fn new<W: AsRef<[u8]>>(words: &[W]) -> Self {
+        let mut request = Self { bytes: Vec::new(), ranges: Vec::new() };
+        for word in words.iter().map(AsRef::as_ref) {
+            let start = request.bytes.len() as u32;
+            request.ranges.push(ArgRange { start, len: word.len() as u32 });
+            request.bytes.extend_from_slice(word);
+        }
+        request
+    }
+
+    /// Words between single blanks; two blanks in a row make an empty word.
+    pub(crate) fn words(text: &str) -> Self {
+        Self::new(&text.split(' ').collect::<Vec<_>>())
+    }
+
+    pub(crate) fn args(&self) -> Args<'_> {
+        Args::new(&self.bytes, &self.ranges)
+    }
+
+    pub(crate) fn spec(&self) -> Option<&'static Spec> {
+        find(self.args().at(0))
+    }
+}
+
+/// A node with settings and facts that the test chooses.
+#[derive(Default)]
+pub(crate) struct TestNode {
+    pub(crate) settings: Settings,
+    pub(crate) cores: Vec<CoreFacts>,
+    pub(crate) process: ProcessFacts,
+    /// What `CONFIG SET` asked for and got.
+    pub(crate) configured: RefCell<Vec<(String, String)>>,
+    pub(crate) statistics_reset: Cell<bool>,
+}
+
+impl TestNode {
+    pub(crate) fn with(pairs: &[(&str, &str)]) -> Self {
+        let mut node = Self::default();
+        // `databases` cannot change at run time, so that tests take the default.
+        node.settings.set(pairs).expect("the test's settings are good");
+        node
+    }
+}
+
+impl Node for TestNode {
+    fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), SetError> {
+        self.settings.clone().set(pairs)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        self.configured.borrow_mut().extend(pairs.iter().map(|(name, value)| (text(name), text(value))));
+        Ok(())
+    }
+
+    fn cores(&self) -> Vec<CoreFacts> {
+        self.cores.clone()
+    }
+
+    fn process(&self) -> ProcessFacts {
+        self.process.clone()
+    }
+
+    fn reset_statistics(&self) {
+        self.statistics_reset.set(true);
+    }
+}
+
+/// A client that talks to a node: connection and node commands only.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) node: TestNode,
+    pub(crate) now: UnixMillis,
+    /// What the last node command asked the caller to do.
+    pub(crate) action: NodeAction,
+}
+
+impl Session {
+    pub(crate) fn new(node: TestNode) -> Self {
+        let mut client = Client::new(7, NOW);
+        client.authenticated = node.settings.hot().requirepass.is_none();
+        client.address = "127.0.0.1:50000".to_owned();
+        client.local_address = "127.0.0.1:6379".to_owned();
+        client.fd = 8;
+        Self { client, node, now: NOW, action: NodeAction::Done }
+    }
+
+    pub(crate) fn say(&mut self, text: &str) -> String {
+        self.send(&Request::words(text))
+    }
+
+    /// The reply, bytes that are no UTF-8 replaced.
+    pub(crate) fn send(&mut self, request: &Request) -> String {
+        let Self { client, node, now, .. } = self;
+        let (mut out, args) = (Vec::new(), request.args());
+        let mut reply = Reply::new(&mut out, client.protocol);
+        if let Some(spec) = admit(client, request.spec(), args, &mut reply) {
+            match spec.reach {
+                Reach::Connection(command) => {
+                    run_connection_command(command, client, args, node, *now, &mut reply);
+                }
+                Reach::Node(command) => {
+                    self.action = run_node_command(command, client, args, node, *now, &mut reply);
+                }
+                Reach::Slot(_) | Reach::Shard(_) | Reach::Container => reply.simple("admitted"),
+            }
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// Asserts the replies to requests in turn.
+    pub(crate) fn expect(&mut self, table: &[(&str, &str)]) {
+        for (request, reply) in table {
+            assert_eq!(self.say(request), *reply, "{request}");
+        }
+    }
+}
+
+/// The shards of a process, and what happens between them.
+pub(crate) struct Shards {
+    pub(crate) map: SlotMap,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) chance: Rng,
+    pub(crate) now: UnixMillis,
+}
+
+impl Shards {
+    pub(crate) fn new(count: u16) -> Self {
+        let map = SlotMap::even(count);
+        let hasher = KeyHasher::new([1, 2]);
+        let shard = |core| {
+            let slots = map.slots(core).expect("every core has slots");
+            Shard::new(ShardSettings { slots, databases: 16, hasher, seed: u64::from(core) })
+        };
+        let shards = (0..count).map(shard).collect();
+        Self { map, hasher, shards, chance: Rng::new(3), now: NOW }
+    }
+
+    pub(crate) fn say(&mut self, text: &str) -> String {
+        let reply = self.run(&Request::words(text), Protocol::Resp2);
+        String::from_utf8(reply).expect("the test's replies are text")
+    }
+
+    pub(crate) fn place(&self, request: &Request) -> Result<Placement, ReplyError> {
+        let (spec, args) = (request.spec().expect("a command"), request.args());
+        let first = first_key_index(spec, args.len()).map(|index| self.hasher.key(args.at(index)));
+        place(spec, args, first.as_ref(), &self.map)
+    }
+
+    /// What the client of a gateway over these shards gets.
+    pub(crate) fn run(&mut self, request: &Request, protocol: Protocol) -> Vec<u8> {
+        let (spec, args) = (request.spec().expect("a command"), request.args());
+        let mut out = Vec::new();
+        match self.place(request) {
+            Err(error) => Reply::new(&mut out, protocol).error(error),
+            Ok(Placement::Core(core)) => self.execute(core, spec, args, protocol, false, &mut out),
+            Ok(Placement::Split) => {
+                let parts = split(spec, args, &self.map);
+                let mut gather = Gather::of_parts(spec, args, &parts, protocol);
+                // The last part answers first.
+                for (index, part) in parts.iter().enumerate().rev() {
+                    let indexes = std::iter::once(0).chain(part.arguments.iter().map(|&index| index as usize));
+                    let words: Vec<&[u8]> = indexes.map(|index| args.at(index)).collect();
+                    let mut reply = Vec::new();
+                    self.execute(part.core, spec, Request::new(&words).args(), protocol, true, &mut reply);
+                    assert_eq!(gather.add(index, &reply), index == 0);
+                }
+                gather.finish(&mut out);
+            }
+            Ok(Placement::Everywhere) => {
+                let count = self.map.shards();
+                let mut gather = Gather::everywhere(spec, usize::from(count), protocol, self.chance.next_u64());
+                for core in (0..count).rev() {
+                    let mut reply = Vec::new();
+                    self.execute(core, spec, args, protocol, true, &mut reply);
+                    assert_eq!(gather.add(usize::from(core), &reply), core == 0);
+                }
+                gather.finish(&mut out);
+            }
+        }
+        out
+    }
+
+    fn execute(
+        &mut self,
+        core: u16,
+        spec: &'static Spec,
+        args: Args<'_>,
+        protocol: Protocol,
+        partial: bool,
+        out: &mut Vec<u8>,
+    ) {
+        let limits = ValueLimits { string_bytes_max: 1 << 20 };
+        let context = Context { db: 0, protocol, now: self.now, first_key: None, limits, partial };
+        self.shards[usize::from(core)].execute(spec, args, &context, out);
+    }
+}
