@@ -36,7 +36,7 @@ impl Statement {
     pub(crate) fn refuse(&self, reason: Reason) -> ConfError {
         let rest = match directive::find(&self.name) {
             None => "",
-            Some(row) if row.secret => "(secret)",
+            Some(row) if row.secret && !self.written.is_empty() => "(secret)",
             Some(_) => self.written.as_str(),
         };
         let written = one_line(&format!("{}{rest}", self.lead));

@@ -279,6 +279,9 @@ fn percentiles(words: &[String]) -> Result<Value, Reason> {
     }
     let print = |word: &String| {
         let percentile: f64 = word.parse().map_err(|_| Reason::NotPercentiles)?;
+        if percentile.is_nan() {
+            return Err(Reason::NotPercentiles);
+        }
         if !(0.0..=100.0).contains(&percentile) {
             return Err(Reason::PercentilesOutOfBounds);
         }
