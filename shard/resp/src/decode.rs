@@ -297,6 +297,7 @@ struct Cursor {
 
 impl Cursor {
     /// Reads the arguments that are left. `searched` is for the first header only.
+    #[inline(always)]
     fn read_arguments(
         &mut self,
         input: &[u8],

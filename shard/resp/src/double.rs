@@ -82,7 +82,7 @@ impl Text {
                 self.push(rest);
             }
             self.push(if exponent < 0 { b"e-" } else { b"e+" });
-            self.push(Decimal::from_magnitude(u64::from(exponent.unsigned_abs())).as_bytes());
+            self.push(Decimal::new(i64::from(exponent.unsigned_abs())).as_bytes());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Replies into an output buffer, in the protocol version that the client chose.
 
-use crate::integer::Decimal;
+use crate::integer::{Decimal, push_line};
 use crate::{ProtocolError, double};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
@@ -109,7 +109,7 @@ impl<'a> Reply<'a> {
             self.out
                 .extend_from_slice(&[b':', b'0' + digit, b'\r', b'\n']);
         } else {
-            self.line(b':', Decimal::new(value).as_bytes());
+            push_line(self.out, b':', value);
         }
     }
 
@@ -265,7 +265,7 @@ impl<'a> Reply<'a> {
                 self.out
                     .extend_from_slice(&[kind, b'0' + (len / 10) as u8, ones, b'\r', b'\n'])
             }
-            _ => self.line(kind, Decimal::from_magnitude(len as u64).as_bytes()),
+            _ => push_line(self.out, kind, len as i64),
         }
     }
 

@@ -1,7 +1,12 @@
 //! Decimal integers of the protocol, read as strictly as Redis reads them and written without a formatter.
 
+use alloc::vec::Vec;
+
 /// Longest decimal text of an `i64`, sign included, in bytes.
 const DIGITS_MAX: usize = 20;
+
+/// Longest line of a kind, an integer and the line end, in bytes; one more makes whole words.
+const LINE_BYTES_MAX: usize = 24;
 
 /// Reads a whole text as an integer. Strict as Redis (`util.c`, `string2ll`): no blanks, no `+`, no leading
 /// zeros, no `-0`, nothing behind the last digit.
@@ -31,48 +36,59 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// A printed integer: the digits fill the array from the back.
+/// Appends `kind`, the integer and a line end to `out`. The room is made by one copy of constant size and the
+/// digits are put into their final places, the last ones first.
+#[inline]
+pub(crate) fn push_line(out: &mut Vec<u8>, kind: u8, value: i64) {
+    let start = out.len();
+    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+    let sign = usize::from(value < 0);
+    out.extend_from_slice(&[b'\n'; LINE_BYTES_MAX]);
+    out.truncate(start + 1 + sign + digits + 2);
+    let [first, text @ .., _] = &mut out[start..] else {
+        return;
+    };
+    *first = kind;
+    text[0] = b'-';
+    if let [digits @ .., end] = &mut text[sign..] {
+        *end = b'\r';
+        write_digits(digits, value.unsigned_abs());
+    }
+}
+
+/// A printed integer, for texts that are more than a line.
 pub(crate) struct Decimal {
     bytes: [u8; DIGITS_MAX],
-    first: usize,
+    len: usize,
 }
 
 impl Decimal {
     pub(crate) fn new(value: i64) -> Self {
-        let mut decimal = Self::from_magnitude(value.unsigned_abs());
-        if value < 0 {
-            decimal.prepend(b'-');
+        let mut bytes = [b'-'; DIGITS_MAX];
+        let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+        let sign = usize::from(value < 0);
+        write_digits(&mut bytes[sign..sign + digits], value.unsigned_abs());
+        Self {
+            bytes,
+            len: sign + digits,
         }
-        decimal
-    }
-
-    pub(crate) fn from_magnitude(mut rest: u64) -> Self {
-        let mut decimal = Self {
-            bytes: [0; DIGITS_MAX],
-            first: DIGITS_MAX,
-        };
-        while rest >= 100 {
-            let pair = DIGIT_PAIRS[(rest % 100) as usize];
-            rest /= 100;
-            decimal.prepend(pair[1]);
-            decimal.prepend(pair[0]);
-        }
-        let pair = DIGIT_PAIRS[rest as usize];
-        decimal.prepend(pair[1]);
-        if rest >= 10 {
-            decimal.prepend(pair[0]);
-        }
-        decimal
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes[self.first..]
+        &self.bytes[..self.len]
     }
+}
 
-    #[inline]
-    fn prepend(&mut self, byte: u8) {
-        self.first -= 1;
-        self.bytes[self.first] = byte;
+/// Fills `places` with the last digits of `rest`.
+#[inline]
+fn write_digits(places: &mut [u8], mut rest: u64) {
+    let mut pairs = places.rchunks_exact_mut(2);
+    for pair in &mut pairs {
+        pair.copy_from_slice(&DIGIT_PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    if let [place] = pairs.into_remainder() {
+        *place = b'0' + (rest % 10) as u8;
     }
 }
 
@@ -91,6 +107,7 @@ const DIGIT_PAIRS: [[u8; 2]; 100] = {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::format;
     use std::string::ToString;
 
     #[test]
@@ -142,11 +159,10 @@ mod tests {
             i64::MIN,
         ] {
             assert_eq!(Decimal::new(value).as_bytes(), value.to_string().as_bytes());
+            let mut out = Vec::from(b"before");
+            push_line(&mut out, b':', value);
+            assert_eq!(out, format!("before:{value}\r\n").into_bytes());
         }
-        assert_eq!(
-            Decimal::from_magnitude(u64::MAX).as_bytes(),
-            u64::MAX.to_string().as_bytes()
-        );
     }
 
     proptest! {
@@ -155,6 +171,9 @@ mod tests {
             let value = value >> shift;
             let (decimal, text) = (Decimal::new(value), value.to_string());
             prop_assert_eq!(decimal.as_bytes(), text.as_bytes());
+            let mut out = Vec::new();
+            push_line(&mut out, b':', value);
+            prop_assert_eq!(out, format!(":{value}\r\n").into_bytes());
             prop_assert_eq!(parse_integer(text.as_bytes()), Some(value));
         }
     }
