@@ -63,34 +63,69 @@ fn answer_error(reply: &mut Reply<'_>, start: usize, error: ReplyError) {
 mod tests {
     use super::*;
     use crate::testing::{Request, Shards};
+    use std::sync::LazyLock;
 
-    #[test]
-    fn an_error_is_the_whole_reply() {
-        let mut shards = Shards::new(1);
-        assert_eq!(shards.say("SET a text"), "+OK\r\n");
-        assert_eq!(shards.say("INCR a"), "-ERR value is not an integer or out of range\r\n");
-        // SCAN has written the head of its array when it finds that its option is none.
-        assert_eq!(shards.say("SCAN 0 FOO bar"), "-ERR syntax error\r\n");
-        assert_eq!(shards.say("GET a"), "$4\r\ntext\r\n");
+    /// Writes half of a reply and then finds out that it cannot go on.
+    fn stumble(call: &mut Call<'_>) -> slotmesh_command::HandlerResult {
+        call.reply.array(2);
+        call.reply.integer(1);
+        Err(ReplyError::Syntax)
     }
 
+    static STUMBLE: LazyLock<Spec> = LazyLock::new(|| {
+        let mut row = *slotmesh_command::find(b"get").unwrap();
+        row.reach = Reach::Slot(stumble);
+        row
+    });
+
     #[test]
-    fn what_was_written_before_stays() {
+    fn an_error_is_the_whole_reply_and_replies_are_appended() {
         let mut shards = Shards::new(1);
-        shards.say("SET a text");
         let context = Context {
-            db: 0,
-            protocol: Protocol::Resp2,
+            db: 3,
+            protocol: Protocol::Resp3,
             now: shards.now,
             first_key: None,
             limits: ValueLimits { string_bytes_max: 1 << 20 },
             partial: false,
         };
         let mut out = b"+before\r\n".to_vec();
-        for text in ["STRLEN a", "SCAN 0 FOO bar"] {
-            let request = Request::words(text);
-            shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut out);
+        let request = Request::words("GET a");
+        for spec in [request.spec().unwrap(), &STUMBLE, request.spec().unwrap()] {
+            shards.shards[0].execute(spec, request.args(), &context, &mut out);
         }
-        assert_eq!(out, b"+before\r\n:4\r\n-ERR syntax error\r\n");
+        assert_eq!(out, b"+before\r\n_\r\n-ERR syntax error\r\n_\r\n");
+    }
+
+    #[test]
+    fn the_context_says_which_database_and_which_first_key() {
+        let mut shards = Shards::new(1);
+        assert_eq!(shards.say("SET a 0"), "+OK\r\n");
+        let key = shards.hasher.key(b"a");
+        let limits = ValueLimits { string_bytes_max: 1 << 20 };
+        let mut run = |text: &str, db| {
+            let request = Request::words(text);
+            let now = shards.now;
+            let context = Context { db, protocol: Protocol::Resp2, now, first_key: Some(key), limits, partial: false };
+            let mut out = Vec::new();
+            shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(run("SET a 1", 1), "+OK\r\n");
+        assert_eq!(
+            (run("GET a", 0), run("GET a", 1), run("GET a", 2)),
+            ("$1\r\n0\r\n".into(), "$1\r\n1\r\n".into(), "$-1\r\n".into())
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "ping does not run on a shard")]
+    fn connection_commands_do_not_run_here() {
+        let mut shards = Shards::new(1);
+        let request = Request::words("PING");
+        let limits = ValueLimits { string_bytes_max: 1 };
+        let now = shards.now;
+        let context = Context { db: 0, protocol: Protocol::Resp2, now, first_key: None, limits, partial: false };
+        shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut Vec::new());
     }
 }

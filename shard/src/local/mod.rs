@@ -54,13 +54,11 @@ pub fn run_connection_command(
 /// Runs a node command.
 pub fn run_node_command(
     command: NodeCommand,
-    client: &mut Client,
     args: Args<'_>,
     node: &dyn Node,
     now: UnixMillis,
     reply: &mut Reply<'_>,
 ) -> NodeAction {
-    let _ = client;
     match command {
         NodeCommand::ClientList => return client::list(args, reply),
         NodeCommand::Command => command_all(reply),
