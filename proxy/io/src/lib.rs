@@ -1,1 +1,28 @@
-//! To come.
+//! Everything that touches the kernel on the data path: rings, sockets, mailboxes, clocks, entropy.
+//!
+//! *For*: one raw io_uring per core for client connections (the data plane), monoio on the same thread (the
+//! control plane), messages from core to core. *Not here*: RESP, slots, nodes, settings.
+//! *Invariants*: one enter per turn; no wait but in [`DataLoop::turn`]; memory that the kernel writes to or
+//! reads from lives until its completion; nobody else names monoio or io-uring.
+//! *Read first*: `data_loop.rs`, then `sockets.rs` and `mailbox.rs`.
+
+mod buffers;
+pub mod clock;
+mod control;
+mod cpu;
+mod data_loop;
+pub mod entropy;
+mod mailbox;
+mod probe;
+pub mod process;
+mod ring;
+mod sockets;
+pub mod tcp;
+
+pub use buffers::{Chunk, ReceiveBuffers};
+pub use cpu::{allowed_cpus, pin_to};
+pub use data_loop::{DataLoop, Event, LoopStats, Wait, run_core};
+pub use mailbox::{Lane, Mail, mesh};
+pub use monoio::spawn as spawn_control;
+pub use probe::{Refusal, probe};
+pub use sockets::{SocketId, Sockets};

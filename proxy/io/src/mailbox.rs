@@ -1,0 +1,434 @@
+//! Messages from core to core: for each ordered pair of cores two byte rings (requests and replies), each with one
+//! writer and one reader, and a queue of parcels beside each for what is too large or no bytes.
+//!
+//! A record is written straight into the ring and read straight out of it; nothing is allocated. The writer
+//! publishes what it wrote once per turn. A sleeping reader is woken by a message to its ring, at most one per
+//! turn and peer.
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex};
+
+/// Bytes of one ring for small processes; a power of two.
+const RING_BYTES: usize = 256 * 1024;
+/// Bytes of one ring where there are many pairs of cores.
+const RING_BYTES_MANY: usize = 64 * 1024;
+/// Cores from which on the rings are smaller.
+const MANY_CORES: usize = 16;
+/// Bytes before each record: its length.
+const HEAD: usize = 8;
+/// Length that marks the unused end of the ring.
+const SKIP: u32 = u32::MAX;
+
+/// One byte ring. Positions grow for ever; a position modulo the capacity is an offset.
+///
+/// Invariants: bytes in `read..written` belong to the reader, all others to the writer; each position is
+/// advanced by its owner only, with release, and read by the other side with acquire. Records are contiguous
+/// and their heads aligned to [`HEAD`].
+struct Bytes {
+    memory: Box<[UnsafeCell<u8>]>,
+    written: Padded<AtomicUsize>,
+    read: Padded<AtomicUsize>,
+}
+
+// SAFETY: see the invariants of `Bytes`: the two sides never touch the same bytes, and hand them over by the
+// atomic positions.
+unsafe impl Sync for Bytes {}
+
+#[repr(align(128))]
+struct Padded<T>(T);
+
+impl Bytes {
+    fn new(bytes: usize) -> Self {
+        assert!(bytes.is_power_of_two(), "offsets are taken by a mask");
+        Self {
+            memory: (0..bytes).map(|_| UnsafeCell::new(0)).collect(),
+            written: Padded(AtomicUsize::new(0)),
+            read: Padded(AtomicUsize::new(0)),
+        }
+    }
+
+    fn at(&self, position: usize) -> *mut u8 {
+        self.memory[position & (self.memory.len() - 1)].get()
+    }
+}
+
+struct Writer {
+    ring: Arc<Bytes>,
+    /// Where the next record goes; ahead of `ring.written` until published.
+    next: usize,
+    /// The reader's position as last seen.
+    read: usize,
+}
+
+impl Writer {
+    /// Room for a record of `len` bytes, or `None` if the ring is too full (or too small) for it.
+    #[inline]
+    fn reserve(&mut self, len: usize) -> Option<&mut [u8]> {
+        let capacity = self.ring.memory.len();
+        let total = HEAD + len.next_multiple_of(HEAD);
+        let to_end = capacity - (self.next & (capacity - 1));
+        let skip = if total <= to_end { 0 } else { to_end };
+        if skip + total > capacity - (self.next - self.read) {
+            self.read = self.ring.read.0.load(Ordering::Acquire);
+            if skip + total > capacity - (self.next - self.read) {
+                return None;
+            }
+        }
+        if skip > 0 {
+            self.write_head(SKIP);
+            self.next += skip;
+        }
+        self.write_head(len as u32);
+        let start = self.next + HEAD;
+        self.next += total;
+        // SAFETY: `start..start + len` is contiguous (checked against the ring's end) and belongs to the writer
+        // (checked against the reader's position); the borrow of `self` keeps other reservations away.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.ring.at(start), len) })
+    }
+
+    fn write_head(&mut self, value: u32) {
+        // SAFETY: heads lie at multiples of HEAD, so 4 bytes fit and are aligned enough for an unaligned write; they
+        // belong to the writer, as checked by `reserve`.
+        unsafe { self.ring.at(self.next).cast::<u32>().write_unaligned(value) };
+    }
+
+    fn has_unpublished(&self) -> bool {
+        self.next != self.ring.written.0.load(Ordering::Relaxed)
+    }
+
+    fn publish(&self) {
+        self.ring.written.0.store(self.next, Ordering::Release);
+    }
+}
+
+struct Reader {
+    ring: Arc<Bytes>,
+    next: usize,
+    /// The writer's position as last seen.
+    written: usize,
+}
+
+impl Reader {
+    #[inline]
+    fn is_empty(&mut self) -> bool {
+        if self.next == self.written {
+            self.written = self.ring.written.0.load(Ordering::Acquire);
+        }
+        self.next == self.written
+    }
+
+    /// The next record's position and length.
+    #[inline]
+    fn peek(&mut self) -> Option<(usize, usize)> {
+        loop {
+            if self.is_empty() {
+                return None;
+            }
+            // SAFETY: the reader's bytes begin with a head that the writer published.
+            let head = unsafe { self.ring.at(self.next).cast::<u32>().read_unaligned() };
+            if head != SKIP {
+                return Some((self.next + HEAD, head as usize));
+            }
+            let capacity = self.ring.memory.len();
+            self.next += capacity - (self.next & (capacity - 1));
+        }
+    }
+
+    fn record(&self, start: usize, len: usize) -> &[u8] {
+        // SAFETY: the record was published and is not given back before `advance`.
+        unsafe { std::slice::from_raw_parts(self.ring.at(start), len) }
+    }
+
+    #[inline]
+    fn advance(&mut self, start: usize, len: usize) {
+        self.next = start + len.next_multiple_of(HEAD);
+    }
+
+    fn give_back(&self) {
+        self.ring.read.0.store(self.next, Ordering::Release);
+    }
+}
+
+/// Which of the two streams of a pair of cores. Replies are always taken, so that requests can wait for room
+/// without the cores waiting for each other in a circle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lane {
+    /// What another core shall do.
+    Requests,
+    /// What it answers.
+    Replies,
+}
+
+/// What wakes a core.
+#[derive(Debug)]
+struct Doorbell {
+    sleeping: AtomicBool,
+    ring: AtomicI32,
+}
+
+type Parcels<P> = Arc<Mutex<VecDeque<P>>>;
+
+struct Peer<P> {
+    out: [Writer; 2],
+    inward: [Reader; 2],
+    out_parcels: Parcels<P>,
+    in_parcels: Parcels<P>,
+    /// Parcels put since the last publication.
+    parcels_put: usize,
+    /// Parcels that the other core may take.
+    parcels_announced: Arc<AtomicUsize>,
+    /// Parcels that we may take.
+    parcels_ready: Arc<AtomicUsize>,
+    doorbell: Arc<Doorbell>,
+}
+
+/// One core's mailboxes to and from all others.
+pub struct Mail<P> {
+    core: usize,
+    peers: Vec<Peer<P>>,
+    own: Arc<Doorbell>,
+}
+
+impl<P> std::fmt::Debug for Mail<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mail").field("core", &self.core).field("peers", &self.peers.len()).finish()
+    }
+}
+
+/// The mailboxes of `cores` cores, by core.
+pub fn mesh<P: Send>(cores: usize) -> Vec<Mail<P>> {
+    let bytes = if cores < MANY_CORES { RING_BYTES } else { RING_BYTES_MANY };
+    let doorbells: Vec<_> = (0..cores)
+        .map(|_| Arc::new(Doorbell { sleeping: AtomicBool::new(false), ring: AtomicI32::new(-1) }))
+        .collect();
+    let rings: Vec<Vec<[Arc<Bytes>; 2]>> = (0..cores)
+        .map(|from| {
+            let len = |to| if from == to { HEAD } else { bytes };
+            (0..cores).map(|to| std::array::from_fn(|_| Arc::new(Bytes::new(len(to))))).collect()
+        })
+        .collect();
+    let parcels: Vec<Vec<(Parcels<P>, Arc<AtomicUsize>)>> =
+        (0..cores).map(|_| (0..cores).map(|_| (Parcels::default(), Arc::default())).collect()).collect();
+    let peer = |me: usize, other: usize| Peer {
+        out: std::array::from_fn(|lane| Writer { ring: rings[me][other][lane].clone(), next: 0, read: 0 }),
+        inward: std::array::from_fn(|lane| Reader { ring: rings[other][me][lane].clone(), next: 0, written: 0 }),
+        out_parcels: parcels[me][other].0.clone(),
+        in_parcels: parcels[other][me].0.clone(),
+        parcels_put: 0,
+        parcels_announced: parcels[me][other].1.clone(),
+        parcels_ready: parcels[other][me].1.clone(),
+        doorbell: doorbells[other].clone(),
+    };
+    (0..cores)
+        .map(|me| Mail {
+            core: me,
+            peers: (0..cores).filter(|&other| other != me).map(|other| peer(me, other)).collect(),
+            own: doorbells[me].clone(),
+        })
+        .collect()
+}
+
+impl<P> Mail<P> {
+    /// This core's number.
+    pub fn core(&self) -> usize {
+        self.core
+    }
+
+    /// The other cores, ascending.
+    pub fn peers(&self) -> impl Iterator<Item = usize> + use<P> {
+        let (me, cores) = (self.core, self.peers.len() + 1);
+        (0..cores).filter(move |&core| core != me)
+    }
+
+    #[inline]
+    fn place(&self, core: usize) -> usize {
+        assert!(core != self.core, "a core does not write to itself");
+        core - usize::from(core > self.core)
+    }
+
+    /// Room for a record of `len` bytes to `core`; to be filled at once, seen there after this turn. `None`
+    /// if there is no room now: the caller waits, or sends a parcel.
+    #[inline]
+    pub fn reserve(&mut self, core: usize, lane: Lane, len: usize) -> Option<&mut [u8]> {
+        let place = self.place(core);
+        self.peers[place].out[lane as usize].reserve(len)
+    }
+
+    /// Sends something that is not bytes, or too many of them. Parcels arrive in their order, and not before the
+    /// records that were written earlier; there is no bound: the sender limits what is outstanding.
+    pub fn put_parcel(&mut self, core: usize, parcel: P) {
+        let place = self.place(core);
+        let peer = &mut self.peers[place];
+        peer.out_parcels.lock().expect("no holder panics").push_back(parcel);
+        peer.parcels_put += 1;
+    }
+
+    /// Takes the next parcel from `core`.
+    pub fn take_parcel(&mut self, core: usize) -> Option<P> {
+        let place = self.place(core);
+        let peer = &mut self.peers[place];
+        if peer.parcels_ready.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        peer.parcels_ready.fetch_sub(1, Ordering::AcqRel);
+        let parcel = peer.in_parcels.lock().expect("no holder panics").pop_front();
+        Some(parcel.expect("an announced parcel is there"))
+    }
+
+    /// Passes the next record from `core` to `take`, then gives its room back; `None` if there is none.
+    #[inline]
+    pub fn receive<T>(&mut self, core: usize, lane: Lane, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        let place = self.place(core);
+        let reader = &mut self.peers[place].inward[lane as usize];
+        let (start, len) = reader.peek()?;
+        let result = take(reader.record(start, len));
+        reader.advance(start, len);
+        reader.give_back();
+        Some(result)
+    }
+
+    /// Whether anything has arrived.
+    #[inline]
+    pub fn has_arrivals(&mut self) -> bool {
+        self.peers.iter_mut().any(|peer| {
+            !peer.inward[0].is_empty() || !peer.inward[1].is_empty() || peer.parcels_ready.load(Ordering::Acquire) > 0
+        })
+    }
+
+    /// Lets the other cores see what was written in this turn; calls `wake` with the ring of each that sleeps.
+    pub(crate) fn publish(&mut self, mut wake: impl FnMut(RawFd)) {
+        for peer in &mut self.peers {
+            let wrote = peer.out[0].has_unpublished() | peer.out[1].has_unpublished() | (peer.parcels_put > 0);
+            if !wrote {
+                continue;
+            }
+            peer.out.iter().for_each(Writer::publish);
+            let parcels = std::mem::take(&mut peer.parcels_put);
+            if parcels > 0 {
+                peer.parcels_announced.fetch_add(parcels, Ordering::Release);
+            }
+            // Pairs with the fence in `prepare_sleep`: either we see it sleeping, or it sees what we published.
+            fence(Ordering::SeqCst);
+            if peer.doorbell.sleeping.load(Ordering::Relaxed) && peer.doorbell.sleeping.swap(false, Ordering::AcqRel) {
+                wake(peer.doorbell.ring.load(Ordering::Acquire));
+            }
+        }
+    }
+
+    /// Announces that this core is about to sleep; `false` if it must not, because something has arrived.
+    pub(crate) fn prepare_sleep(&mut self) -> bool {
+        if self.peers.is_empty() {
+            return true;
+        }
+        self.own.sleeping.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.has_arrivals() {
+            self.own.sleeping.store(false, Ordering::Relaxed);
+            return false;
+        }
+        true
+    }
+
+    pub(crate) fn awake(&mut self) {
+        self.own.sleeping.store(false, Ordering::Relaxed);
+    }
+
+    /// Makes the core's ring known to those who wake it.
+    pub(crate) fn set_ring(&mut self, fd: RawFd) {
+        self.own.ring.store(fd, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes `count` records of rising length from one thread and reads them in another, through a ring that is
+    /// far too small for all of them.
+    #[test]
+    fn records_arrive_whole_and_in_order() {
+        let mut mails = mesh::<String>(2);
+        let (mut b, mut a) = (mails.pop().unwrap(), mails.pop().unwrap());
+        let length = |n: u32| (n as usize * 37) % 5000;
+        let count = 20_000;
+        let writer = std::thread::spawn(move || {
+            for n in 0..count {
+                loop {
+                    if let Some(room) = a.reserve(1, Lane::Requests, length(n)) {
+                        room.fill(n as u8);
+                        break;
+                    }
+                    a.publish(|_| {});
+                    std::hint::spin_loop();
+                }
+                if n % 7 == 0 {
+                    a.publish(|_| {});
+                }
+            }
+            a.publish(|_| {});
+        });
+        let mut n = 0;
+        while n < count {
+            let seen = b.receive(0, Lane::Requests, |record| {
+                assert_eq!(record.len(), length(n));
+                assert!(record.iter().all(|&byte| byte == n as u8));
+            });
+            n += u32::from(seen.is_some());
+        }
+        writer.join().unwrap();
+        assert!(b.receive(0, Lane::Requests, |_| ()).is_none());
+        assert!(!b.has_arrivals());
+    }
+
+    #[test]
+    fn a_full_ring_refuses_until_the_reader_has_read() {
+        let mut mails = mesh::<()>(2);
+        let (mut b, mut a) = (mails.pop().unwrap(), mails.pop().unwrap());
+        let mut sent = 0;
+        while a.reserve(1, Lane::Replies, 1000).is_some() {
+            sent += 1;
+        }
+        assert!((200..=RING_BYTES / 1000).contains(&sent), "{sent}");
+        assert!(b.receive(0, Lane::Replies, |_| ()).is_none(), "nothing is seen before it is published");
+        a.publish(|_| {});
+        assert!(b.receive(0, Lane::Replies, |record| assert_eq!(record.len(), 1000)).is_some());
+        assert!(a.reserve(1, Lane::Replies, 1000).is_some());
+        assert!(a.reserve(1, Lane::Replies, RING_BYTES).is_none(), "larger than the ring");
+    }
+
+    #[test]
+    fn parcels_arrive_in_order_and_only_when_published() {
+        let mut mails = mesh::<u32>(3);
+        let mut c = mails.pop().unwrap();
+        let mut a = mails.remove(0);
+        (0..3).for_each(|n| a.put_parcel(2, n));
+        assert_eq!(c.take_parcel(0), None);
+        a.publish(|_| {});
+        assert!(c.has_arrivals());
+        assert_eq!((c.take_parcel(1), c.take_parcel(0), c.take_parcel(0)), (None, Some(0), Some(1)));
+        assert_eq!((c.take_parcel(0), c.take_parcel(0)), (Some(2), None));
+    }
+
+    #[test]
+    fn only_a_sleeping_core_is_woken_and_only_once() {
+        let mut mails = mesh::<()>(2);
+        let (mut b, mut a) = (mails.pop().unwrap(), mails.pop().unwrap());
+        b.set_ring(77);
+        let mut woken = Vec::new();
+        a.reserve(1, Lane::Requests, 1).unwrap();
+        a.publish(|fd| woken.push(fd));
+        assert!(woken.is_empty());
+        assert!(!b.prepare_sleep(), "something has arrived");
+        b.receive(0, Lane::Requests, |_| ());
+        assert!(b.prepare_sleep());
+        for _ in 0..2 {
+            a.reserve(1, Lane::Requests, 1).unwrap();
+            a.publish(|fd| woken.push(fd));
+        }
+        assert_eq!(woken, [77]);
+    }
+}

@@ -1,0 +1,119 @@
+//! The process as the kernel sees it: signals, resources, memory.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// Blocks SIGTERM and SIGINT in the calling thread and those that it starts, ignores SIGPIPE and SIGHUP, and gives a
+/// descriptor that becomes readable when one of the blocked signals arrives. To be called before threads start.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn catch_signals() -> io::Result<OwnedFd> {
+    // SAFETY: the set is initialised by sigemptyset before use, and all pointers are valid.
+    let fd = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGTERM);
+        libc::sigaddset(&mut set, libc::SIGINT);
+        let error = libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        if error != 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+        libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The number of the signal that made the descriptor of [`catch_signals`] readable, if there is one.
+pub fn take_signal(signals: &OwnedFd) -> Option<i32> {
+    // SAFETY: an all-zero signalfd_siginfo is valid.
+    let mut info: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: `info` is valid for `size` bytes.
+    let read = unsafe { libc::read(signals.as_raw_fd(), (&raw mut info).cast(), size) };
+    (read == size as isize).then_some(info.ssi_signo as i32)
+}
+
+/// Raises the limit of open files to `wanted`, as far as allowed; the limit in force afterwards.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur >= wanted {
+        return Ok(limit.rlim_cur);
+    }
+    // Beyond the hard limit only a privileged process gets.
+    for hard in [wanted.max(limit.rlim_max), limit.rlim_max] {
+        let raised = libc::rlimit { rlim_cur: wanted.min(hard), rlim_max: hard };
+        // SAFETY: `raised` is valid.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 {
+            return Ok(raised.rlim_cur);
+        }
+    }
+    Ok(limit.rlim_cur)
+}
+
+/// CPU that the process has used, in microseconds: in the kernel, and in user mode.
+pub fn cpu_micros() -> (u64, u64) {
+    // SAFETY: an all-zero rusage is valid, and the pointer too.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    (micros(usage.ru_stime), micros(usage.ru_utime))
+}
+
+/// Resident set of the process in bytes; 0 if /proc is not there.
+pub fn resident_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok());
+    // SAFETY: plain call.
+    pages.unwrap_or(0) * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64
+}
+
+/// Physical memory of the machine in bytes.
+pub fn system_bytes() -> u64 {
+    // SAFETY: plain calls.
+    unsafe { libc::sysconf(libc::_SC_PHYS_PAGES) as u64 * libc::sysconf(libc::_SC_PAGESIZE) as u64 }
+}
+
+/// Kernel name, release and machine, as `uname -srm`.
+pub fn kernel() -> String {
+    let read = |name| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+    format!("{} {} {}", read("ostype").trim(), read("osrelease").trim(), std::env::consts::ARCH)
+}
+
+/// Names the calling thread for `top -H` and `perf`.
+pub fn name_thread(name: &std::ffi::CStr) {
+    // SAFETY: the name is a C string; the kernel cuts it at 15 bytes.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_knows_its_resources() {
+        assert!(resident_bytes() > 1 << 20);
+        assert!(system_bytes() > resident_bytes());
+        assert!(kernel().starts_with("Linux "));
+        let limit = raise_open_files(64).unwrap();
+        assert!(limit >= 64);
+    }
+}

@@ -1,0 +1,128 @@
+//! The raw ring of one core: submission with room made when it is full, and one enter per turn.
+#![allow(unsafe_code)]
+
+use io_uring::{IoUring, cqueue, squeue, types};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+/// Entries of the submission queue: more than one turn of a busy core fills; a full queue is submitted early.
+const SUBMISSIONS: u32 = 1024;
+/// Entries of the completion queue: every receive buffer, and a burst of accepts beside it.
+const COMPLETIONS: u32 = 8192;
+
+/// A ring that only its own thread submits to.
+pub(crate) struct Ring {
+    inner: IoUring,
+    /// Times that the kernel was entered.
+    pub(crate) enters: u64,
+}
+
+impl Ring {
+    /// # Errors
+    /// As `io_uring_setup`; `probe.rs` words them.
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut submissions = SUBMISSIONS;
+        loop {
+            let built = IoUring::builder()
+                .setup_single_issuer()
+                .setup_coop_taskrun()
+                .setup_defer_taskrun()
+                .setup_taskrun_flag()
+                .setup_submit_all()
+                .setup_cqsize(COMPLETIONS * submissions / SUBMISSIONS)
+                .build(submissions);
+            match built {
+                Ok(inner) => return Ok(Self { inner, enters: 0 }),
+                // Locked memory is charged per user: a smaller ring may still fit.
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && submissions > 64 => submissions /= 2,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.inner.as_raw_fd()
+    }
+
+    pub(crate) fn submitter(&self) -> io_uring::Submitter<'_> {
+        self.inner.submitter()
+    }
+
+    /// Queues an operation; what it points to must live until its completion, or until the next enter has
+    /// returned for sends that complete inline.
+    #[inline]
+    pub(crate) fn push(&mut self, entry: &squeue::Entry) {
+        loop {
+            // SAFETY: each caller builds the entry from memory that outlives the operation, as its module's
+            // invariants say: receive buffers live as long as the ring, the arena and a socket's own buffer
+            // are not touched until their completion.
+            if unsafe { self.inner.submission().push(entry) }.is_ok() {
+                return;
+            }
+            self.submit();
+        }
+    }
+
+    /// Hands queued operations to the kernel without waiting and without running deferred work.
+    pub(crate) fn submit(&mut self) {
+        self.enters += 1;
+        tolerate(self.inner.submit().map(|_| ()));
+    }
+
+    /// Submits, and runs deferred work so that its completions can be seen; does not wait.
+    pub(crate) fn submit_and_reap(&mut self) {
+        let submission = self.inner.submission();
+        let queued = submission.len() as u32;
+        // The kernel says when it has deferred work, so an idle enter can be spared.
+        if queued == 0 && !submission.taskrun() && !submission.cq_overflow() {
+            return;
+        }
+        drop(submission);
+        self.enters += 1;
+        const GETEVENTS: u32 = 1;
+        // SAFETY: no signal mask is passed.
+        let result = unsafe { self.inner.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) };
+        tolerate(result.map(|_| ()));
+    }
+
+    /// Submits and sleeps until a completion arrives or `timeout` passes.
+    pub(crate) fn submit_and_wait(&mut self, timeout: Option<Duration>) {
+        self.enters += 1;
+        let result = match timeout {
+            None => self.inner.submit_and_wait(1),
+            Some(timeout) => {
+                let timeout = types::Timespec::from(timeout);
+                let arguments = types::SubmitArgs::new().timespec(&timeout);
+                self.inner.submitter().submit_with_args(1, &arguments)
+            }
+        };
+        tolerate(result.map(|_| ()));
+    }
+
+    /// Whether completions wait, or deferred work that would make some.
+    #[inline]
+    pub(crate) fn has_completions(&mut self) -> bool {
+        self.inner.submission().taskrun() || !self.inner.completion().is_empty()
+    }
+
+    /// Whether completions wait in the kernel because the queue was full.
+    pub(crate) fn has_overflow(&mut self) -> bool {
+        self.inner.submission().cq_overflow()
+    }
+
+    /// The completions that have arrived.
+    pub(crate) fn completions(&mut self) -> cqueue::CompletionQueue<'_> {
+        self.inner.completion()
+    }
+}
+
+/// Interruptions, timeouts and a busy kernel are no errors: the next turn enters again. Anything else means
+/// that the ring is unusable, and a core without a ring cannot serve.
+fn tolerate(result: io::Result<()>) {
+    let Err(error) = result else { return };
+    match error.raw_os_error() {
+        Some(libc::EINTR | libc::EAGAIN | libc::EBUSY | libc::ETIME) => {}
+        _ => panic!("io_uring_enter failed: {error}"),
+    }
+}

@@ -1,0 +1,478 @@
+//! The stream sockets of one core: what is received, what is sent, and when a descriptor may be closed.
+//!
+//! **Sending.** Replies of a turn are written into one arena, each socket's in one contiguous range; the turn
+//! ends with one send per socket, which the kernel tries at once, inside of the enter, and completes silently if
+//! all bytes went out. Only a short or failed send completes visibly, in the same enter; then the rest moves to the
+//! socket's own queue and goes out in the background, one send in flight, order kept, and further replies are
+//! appended to that queue until it is empty.
+//!
+//! **Closing.** A socket's number is free again only when the kernel has completed every operation on it, so that
+//! no completion can be taken for another socket's.
+
+use crate::ring::Ring;
+use io_uring::{opcode, squeue, types};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+/// Longest single send in bytes; the kernel cuts at 2 GiB.
+const SEND_BYTES_MAX: usize = 1 << 30;
+/// Capacity of the arena that is kept from turn to turn, in bytes.
+const ARENA_BYTES_KEPT: usize = 1 << 20;
+/// Capacity of a socket's own queue that is kept when it is empty, in bytes.
+const QUEUE_BYTES_KEPT: usize = 16 * 1024;
+
+/// Names a socket of one core; never names another one later.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SocketId {
+    /// Its place in the core's table; places are used again.
+    pub index: u32,
+    /// How often the place was used before (24 bits).
+    pub generation: u32,
+}
+
+/// What a completion belongs to; the upper byte of its `user_data`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Operation {
+    Ignored = 0,
+    Accept = 1,
+    Receive = 2,
+    SendArena = 3,
+    SendQueue = 4,
+    Poll = 5,
+    Wake = 6,
+    Control = 7,
+}
+
+impl Operation {
+    pub(crate) fn of(user_data: u64) -> Self {
+        match (user_data >> 56) as u8 {
+            1 => Self::Accept,
+            2 => Self::Receive,
+            3 => Self::SendArena,
+            4 => Self::SendQueue,
+            5 => Self::Poll,
+            6 => Self::Wake,
+            7 => Self::Control,
+            _ => Self::Ignored,
+        }
+    }
+
+    pub(crate) const fn tagged(self, value: u32) -> u64 {
+        (self as u64) << 56 | value as u64
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Free,
+    Open,
+    /// Closes when everything queued is sent.
+    Finishing,
+    /// Waits for the kernel to complete what it still has.
+    Closing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Receiving {
+    /// The kernel has no receive for this socket.
+    Idle,
+    /// A multishot receive is armed.
+    Armed,
+    /// A cancellation is under way; after it, receive again or not.
+    Stopping { resume: bool },
+}
+
+#[derive(Debug)]
+struct Socket {
+    fd: Option<OwnedFd>,
+    generation: u32,
+    phase: Phase,
+    receiving: Receiving,
+    /// The peer has closed its side, or the connection broke: nothing more will be received.
+    ended: bool,
+    /// Sends fail; output is dropped.
+    broken: bool,
+    /// A send of `flying` is with the kernel.
+    sending: bool,
+    /// The arena range has bytes of this turn.
+    dirty: bool,
+    range: (usize, usize),
+    queue: Vec<u8>,
+    flying: Vec<u8>,
+    flown: usize,
+}
+
+impl Socket {
+    fn free(generation: u32) -> Self {
+        Self {
+            fd: None,
+            generation,
+            phase: Phase::Free,
+            receiving: Receiving::Idle,
+            ended: false,
+            broken: false,
+            sending: false,
+            dirty: false,
+            range: (0, 0),
+            queue: Vec::new(),
+            flying: Vec::new(),
+            flown: 0,
+        }
+    }
+
+    fn raw(&self) -> RawFd {
+        self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
+    }
+}
+
+/// What the sockets' completions mean to the data loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    Nothing,
+    Received,
+    Ended,
+}
+
+/// The sockets of one core and the arena that their replies are written to.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    table: Vec<Socket>,
+    free: Vec<u32>,
+    arena: Vec<u8>,
+    dirty: Vec<u32>,
+    /// Sockets whose phase or receiving changed since the last turn.
+    touched: Vec<u32>,
+    /// Sockets that close when this turn's sends have gone out.
+    finishing: Vec<u32>,
+    open: usize,
+    /// Bytes handed to the kernel.
+    pub(crate) sent_bytes: u64,
+}
+
+impl Sockets {
+    /// Takes a connected stream socket and starts to receive from it.
+    pub fn adopt(&mut self, fd: OwnedFd) -> SocketId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.table.push(Socket::free(0));
+            (self.table.len() - 1) as u32
+        });
+        let socket = &mut self.table[index as usize];
+        assert!(socket.phase == Phase::Free, "only free places are handed out");
+        let generation = socket.generation;
+        *socket = Socket { fd: Some(fd), phase: Phase::Open, ..Socket::free(generation) };
+        self.open += 1;
+        self.touched.push(index);
+        SocketId { index, generation }
+    }
+
+    /// Number of sockets that are not closed yet.
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether there are no sockets.
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// The buffer to append a socket's replies to; `None` if the socket is closed or broken. Call
+    /// [`commit`](Self::commit) after appending, and write for no other socket in between.
+    #[inline]
+    pub fn output(&mut self, id: SocketId) -> Option<&mut Vec<u8>> {
+        let socket = self.table.get_mut(id.index as usize)?;
+        if socket.generation != id.generation || socket.phase != Phase::Open || socket.broken {
+            return None;
+        }
+        if socket.sending {
+            return Some(&mut socket.queue);
+        }
+        let end = self.arena.len();
+        if !socket.dirty {
+            socket.range = (end, end);
+        } else if socket.range.1 != end {
+            // Another socket has written since: keep this one's bytes together.
+            let (start, stop) = socket.range;
+            self.arena.extend_from_within(start..stop);
+            socket.range = (end, end + (stop - start));
+        }
+        Some(&mut self.arena)
+    }
+
+    /// Ends what [`output`](Self::output) began.
+    #[inline]
+    pub fn commit(&mut self, id: SocketId) {
+        let socket = &mut self.table[id.index as usize];
+        if socket.generation != id.generation || socket.sending {
+            return;
+        }
+        socket.range.1 = self.arena.len();
+        if !socket.dirty && socket.range.1 > socket.range.0 {
+            socket.dirty = true;
+            self.dirty.push(id.index);
+        }
+    }
+
+    /// Bytes of replies that the kernel has not taken yet, this turn's included.
+    #[inline]
+    pub fn pending_bytes(&self, id: SocketId) -> usize {
+        let Some(socket) = self.find(id) else { return 0 };
+        let turn = if socket.dirty { socket.range.1 - socket.range.0 } else { 0 };
+        turn + socket.queue.len() + socket.flying.len() - socket.flown
+    }
+
+    /// Bytes that this turn has written for all sockets.
+    #[inline]
+    pub fn turn_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Bytes of replies that the sockets' own queues hold. Looks at every socket: for statistics.
+    pub fn queued_bytes(&self) -> usize {
+        self.table.iter().map(|socket| socket.queue.len() + socket.flying.len() - socket.flown).sum()
+    }
+
+    /// The socket's descriptor number, for display; −1 if it is closed.
+    pub fn descriptor(&self, id: SocketId) -> RawFd {
+        self.find(id).map_or(-1, Socket::raw)
+    }
+
+    /// Stops receiving from a socket; what the kernel has already delivered still comes.
+    pub fn pause(&mut self, id: SocketId) {
+        if let Some(socket) = self.find_mut(id) {
+            match socket.receiving {
+                Receiving::Armed => {
+                    socket.receiving = Receiving::Stopping { resume: false };
+                    self.touched.push(id.index);
+                }
+                Receiving::Stopping { .. } => socket.receiving = Receiving::Stopping { resume: false },
+                Receiving::Idle => {}
+            }
+        }
+    }
+
+    /// Receives again after [`pause`](Self::pause).
+    pub fn resume(&mut self, id: SocketId) {
+        if let Some(socket) = self.find_mut(id) {
+            match socket.receiving {
+                Receiving::Stopping { .. } => socket.receiving = Receiving::Stopping { resume: true },
+                Receiving::Idle => self.touched.push(id.index),
+                Receiving::Armed => {}
+            }
+        }
+    }
+
+    /// Closes a socket now; replies that the kernel has not taken are lost. No event names it afterwards.
+    pub fn close(&mut self, id: SocketId) {
+        self.leave(id, Phase::Closing);
+    }
+
+    /// Closes a socket once its replies are sent. No event names it afterwards; nothing more can be written.
+    pub fn close_when_sent(&mut self, id: SocketId) {
+        self.leave(id, Phase::Finishing);
+    }
+
+    fn leave(&mut self, id: SocketId, phase: Phase) {
+        if let Some(socket) = self.find_mut(id)
+            && socket.phase != Phase::Closing
+        {
+            socket.phase = phase;
+            self.touched.push(id.index);
+        }
+    }
+
+    #[inline]
+    fn find(&self, id: SocketId) -> Option<&Socket> {
+        let socket = self.table.get(id.index as usize)?;
+        (socket.generation == id.generation && socket.phase != Phase::Free).then_some(socket)
+    }
+
+    fn find_mut(&mut self, id: SocketId) -> Option<&mut Socket> {
+        let socket = self.table.get_mut(id.index as usize)?;
+        (socket.generation == id.generation && socket.phase != Phase::Free).then_some(socket)
+    }
+
+    /// The name of the socket at `index`, if it still takes part in events.
+    pub(crate) fn live_id(&self, index: u32) -> Option<SocketId> {
+        let socket = &self.table[index as usize];
+        (socket.phase == Phase::Open).then_some(SocketId { index, generation: socket.generation })
+    }
+
+    /// Queues this turn's sends and what `pause`, `resume`, `close` ask of the kernel. The arena must then stay
+    /// as it is until [`after_enter`](Self::after_enter).
+    pub(crate) fn flush(&mut self, ring: &mut Ring) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for index in dirty.drain(..) {
+            let socket = &mut self.table[index as usize];
+            socket.dirty = false;
+            if matches!(socket.phase, Phase::Open | Phase::Finishing) && !socket.broken {
+                let (start, stop) = socket.range;
+                self.sent_bytes += (stop - start) as u64;
+                ring.push(&send_now(socket.raw(), &self.arena[start..stop], Operation::SendArena.tagged(index)));
+            }
+        }
+        self.dirty = dirty;
+        // What follows may end a socket, so it comes behind the sends.
+        let mut touched = std::mem::take(&mut self.touched);
+        for index in touched.drain(..) {
+            self.arrange(index, ring);
+        }
+        self.touched = touched;
+    }
+
+    /// Brings the kernel's side of a socket in line with what is wanted of it.
+    fn arrange(&mut self, index: u32, ring: &mut Ring) {
+        let socket = &mut self.table[index as usize];
+        let user_data = Operation::Receive.tagged(index);
+        match (socket.phase, socket.receiving) {
+            (Phase::Open, Receiving::Idle) if !socket.ended => {
+                socket.receiving = Receiving::Armed;
+                let entry = opcode::RecvMulti::new(types::Fd(socket.raw()), crate::buffers::GROUP).build();
+                ring.push(&entry.user_data(user_data));
+            }
+            (Phase::Open, Receiving::Stopping { .. }) => {
+                ring.push(&opcode::AsyncCancel::new(user_data).build().user_data(Operation::Ignored.tagged(0)));
+            }
+            (Phase::Closing, _) => self.release(index, ring),
+            // Whether anything is left to send shows only after the enter.
+            (Phase::Finishing, _) => self.finishing.push(index),
+            (Phase::Open | Phase::Free, _) => {}
+        }
+    }
+
+    /// Closes the descriptor if the kernel has nothing of this socket any more, else cancels what it has.
+    fn release(&mut self, index: u32, ring: &mut Ring) {
+        let socket = &mut self.table[index as usize];
+        if socket.receiving == Receiving::Idle && !socket.sending {
+            *socket = Socket::free((socket.generation + 1) & 0xff_ffff);
+            self.free.push(index);
+            self.open -= 1;
+            return;
+        }
+        let all = types::CancelBuilder::fd(types::Fd(socket.raw())).all();
+        ring.push(&opcode::AsyncCancel2::new(all).build().user_data(Operation::Ignored.tagged(0)));
+    }
+
+    /// A receive's completion; `more` says whether the receive goes on.
+    pub(crate) fn received(&mut self, index: u32, result: i32, more: bool, ring: &mut Ring) -> Outcome {
+        let socket = &mut self.table[index as usize];
+        let mut outcome = if result > 0 { Outcome::Received } else { Outcome::Nothing };
+        if !more {
+            let stopping = socket.receiving;
+            socket.receiving = Receiving::Idle;
+            let again = result > 0 || matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
+            if socket.phase == Phase::Closing {
+                self.release(index, ring);
+            } else if !again {
+                socket.ended = true;
+                outcome = Outcome::Ended;
+            } else if stopping != (Receiving::Stopping { resume: false }) {
+                self.arrange(index, ring);
+            }
+        }
+        outcome
+    }
+
+    /// The completion of a send out of the arena: it was short, or failed.
+    pub(crate) fn arena_send_fell_short(&mut self, index: u32, result: i32, ring: &mut Ring) -> Outcome {
+        let socket = &mut self.table[index as usize];
+        let (start, stop) = socket.range;
+        let sent = match result {
+            _ if -result == libc::EAGAIN || -result == libc::EINTR => 0,
+            sent if sent >= 0 => sent as usize,
+            _ => return self.broke(index),
+        };
+        if start + sent >= stop {
+            return Outcome::Nothing;
+        }
+        socket.flying.clear();
+        socket.flying.extend_from_slice(&self.arena[start + sent..stop]);
+        self.send_flying(index, ring);
+        Outcome::Nothing
+    }
+
+    /// The completion of a send out of the socket's own queue.
+    pub(crate) fn queue_sent(&mut self, index: u32, result: i32, ring: &mut Ring) -> Outcome {
+        let socket = &mut self.table[index as usize];
+        socket.sending = false;
+        if socket.phase == Phase::Closing {
+            self.release(index, ring);
+            return Outcome::Nothing;
+        }
+        match result {
+            _ if -result == libc::EAGAIN || -result == libc::EINTR => {}
+            sent if sent >= 0 => socket.flown += sent as usize,
+            _ => return self.broke(index),
+        }
+        if socket.flown >= socket.flying.len() {
+            socket.flown = 0;
+            socket.flying.clear();
+            socket.flying.shrink_to(QUEUE_BYTES_KEPT);
+            std::mem::swap(&mut socket.flying, &mut socket.queue);
+            if socket.flying.is_empty() {
+                if socket.phase == Phase::Finishing {
+                    self.finish(index, ring);
+                }
+                return Outcome::Nothing;
+            }
+        }
+        self.send_flying(index, ring);
+        Outcome::Nothing
+    }
+
+    fn send_flying(&mut self, index: u32, ring: &mut Ring) {
+        let socket = &mut self.table[index as usize];
+        socket.sending = true;
+        let rest = &socket.flying[socket.flown..];
+        let length = rest.len().min(SEND_BYTES_MAX);
+        let entry = opcode::Send::new(types::Fd(socket.raw()), rest.as_ptr(), length as u32)
+            .flags(libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(Operation::SendQueue.tagged(index));
+        ring.push(&entry);
+    }
+
+    fn broke(&mut self, index: u32) -> Outcome {
+        let socket = &mut self.table[index as usize];
+        socket.broken = true;
+        socket.queue = Vec::new();
+        socket.flying = Vec::new();
+        socket.flown = 0;
+        if socket.phase == Phase::Finishing {
+            socket.phase = Phase::Closing;
+        }
+        self.touched.push(index);
+        // The owner learns it once: the receive side may have ended already.
+        if std::mem::replace(&mut socket.ended, true) { Outcome::Nothing } else { Outcome::Ended }
+    }
+
+    fn finish(&mut self, index: u32, ring: &mut Ring) {
+        self.table[index as usize].phase = Phase::Closing;
+        self.release(index, ring);
+    }
+
+    /// Ends a turn: the enter that sent out of the arena has returned and all its completions were seen.
+    /// Finishing sockets whose bytes went out are closed.
+    pub(crate) fn after_enter(&mut self, ring: &mut Ring) {
+        while let Some(index) = self.finishing.pop() {
+            let socket = &self.table[index as usize];
+            if socket.phase == Phase::Finishing && !socket.sending {
+                self.finish(index, ring);
+            }
+        }
+        self.arena.clear();
+        if self.arena.capacity() > ARENA_BYTES_KEPT {
+            self.arena.shrink_to(ARENA_BYTES_KEPT);
+        }
+    }
+}
+
+/// A send that the kernel tries once and completes inside of the enter, silently if every byte went out.
+fn send_now(fd: RawFd, bytes: &[u8], user_data: u64) -> squeue::Entry {
+    let length = bytes.len().min(SEND_BYTES_MAX);
+    let entry = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), length as u32)
+        .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+        .build()
+        .user_data(user_data);
+    // A cut one must report what it sent, so that the rest can follow.
+    if length == bytes.len() { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
+}

@@ -1,0 +1,214 @@
+//! The data loop against real sockets: an echo that must return every byte in order, whatever the peer does.
+
+use slotmesh_io::{DataLoop, Event, Lane, Mail, Wait, mesh, run_core, tcp};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+const STOP: &[u8] = b"stop";
+
+/// Echoes until a connection sends `stop`; closes a connection when its peer has.
+async fn echo(mut io: DataLoop<()>, listener: std::os::fd::OwnedFd) -> slotmesh_io::LoopStats {
+    io.listen(listener, 7);
+    let mut events = Vec::new();
+    loop {
+        io.turn(Wait::Forever, &mut events).await;
+        for event in events.drain(..) {
+            match event {
+                Event::Accepted { socket, token } => {
+                    assert_eq!(token, 7);
+                    io.sockets.adopt(socket);
+                }
+                Event::Received { socket, chunk } => {
+                    if io.input.read(chunk) == STOP {
+                        return io.stats();
+                    }
+                    if let Some(output) = io.sockets.output(socket) {
+                        output.extend_from_slice(io.input.read(chunk));
+                        io.sockets.commit(socket);
+                    }
+                    if io.sockets.turn_bytes() > 1 << 16 {
+                        io.send_now();
+                    }
+                }
+                Event::Ended { socket } => io.sockets.close_when_sent(socket),
+                Event::AcceptFailed { error, .. } => panic!("{error}"),
+                Event::Readable { .. } => unreachable!("nothing is polled"),
+            }
+        }
+    }
+}
+
+fn start_echo() -> (SocketAddr, std::thread::JoinHandle<slotmesh_io::LoopStats>) {
+    let listener = tcp::listen("127.0.0.1:0".parse().unwrap(), 128).unwrap();
+    let address = tcp::listener_address(listener.as_fd()).unwrap();
+    let mail = mesh::<()>(1).pop().unwrap();
+    (address, std::thread::spawn(move || run_core(mail, |io| echo(io, listener)).unwrap()))
+}
+
+fn stop(address: SocketAddr, server: std::thread::JoinHandle<slotmesh_io::LoopStats>) -> slotmesh_io::LoopStats {
+    TcpStream::connect(address).unwrap().write_all(STOP).unwrap();
+    server.join().unwrap()
+}
+
+fn pattern(seed: usize, len: usize) -> Vec<u8> {
+    (0..len).map(|i| ((i * 31 + seed * 17) >> 3) as u8).collect()
+}
+
+#[test]
+fn many_connections_get_their_own_bytes_back_in_order() {
+    let (address, server) = start_echo();
+    let mut streams: Vec<_> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
+    for round in 0..20 {
+        let bytes: Vec<_> = (0..streams.len()).map(|n| pattern(n + round, 1 + n * 37 + round)).collect();
+        streams.iter_mut().zip(&bytes).for_each(|(stream, bytes)| stream.write_all(bytes).unwrap());
+        for (stream, bytes) in streams.iter_mut().zip(&bytes) {
+            let mut back = vec![0; bytes.len()];
+            stream.read_exact(&mut back).unwrap();
+            assert!(back == *bytes);
+        }
+    }
+    let stats = stop(address, server);
+    assert!(stats.enters <= stats.turns * 2, "{stats:?}");
+}
+
+#[test]
+fn a_reader_that_is_slow_or_half_closed_loses_nothing() {
+    let (address, server) = start_echo();
+    let bytes = pattern(3, 24 << 20);
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    let sent = bytes.clone();
+    // The whole request is written, and the sending side closed, before the first byte is read back.
+    std::thread::spawn(move || {
+        writer.write_all(&sent).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    })
+    .join()
+    .unwrap();
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).unwrap();
+    assert_eq!(back.len(), bytes.len());
+    assert!(back == bytes);
+    stop(address, server);
+}
+
+#[test]
+fn connections_that_vanish_under_load_harm_nobody() {
+    let (address, server) = start_echo();
+    let mut faithful = TcpStream::connect(address).unwrap();
+    for round in 0..300 {
+        let mut stream = TcpStream::connect(address).unwrap();
+        // More than the socket buffers hold, never read: a send is in flight when the connection goes.
+        stream.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+        let _ = stream.write_all(&pattern(round, if round % 10 == 0 { 8 << 20 } else { 50_000 }));
+        drop(stream);
+        let bytes = pattern(round, 5000);
+        faithful.write_all(&bytes).unwrap();
+        let mut back = vec![0; bytes.len()];
+        faithful.read_exact(&mut back).unwrap();
+        assert!(back == bytes);
+    }
+    stop(address, server);
+}
+
+#[test]
+fn tasks_of_the_control_plane_run_beside_the_loop() {
+    let (address, server) = {
+        let listener = tcp::listen("127.0.0.1:0".parse().unwrap(), 128).unwrap();
+        let address = tcp::listener_address(listener.as_fd()).unwrap();
+        let control = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let control_address = control.local_addr().unwrap();
+        let mail = mesh::<()>(1).pop().unwrap();
+        let server = std::thread::spawn(move || {
+            run_core(mail, |io| {
+                slotmesh_io::spawn_control(async move {
+                    use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
+                    control.set_nonblocking(true).unwrap();
+                    let listener = monoio::net::TcpListener::from_std(control).unwrap();
+                    while let Ok((mut stream, _)) = listener.accept().await {
+                        let (read, bytes) = stream.read(vec![0; 100]).await;
+                        let mut bytes = bytes;
+                        bytes.truncate(read.unwrap());
+                        bytes.reverse();
+                        stream.write_all(bytes).await.0.unwrap();
+                    }
+                });
+                echo(io, listener)
+            })
+            .unwrap()
+        });
+        ((address, control_address), server)
+    };
+    let (address, control_address) = address;
+    let mut data = TcpStream::connect(address).unwrap();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(control_address).unwrap();
+        stream.write_all(b"abc").unwrap();
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).unwrap();
+        assert_eq!(back, b"cba");
+        data.write_all(b"data").unwrap();
+        let mut back = [0; 4];
+        data.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"data");
+    }
+    stop(address, server);
+}
+
+/// Passes a number to and fro between two cores; each sleeps while it has nothing to do.
+async fn ping_pong(mut io: DataLoop<()>, peer: usize, rounds: u32, starts: bool, spins: bool) -> HashMap<&'static str, u64> {
+    io.spins = spins;
+    let mut events = Vec::new();
+    let mut seen = 0;
+    if starts {
+        io.mail.reserve(peer, Lane::Requests, 4).unwrap().copy_from_slice(&0u32.to_le_bytes());
+    }
+    while seen < rounds {
+        io.turn(Wait::Forever, &mut events).await;
+        while let Some(number) =
+            io.mail.receive(peer, Lane::Requests, |record| u32::from_le_bytes(record.try_into().unwrap()))
+        {
+            seen += 1;
+            io.mail.reserve(peer, Lane::Requests, 4).unwrap().copy_from_slice(&(number + 1).to_le_bytes());
+        }
+    }
+    // The last answer must still be published.
+    io.turn(Wait::No, &mut events).await;
+    HashMap::from([("wakes", io.stats().wakes), ("seen", u64::from(seen))])
+}
+
+#[test]
+fn cores_wake_each_other() {
+    for spins in [false, true] {
+        let rounds = 5000;
+        let mut mails = mesh::<()>(2);
+        let (b, a): (Mail<()>, Mail<()>) = (mails.pop().unwrap(), mails.pop().unwrap());
+        let other = std::thread::spawn(move || run_core(b, |io| ping_pong(io, 0, rounds, false, spins)).unwrap());
+        let first = run_core(a, |io| ping_pong(io, 1, rounds, true, spins)).unwrap();
+        let second = other.join().unwrap();
+        assert_eq!((first["seen"], second["seen"]), (u64::from(rounds), u64::from(rounds)));
+        if !spins {
+            assert!(first["wakes"] > 0 && second["wakes"] > 0);
+        }
+    }
+}
+
+#[test]
+fn a_deadline_ends_the_wait() {
+    let mail = mesh::<()>(1).pop().unwrap();
+    run_core(mail, |mut io| async move {
+        let start = slotmesh_io::clock::monotonic_nanos();
+        // The first turns serve the control plane.
+        for _ in 0..3 {
+            io.turn(Wait::Until(start + 30_000_000), &mut Vec::new()).await;
+        }
+        while slotmesh_io::clock::monotonic_nanos() < start + 30_000_000 {
+            io.turn(Wait::Until(start + 30_000_000), &mut Vec::new()).await;
+        }
+        assert!(io.stats().turns < 20, "the loop sleeps until the deadline");
+    })
+    .unwrap();
+}
