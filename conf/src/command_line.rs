@@ -34,7 +34,8 @@ pub struct CommandLine {
 impl Invocation {
     /// Reads the arguments, without the program's name.
     ///
-    /// As in redis-server: a first argument that does not begin with `-` is the file; `-` as the first or
+    /// As in redis-server: a first argument that does not begin with `-` is the file (`--check-config` may
+    /// stand before it); `-` as the first or
     /// last argument is standard input; what begins with `--` is a directive, and its values follow until
     /// the next `--`; the word right behind a directive is its value even if it begins with `--`, except
     /// behind `--save`, which may stand without a value for an empty one. Reference: `main` in `server.c`.
@@ -79,9 +80,11 @@ struct Reading {
 impl Reading {
     fn take(&mut self, at: usize, word: &str, all: &[String]) -> Result<(), ConfError> {
         let last = at + 1 == all.len();
-        if at == 0 && !word.starts_with('-') {
+        // `slotmesh --check-config file` is what everybody types.
+        let first = at == 0 || (at == 1 && all[0] == "--check-config");
+        if first && !word.starts_with('-') {
             self.line.file = Some(PathBuf::from(word));
-        } else if word == "-" && (at == 0 || last) {
+        } else if word == "-" && (first || last) {
             self.line.standard_input = true;
         } else if !self.wants_value && word == "--check-config" {
             self.check = true;
@@ -210,6 +213,10 @@ mod tests {
             parse(&["--check-config"]),
             Ok(Invocation::CheckConfig(_))
         ));
+        let Ok(Invocation::CheckConfig(line)) = parse(&["--check-config", "f"]) else {
+            panic!("the file may stand behind --check-config");
+        };
+        assert_eq!(line.file.as_deref(), Some(std::path::Path::new("f")));
         assert!(matches!(
             parse(&["f", "--check-config", "--hz", "1"]),
             Ok(Invocation::CheckConfig(_))

@@ -1,6 +1,6 @@
 //! redis.conf syntax as a format of the `config` crate. Reference: `loadServerConfigFromString`.
 //!
-//! A line is a directive and its words, quoted as in [`words`](crate); `#` begins a comment only at the
+//! A line is a directive and its words, quoted as `words.rs` says; `#` begins a comment only at the
 //! start of a line; names are read in any case; a later line wins, except that `save` lines add up and
 //! `client-output-buffer-limit` lines set a class each. `include` reads another file in place, with its path
 //! taken from the directory in which the process was started, as in Redis.

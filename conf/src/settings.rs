@@ -1,6 +1,7 @@
 //! The settings of a process: one value per row of the table.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::declaration::{Change, Directive, Standing};
 use crate::directive;
@@ -253,9 +254,9 @@ pub struct Hot {
     pub active_expire_effort: u32,
 }
 
-/// Text that `Debug` does not print.
+/// Text that `Debug` does not print. Copies share it.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(Box<str>);
+pub struct Secret(Arc<str>);
 
 impl Secret {
     /// The text itself.
