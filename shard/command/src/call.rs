@@ -61,6 +61,32 @@ impl<'c> Call<'c> {
         }
     }
 
+    /// Runs `body` with each key and its index: the arguments from the first on, `step` apart. Keys are hashed and
+    /// brought into the cache some at a time, so that their misses overlap.
+    pub(crate) fn for_each_key(&mut self, step: usize, mut body: impl FnMut(&mut Self, usize, &Key<'c>)) {
+        /// Keys looked up together; more outstanding misses than this a core does not have.
+        const BATCH: usize = 16;
+        let len = self.args.len();
+        if len <= 1 + step {
+            let key = self.key(1);
+            return body(self, 1, &key);
+        }
+        for first in (1..len).step_by(step * BATCH) {
+            let indexes: [usize; BATCH] = core::array::from_fn(|place| first + place * step);
+            let keys = indexes.map(|index| (index < len).then(|| self.key(index)));
+            let present = || keys.iter().flatten();
+            let db = self.db();
+            present().for_each(|key| db.prefetch_table(key.slot));
+            present().for_each(|key| db.prefetch_page(key.slot, key.hash));
+            present().for_each(|key| db.prefetch_entry(key.slot, key.hash));
+            for (index, key) in indexes.into_iter().zip(&keys) {
+                if let Some(key) = key {
+                    body(self, index, key);
+                }
+            }
+        }
+    }
+
     /// Counts a read of one key for INFO's `keyspace_hits` and `keyspace_misses`; writes do not count.
     #[inline]
     pub(crate) fn count_read(&mut self, found: bool) {

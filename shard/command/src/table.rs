@@ -147,8 +147,11 @@ fn words(name: &[u8]) -> [u64; 2] {
         [u64::from_le_bytes(*first), u64::from_le_bytes(*last)]
     } else if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
         [u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last))]
+    } else if let (Some(first), Some(last)) = (name.first(), name.last()) {
+        let middle = name[name.len() / 2];
+        [u64::from(u32::from_le_bytes([*first, middle, *last, 0])), 0]
     } else {
-        [name.iter().fold(0, |word, &byte| word << 8 | u64::from(byte)), 0]
+        [0, 0]
     }
 }
 

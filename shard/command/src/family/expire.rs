@@ -149,7 +149,7 @@ impl Condition {
     fn allows(self, old: Option<UnixMillis>, new: UnixMillis) -> bool {
         match old {
             None => !self.present && !self.later,
-            Some(old) => !self.absent && !(self.later && new <= old) && !(self.earlier && new >= old),
+            Some(old) => !self.absent && (!self.later || new > old) && (!self.earlier || new < old),
         }
     }
 }

@@ -24,26 +24,24 @@ pub(crate) static ROWS: &[Spec] = &[
 
 /// DEL and UNLINK.
 fn del(call: &mut Call<'_>) -> HandlerResult {
-    let now = call.now;
     let mut removed = 0;
-    for index in 1..call.args.len() {
-        let key = call.key(index);
-        removed += i64::from(call.db().remove(&key, now));
-    }
+    call.for_each_key(1, |call, _, key| {
+        let now = call.now;
+        removed += i64::from(call.db().remove(key, now));
+    });
     call.reply.integer(removed);
     Ok(())
 }
 
 /// EXISTS and TOUCH; a key named twice counts twice.
 fn exists(call: &mut Call<'_>) -> HandlerResult {
-    let now = call.now;
     let mut count = 0;
-    for index in 1..call.args.len() {
-        let key = call.key(index);
-        let found = call.db().get(&key, now).is_some();
+    call.for_each_key(1, |call, _, key| {
+        let now = call.now;
+        let found = call.db().get(key, now).is_some();
         call.count_read(found);
         count += i64::from(found);
-    }
+    });
     call.reply.integer(count);
     Ok(())
 }

@@ -93,28 +93,26 @@ fn append(call: &mut Call<'_>) -> HandlerResult {
 /// Other types than strings are null here, not an error.
 fn mget(call: &mut Call<'_>) -> HandlerResult {
     call.reply.array(call.args.len() - 1);
-    for index in 1..call.args.len() {
-        let key = call.key(index);
-        let entry = call.keyspace.db(call.db).get(&key, call.now);
+    call.for_each_key(1, |call, _, key| {
+        let entry = call.keyspace.db(call.db).get(key, call.now);
         let found = entry.is_some();
         match entry.map(|entry| string(entry.value)) {
             Some(Ok(value)) => call.reply.bulk(value),
             Some(Err(_)) | None => call.reply.null(),
         }
         call.count_read(found);
-    }
+    });
     Ok(())
 }
 
 fn mset(call: &mut Call<'_>) -> HandlerResult {
-    if call.args.len() % 2 == 0 {
+    if call.args.len().is_multiple_of(2) {
         return Err(ReplyError::WrongArity("mset"));
     }
-    let now = call.now;
-    for index in (1..call.args.len()).step_by(2) {
-        let (key, value) = (call.key(index), call.args.at(index + 1));
-        call.db().put_string(&key, value, Expiry::Never, now);
-    }
+    call.for_each_key(2, |call, index, key| {
+        let (value, now) = (call.args.at(index + 1), call.now);
+        call.db().put_string(key, value, Expiry::Never, now);
+    });
     call.reply.ok();
     Ok(())
 }

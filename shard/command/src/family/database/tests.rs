@@ -14,7 +14,7 @@ fn elements(reply: &str) -> BTreeSet<String> {
 
 /// All keys that scans from `cursor` on give until a cursor not above `last_slot`'s, and that cursor.
 fn scan_all(fixture: &mut Fixture, start: u64, options: &str) -> (BTreeSet<String>, u64) {
-    let end = u64::from(*fixture.keyspace.slots().end()) + 1 << 48;
+    let end = (u64::from(*fixture.keyspace.slots().end()) + 1) << 48;
     let (mut cursor, mut all) = (start, BTreeSet::new());
     loop {
         let reply = fixture.run(&format!("SCAN {cursor}{options}"));

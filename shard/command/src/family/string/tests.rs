@@ -190,6 +190,20 @@ fn many_keys() {
 }
 
 #[test]
+fn more_keys_than_one_batch() {
+    let mut fixture = Fixture::new();
+    let names: Vec<String> = (0..50).map(|number| format!("key:{number}")).collect();
+    let pairs: String = names.iter().enumerate().map(|(number, name)| format!(" {name} {}", number % 10)).collect();
+    assert_eq!(fixture.run(&format!("MSET{pairs}")), "+OK");
+    for count in [2, 15, 16, 17, 32, 33, 50] {
+        let values: String = (0..count).map(|number| format!(" $1 {}", number % 10)).collect();
+        assert_eq!(fixture.run(&format!("MGET {}", names[..count].join(" "))), format!("*{count}{values}"));
+        assert_eq!(fixture.run(&format!("EXISTS {}", names[..count].join(" "))), format!(":{count}"));
+    }
+    assert_eq!(fixture.run(&format!("DEL {}", names.join(" "))), ":50");
+}
+
+#[test]
 fn resp3_has_its_own_null() {
     let mut fixture = Fixture::new();
     fixture.protocol = Protocol::Resp3;
