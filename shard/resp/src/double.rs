@@ -1,14 +1,11 @@
 //! Doubles as Redis 7.2 prints them (`util.c`, `d2string`; layout of `fpconv_dtoa`).
 
+use crate::grisu::Digits;
 use crate::integer::Decimal;
-use core::fmt::{self, Write};
 
 /// Longest text: sign, 17 digits, point, `e`, sign and three digits of the exponent, or `0.` with up to six
 /// zeros in front of 17 digits.
 const TEXT_BYTES_MAX: usize = 32;
-
-/// Most significant digits of a double.
-const DIGITS_MAX: usize = 17;
 
 /// Integers up to here are printed in full (`util.c`, `double2ll`: half of the largest `i64`, as a double).
 const INTEGER_MAX: f64 = (1u64 << 62) as f64;
@@ -42,7 +39,7 @@ impl Text {
                 text.push(b"-");
             }
             let digits = Digits::new(value.abs());
-            text.push_digits(digits.as_bytes(), digits.exponent);
+            text.push_digits(digits.as_bytes(), digits.exponent());
         }
         text
     }
@@ -93,66 +90,6 @@ impl Text {
     }
 }
 
-/// Shortest decimal digits that read back as the same double, and the power of ten of the first.
-struct Digits {
-    bytes: [u8; DIGITS_MAX],
-    len: usize,
-    exponent: i32,
-}
-
-impl Digits {
-    /// Digits of a positive, finite number.
-    fn new(value: f64) -> Self {
-        let mut reader = ScientificReader::default();
-        let written = write!(reader, "{value:e}");
-        debug_assert!(written.is_ok(), "the reader takes every text");
-        let exponent = if reader.exponent_is_negative {
-            -reader.exponent
-        } else {
-            reader.exponent
-        };
-        Self {
-            bytes: reader.bytes,
-            len: reader.len,
-            exponent,
-        }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-/// Takes `d.ddde-ddd` apart while the formatter writes it.
-#[derive(Default)]
-struct ScientificReader {
-    bytes: [u8; DIGITS_MAX],
-    len: usize,
-    in_exponent: bool,
-    exponent_is_negative: bool,
-    exponent: i32,
-}
-
-impl Write for ScientificReader {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            match byte {
-                b'e' => self.in_exponent = true,
-                b'-' => self.exponent_is_negative = true,
-                b'0'..=b'9' if self.in_exponent => {
-                    self.exponent = self.exponent * 10 + i32::from(byte - b'0')
-                }
-                b'0'..=b'9' => {
-                    *self.bytes.get_mut(self.len).ok_or(fmt::Error)? = byte;
-                    self.len += 1;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +129,10 @@ mod tests {
             (1.5e-10, "1.5e-10"),
             (5e-324, "5e-324"),
             (-2.2250738585072014e-308, "-2.2250738585072014e-308"),
+            // Not the shortest, or not the nearest: the digits of Grisu2.
+            (4.35955076365159, "4.3595507636515904"),
+            (3.1316709716158577e78, "3.1316709716158578e+78"),
+            (2.665395735562245e186, "2.6653957355622448e+186"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
             (f64::NAN, "nan"),

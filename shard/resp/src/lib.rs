@@ -14,6 +14,7 @@ mod decode;
 mod double;
 mod encode;
 mod frame;
+mod grisu;
 mod inline;
 mod integer;
 mod protocol_error;
