@@ -106,6 +106,21 @@ fn requests_of_both_forms_are_found_in_order() {
             input.escape_ascii()
         );
     }
+    for unjudged in [
+        &b"*1\r\n:"[..],
+        b"*1\r\n:3\r",
+        b"*a\r",
+        b"*1\r\n$4\r",
+        b"\"a",
+    ] {
+        let (requests, result, kept) = decode_whole(unjudged, &OPEN);
+        assert_eq!(
+            (requests.len(), result, kept),
+            (0, Ok(()), unjudged.len()),
+            "{}",
+            unjudged.escape_ascii()
+        );
+    }
     let quoted = decode_whole(b"set k \"a\\x20b\" 'it\\'s'\r\n", &OPEN).0;
     assert_eq!(
         quoted,
@@ -296,6 +311,39 @@ fn missing_bytes_of_an_argument_are_known() {
         0
     );
     assert_eq!(missing_after(b""), 0);
+}
+
+#[test]
+#[ignore = "maps more than 4 GiB, though it touches little of them"]
+fn what_32_bits_cannot_name_is_refused_or_left_for_later() {
+    let limits = DecodeLimits {
+        bulk_bytes_max: i64::MAX,
+        authenticated: true,
+    };
+    let mut input = std::vec![0; REQUEST_BYTES_MAX + 100];
+    let (ping, giant) = (b"*1\r\n$4\r\nPING\r\n", b"*1\r\n$5000000000\r\n");
+    input[..ping.len()].copy_from_slice(ping);
+    input[ping.len()..][..giant.len()].copy_from_slice(giant);
+    let (mut decoder, mut position, mut args) = (Decoder::default(), 0, Vec::new());
+    let mut decode = |input: &mut [u8], position: &mut usize| {
+        decoder.decode(input, position, &limits, &mut args)
+    };
+    assert_eq!(decode(&mut input, &mut position), Ok(Step::Request));
+    assert_eq!(decode(&mut input, &mut position), Ok(Step::Incomplete));
+    assert_eq!(
+        position,
+        ping.len(),
+        "the caller moves the request to the front"
+    );
+    let mut moved = 0;
+    assert_eq!(
+        decode(&mut input[position..][..REQUEST_BYTES_MAX], &mut moved),
+        Ok(Step::Incomplete)
+    );
+    assert_eq!(
+        decode(&mut input[position..], &mut moved),
+        Err(ProtocolError::InvalidBulkLength)
+    );
 }
 
 #[test]
