@@ -29,7 +29,10 @@ pub fn thread_cpu_micros() -> u64 {
 
 #[inline]
 fn read(clock: libc::clockid_t) -> libc::timespec {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: `time` is a valid place for a timespec; the clocks named here exist on every Linux.
     let result = unsafe { libc::clock_gettime(clock, &mut time) };
     assert_eq!(result, 0, "the kernel has the clocks that we name");
@@ -42,7 +45,10 @@ mod tests {
 
     #[test]
     fn clocks_agree_with_the_standard_library() {
-        let std = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let std = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_millis() as i64;
         assert!((unix_millis() - std).abs() < 1000);
         assert!((unix_micros() / 1000 - std).abs() < 1000);
         let before = monotonic_nanos();

@@ -106,7 +106,10 @@ pub struct DataLoop<P> {
 
 impl<P> std::fmt::Debug for DataLoop<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DataLoop").field("sockets", &self.sockets.len()).field("stats", &self.stats).finish()
+        f.debug_struct("DataLoop")
+            .field("sockets", &self.sockets.len())
+            .field("stats", &self.stats)
+            .finish()
     }
 }
 
@@ -136,7 +139,7 @@ impl<P> DataLoop<P> {
             listeners: Vec::new(),
             control: Control::new()?,
             control_ring,
-            control_due: true,
+            control_due: false,
             completed: Vec::new(),
             early: Vec::new(),
             stats: LoopStats::default(),
@@ -172,14 +175,13 @@ impl<P> DataLoop<P> {
         self.ring.push(&entry);
     }
 
-    /// Says that a control task was spawned or woken from the loop, so that monoio gets its pass this turn.
-    pub fn nudge_control(&mut self) {
-        self.control_due = true;
-    }
-
     /// Counters.
     pub fn stats(&self) -> LoopStats {
-        LoopStats { enters: self.ring.enters, sent_bytes: self.sockets.sent_bytes, ..self.stats }
+        LoopStats {
+            enters: self.ring.enters,
+            sent_bytes: self.sockets.sent_bytes,
+            ..self.stats
+        }
     }
 
     /// Sends what has been written so far in this turn, without ending the turn: bounds what the arena holds.
@@ -200,7 +202,7 @@ impl<P> DataLoop<P> {
         self.enter(wait);
         self.mail.awake();
         self.reap();
-        if self.control_due {
+        if self.control_due || self.control.is_due() {
             self.control_due = false;
             self.control.pass().await;
         }
@@ -213,16 +215,28 @@ impl<P> DataLoop<P> {
     }
 
     fn publish_mail(&mut self) {
-        let Self { mail, ring, stats, .. } = self;
+        let Self {
+            mail, ring, stats, ..
+        } = self;
         mail.publish(|peer| {
             stats.wakes += 1;
-            let message = opcode::MsgRingData::new(types::Fd(peer), 0, Operation::Wake.tagged(0), None);
-            ring.push(&message.build().user_data(Operation::Ignored.tagged(0)).flags(io_uring::squeue::Flags::SKIP_SUCCESS));
+            let message =
+                opcode::MsgRingData::new(types::Fd(peer), 0, Operation::Wake.tagged(0), None);
+            ring.push(
+                &message
+                    .build()
+                    .user_data(Operation::Ignored.tagged(0))
+                    .flags(io_uring::squeue::Flags::SKIP_SUCCESS),
+            );
         });
     }
 
     fn enter(&mut self, wait: Wait) {
-        if wait == Wait::No || self.control_due || !self.early.is_empty() || self.mail.has_arrivals() {
+        if wait == Wait::No
+            || self.control.is_due()
+            || !self.early.is_empty()
+            || self.mail.has_arrivals()
+        {
             return self.ring.submit_and_reap();
         }
         if self.spins && self.spin() {
@@ -232,7 +246,9 @@ impl<P> DataLoop<P> {
             return self.ring.submit_and_reap();
         }
         let timeout = match wait {
-            Wait::Until(instant) => Some(Duration::from_nanos(instant.saturating_sub(clock::monotonic_nanos()))),
+            Wait::Until(instant) => Some(Duration::from_nanos(
+                instant.saturating_sub(clock::monotonic_nanos()),
+            )),
             Wait::No | Wait::Forever => None,
         };
         self.ring.submit_and_wait(timeout);
@@ -279,7 +295,9 @@ impl<P> DataLoop<P> {
         match Operation::of(entry.user_data()) {
             Operation::Receive => self.received(entry, index, more),
             Operation::SendArena => {
-                let outcome = self.sockets.arena_send_fell_short(index, result, &mut self.ring);
+                let outcome = self
+                    .sockets
+                    .arena_send_fell_short(index, result, &mut self.ring);
                 self.note_end(outcome, index);
             }
             Operation::SendQueue => {
@@ -290,13 +308,19 @@ impl<P> DataLoop<P> {
                 // SAFETY: an accept's result is a new descriptor that nobody else owns.
                 #[allow(unsafe_code)]
                 let socket = unsafe { OwnedFd::from_raw_fd(result) };
-                self.early.push(Event::Accepted { token: index, socket });
+                self.early.push(Event::Accepted {
+                    token: index,
+                    socket,
+                });
                 if !more {
                     self.listen_again(index);
                 }
             }
             Operation::Accept => {
-                self.early.push(Event::AcceptFailed { token: index, error: io::Error::from_raw_os_error(-result) });
+                self.early.push(Event::AcceptFailed {
+                    token: index,
+                    error: io::Error::from_raw_os_error(-result),
+                });
             }
             Operation::Poll => self.early.push(Event::Readable { token: index }),
             Operation::Control => {
@@ -317,7 +341,10 @@ impl<P> DataLoop<P> {
         match (outcome, buffer, live) {
             (Outcome::Received, Some(buffer), Some(socket)) => {
                 self.stats.received_bytes += result as u64;
-                self.early.push(Event::Received { socket, chunk: Chunk::new(buffer, result as u32) });
+                self.early.push(Event::Received {
+                    socket,
+                    chunk: Chunk::new(buffer, result as u32),
+                });
             }
             // Nobody wants it any more; it still owes its buffer.
             (_, Some(buffer), _) => self.input.note_delivered(buffer),

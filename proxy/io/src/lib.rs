@@ -20,9 +20,9 @@ mod sockets;
 pub mod tcp;
 
 pub use buffers::{Chunk, ReceiveBuffers};
+pub use control::spawn_control;
 pub use cpu::{allowed_cpus, pin_to};
 pub use data_loop::{DataLoop, Event, LoopStats, Wait, run_core};
 pub use mailbox::{Lane, Mail, mesh};
-pub use monoio::spawn as spawn_control;
 pub use probe::{Refusal, probe};
 pub use sockets::{SocketId, Sockets};

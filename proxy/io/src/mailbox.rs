@@ -195,27 +195,54 @@ pub struct Mail<P> {
 
 impl<P> std::fmt::Debug for Mail<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mail").field("core", &self.core).field("peers", &self.peers.len()).finish()
+        f.debug_struct("Mail")
+            .field("core", &self.core)
+            .field("peers", &self.peers.len())
+            .finish()
     }
 }
 
 /// The mailboxes of `cores` cores, by core.
 pub fn mesh<P: Send>(cores: usize) -> Vec<Mail<P>> {
-    let bytes = if cores < MANY_CORES { RING_BYTES } else { RING_BYTES_MANY };
+    let bytes = if cores < MANY_CORES {
+        RING_BYTES
+    } else {
+        RING_BYTES_MANY
+    };
     let doorbells: Vec<_> = (0..cores)
-        .map(|_| Arc::new(Doorbell { sleeping: AtomicBool::new(false), ring: AtomicI32::new(-1) }))
+        .map(|_| {
+            Arc::new(Doorbell {
+                sleeping: AtomicBool::new(false),
+                ring: AtomicI32::new(-1),
+            })
+        })
         .collect();
     let rings: Vec<Vec<[Arc<Bytes>; 2]>> = (0..cores)
         .map(|from| {
             let len = |to| if from == to { HEAD } else { bytes };
-            (0..cores).map(|to| std::array::from_fn(|_| Arc::new(Bytes::new(len(to))))).collect()
+            (0..cores)
+                .map(|to| std::array::from_fn(|_| Arc::new(Bytes::new(len(to)))))
+                .collect()
         })
         .collect();
-    let parcels: Vec<Vec<(Parcels<P>, Arc<AtomicUsize>)>> =
-        (0..cores).map(|_| (0..cores).map(|_| (Parcels::default(), Arc::default())).collect()).collect();
+    let parcels: Vec<Vec<(Parcels<P>, Arc<AtomicUsize>)>> = (0..cores)
+        .map(|_| {
+            (0..cores)
+                .map(|_| (Parcels::default(), Arc::default()))
+                .collect()
+        })
+        .collect();
     let peer = |me: usize, other: usize| Peer {
-        out: std::array::from_fn(|lane| Writer { ring: rings[me][other][lane].clone(), next: 0, read: 0 }),
-        inward: std::array::from_fn(|lane| Reader { ring: rings[other][me][lane].clone(), next: 0, written: 0 }),
+        out: std::array::from_fn(|lane| Writer {
+            ring: rings[me][other][lane].clone(),
+            next: 0,
+            read: 0,
+        }),
+        inward: std::array::from_fn(|lane| Reader {
+            ring: rings[other][me][lane].clone(),
+            next: 0,
+            written: 0,
+        }),
         out_parcels: parcels[me][other].0.clone(),
         in_parcels: parcels[other][me].0.clone(),
         parcels_put: 0,
@@ -226,7 +253,10 @@ pub fn mesh<P: Send>(cores: usize) -> Vec<Mail<P>> {
     (0..cores)
         .map(|me| Mail {
             core: me,
-            peers: (0..cores).filter(|&other| other != me).map(|other| peer(me, other)).collect(),
+            peers: (0..cores)
+                .filter(|&other| other != me)
+                .map(|other| peer(me, other))
+                .collect(),
             own: doorbells[me].clone(),
         })
         .collect()
@@ -263,7 +293,10 @@ impl<P> Mail<P> {
     pub fn put_parcel(&mut self, core: usize, parcel: P) {
         let place = self.place(core);
         let peer = &mut self.peers[place];
-        peer.out_parcels.lock().expect("no holder panics").push_back(parcel);
+        peer.out_parcels
+            .lock()
+            .expect("no holder panics")
+            .push_back(parcel);
         peer.parcels_put += 1;
     }
 
@@ -275,13 +308,22 @@ impl<P> Mail<P> {
             return None;
         }
         peer.parcels_ready.fetch_sub(1, Ordering::AcqRel);
-        let parcel = peer.in_parcels.lock().expect("no holder panics").pop_front();
+        let parcel = peer
+            .in_parcels
+            .lock()
+            .expect("no holder panics")
+            .pop_front();
         Some(parcel.expect("an announced parcel is there"))
     }
 
     /// Passes the next record from `core` to `take`, then gives its room back; `None` if there is none.
     #[inline]
-    pub fn receive<T>(&mut self, core: usize, lane: Lane, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    pub fn receive<T>(
+        &mut self,
+        core: usize,
+        lane: Lane,
+        take: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
         let place = self.place(core);
         let reader = &mut self.peers[place].inward[lane as usize];
         let (start, len) = reader.peek()?;
@@ -295,14 +337,18 @@ impl<P> Mail<P> {
     #[inline]
     pub fn has_arrivals(&mut self) -> bool {
         self.peers.iter_mut().any(|peer| {
-            !peer.inward[0].is_empty() || !peer.inward[1].is_empty() || peer.parcels_ready.load(Ordering::Acquire) > 0
+            !peer.inward[0].is_empty()
+                || !peer.inward[1].is_empty()
+                || peer.parcels_ready.load(Ordering::Acquire) > 0
         })
     }
 
     /// Lets the other cores see what was written in this turn; calls `wake` with the ring of each that sleeps.
     pub(crate) fn publish(&mut self, mut wake: impl FnMut(RawFd)) {
         for peer in &mut self.peers {
-            let wrote = peer.out[0].has_unpublished() | peer.out[1].has_unpublished() | (peer.parcels_put > 0);
+            let wrote = peer.out[0].has_unpublished()
+                | peer.out[1].has_unpublished()
+                | (peer.parcels_put > 0);
             if !wrote {
                 continue;
             }
@@ -313,7 +359,9 @@ impl<P> Mail<P> {
             }
             // Pairs with the fence in `prepare_sleep`: either we see it sleeping, or it sees what we published.
             fence(Ordering::SeqCst);
-            if peer.doorbell.sleeping.load(Ordering::Relaxed) && peer.doorbell.sleeping.swap(false, Ordering::AcqRel) {
+            if peer.doorbell.sleeping.load(Ordering::Relaxed)
+                && peer.doorbell.sleeping.swap(false, Ordering::AcqRel)
+            {
                 wake(peer.doorbell.ring.load(Ordering::Acquire));
             }
         }
@@ -393,11 +441,20 @@ mod tests {
             sent += 1;
         }
         assert!((200..=RING_BYTES / 1000).contains(&sent), "{sent}");
-        assert!(b.receive(0, Lane::Replies, |_| ()).is_none(), "nothing is seen before it is published");
+        assert!(
+            b.receive(0, Lane::Replies, |_| ()).is_none(),
+            "nothing is seen before it is published"
+        );
         a.publish(|_| {});
-        assert!(b.receive(0, Lane::Replies, |record| assert_eq!(record.len(), 1000)).is_some());
+        assert!(
+            b.receive(0, Lane::Replies, |record| assert_eq!(record.len(), 1000))
+                .is_some()
+        );
         assert!(a.reserve(1, Lane::Replies, 1000).is_some());
-        assert!(a.reserve(1, Lane::Replies, RING_BYTES).is_none(), "larger than the ring");
+        assert!(
+            a.reserve(1, Lane::Replies, RING_BYTES).is_none(),
+            "larger than the ring"
+        );
     }
 
     #[test]
@@ -409,7 +466,10 @@ mod tests {
         assert_eq!(c.take_parcel(0), None);
         a.publish(|_| {});
         assert!(c.has_arrivals());
-        assert_eq!((c.take_parcel(1), c.take_parcel(0), c.take_parcel(0)), (None, Some(0), Some(1)));
+        assert_eq!(
+            (c.take_parcel(1), c.take_parcel(0), c.take_parcel(0)),
+            (None, Some(0), Some(1))
+        );
         assert_eq!((c.take_parcel(0), c.take_parcel(0)), (Some(2), None));
     }
 
