@@ -2,7 +2,7 @@
 
 use slotmesh_base::limits::{
     EXPIRY_PAGES_PER_EFFORT, EXPIRY_PAGES_PER_PASS, FREED_TABLES_PER_PASS, HOUSEKEEPING_INTERVAL_MS,
-    HOUSEKEEPING_RETRY_MS,
+    HOUSEKEEPING_RETRY_MS, HOUSEKEEPING_WAIT_MS_MAX,
 };
 use slotmesh_base::{Monotonic, Rng, Slot, UnixMillis};
 use slotmesh_keyspace::{KeyHasher, Keyspace};
@@ -100,9 +100,12 @@ impl Shard {
             return Some(soon);
         }
         let next = self.next_expiry()?;
-        let wait_ms = u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0);
-        // Something that a pass with budget to spare left behind is not worth a pass every millisecond.
-        Some(monotonic.plus_millis(if wait_ms == 0 { HOUSEKEEPING_RETRY_MS } else { wait_ms }))
+        let wait_ms = match u64::try_from(next.0.saturating_sub(now.0)) {
+            Ok(wait_ms @ 1..) => wait_ms.min(HOUSEKEEPING_WAIT_MS_MAX),
+            // Something that a pass with budget to spare left behind is not worth a pass every millisecond.
+            Ok(0) | Err(_) => HOUSEKEEPING_RETRY_MS,
+        };
+        Some(monotonic.plus_millis(wait_ms))
     }
 
     /// Removes due keys, the databases taking turns; whether the budget ended before the work.

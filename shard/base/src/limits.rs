@@ -45,6 +45,13 @@ pub const HOUSEKEEPING_INTERVAL_MS: u64 = 1;
 /// spare did not remove.
 pub const HOUSEKEEPING_RETRY_MS: u64 = 20;
 
+/// Longest time that a shard with expiring keys waits for its next pass of housekeeping, in ms: expiry follows the
+/// Unix clock, which may be set forward while the pass is awaited on the monotonic one.
+pub const HOUSEKEEPING_WAIT_MS_MAX: u64 = 60_000;
+
+const _: () =
+    assert!(HOUSEKEEPING_INTERVAL_MS <= HOUSEKEEPING_RETRY_MS && HOUSEKEEPING_RETRY_MS <= HOUSEKEEPING_WAIT_MS_MAX);
+
 /// Pages that one pass of active expiry looks at with `active-expire-effort` 1. At the bound the rest waits for
 /// the next pass; nobody sees an expired key meanwhile.
 pub const EXPIRY_PAGES_PER_PASS: usize = 64;

@@ -55,6 +55,14 @@ fn the_next_expiry_is_awaited_on_the_monotonic_clock() {
 }
 
 #[test]
+fn a_clock_that_is_set_forward_is_noticed() {
+    let mut shard = shard();
+    fill(&mut shard, 0, 1, NOW.0 + 1_000_000_000);
+    let next = shard.housekeep(NOW, Monotonic(0), 1);
+    assert_eq!(next, Some(Monotonic(0).plus_millis(HOUSEKEEPING_WAIT_MS_MAX)));
+}
+
+#[test]
 fn due_keys_go_and_others_stay() {
     let mut shard = shard();
     fill(&mut shard, 0, 100, NOW.0 - 1);
