@@ -143,6 +143,12 @@ mod tests {
     }
 
     #[test]
+    fn ranges_count_bytes_beyond_ascii_as_negative() {
+        assert!(!matches(b"[a-\xff]", b"\x80"));
+        assert!(matches(b"[a-\xff]", b"A"));
+    }
+
+    #[test]
     fn case_is_ignored_on_request() {
         assert!(matches_ignore_case(b"MAX[A-C]*", b"maxbmemory"));
         assert!(matches_ignore_case(b"[X]\\Y", b"xy"));

@@ -85,7 +85,9 @@ fn set_expiry(call: &mut Call<'_>, command: &'static str, unit: i64, base: UnixM
     let condition = match Condition::parse(call) {
         Ok(condition) => condition?,
         Err(option) => {
-            call.reply.error_text(&[b"ERR Unsupported option ", option].concat());
+            // A C string in Redis.
+            let shown = option.split(|&byte| byte == 0).next().unwrap_or_default();
+            call.reply.error_text(&[b"ERR Unsupported option ", shown].concat());
             return Ok(());
         }
     };
@@ -300,6 +302,7 @@ mod tests {
     fn options_are_judged_before_the_number_and_the_number_before_the_key() {
         Fixture::new().script(&[
             ("EXPIRE nokey x FOO", "-ERR Unsupported option FOO"),
+            ("EXPIRE nokey x FO\0O", "-ERR Unsupported option FO"),
             ("EXPIRE nokey x NX XX", NOT_COMPATIBLE),
             ("EXPIRE nokey x", "-ERR value is not an integer or out of range"),
             ("EXPIRE nokey 9223372036854775807", "-ERR invalid expire time in 'expire' command"),

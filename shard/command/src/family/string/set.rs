@@ -78,8 +78,8 @@ fn set_expiring(call: &mut Call<'_>, unit: Unit, command: &'static str) -> Handl
 fn set_with(call: &mut Call<'_>, key: &Key<'_>, options: &Options<'_>, expiry: Expiry) -> HandlerResult {
     let now = call.now;
     let db = call.keyspace.db(call.db);
-    // The look-up also removes an expired entry, whose expiry KEEPTTL must not keep.
-    let old = db.get(key, now);
+    let looks = options.get || options.condition != Condition::Always;
+    let old = if looks { db.get(key, now) } else { None };
     let found = old.is_some();
     if options.get {
         match old {
