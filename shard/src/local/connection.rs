@@ -44,16 +44,12 @@ pub(super) fn select(client: &mut Client, args: Args<'_>, node: &dyn Node, reply
         return reply.error_text(text.as_bytes());
     }
     match u16::try_from(index) {
-        Ok(db) if usize::from(db) < databases(node) => {
+        Ok(db) if usize::from(db) < node.settings().value(directive::DATABASES) => {
             client.db = db;
             reply.ok();
         }
         _ => reply.error(ReplyError::DbIndexOutOfRange),
     }
-}
-
-fn databases(node: &dyn Node) -> usize {
-    node.settings().value(directive::DATABASES) as usize
 }
 
 /// Seconds and microseconds; our clock of the turn counts milliseconds.
