@@ -116,6 +116,21 @@ impl Decoder {
             return self.resume(input, position, limits, args);
         }
         let mark = args.len();
+        let result = self.next_request(input, position, limits, args);
+        if result.is_err() {
+            args.truncate(mark);
+        }
+        result
+    }
+
+    fn next_request(
+        &mut self,
+        input: &mut [u8],
+        position: &mut usize,
+        limits: &DecodeLimits,
+        args: &mut Vec<ArgRange>,
+    ) -> Result<Step, ProtocolError> {
+        let mark = args.len();
         let mut searched = mem::take(&mut self.searched);
         while let Some(&first) = input.get(*position) {
             let step = match first {
@@ -151,12 +166,9 @@ impl Decoder {
             left: count.max(0) as u32,
             length: None,
         };
-        match cursor.read_arguments(input, 0, limits, args) {
-            Ok(Pause::Whole) => {
-                *position = cursor.next;
-                Ok(Step::Request)
-            }
-            Ok(pause) => {
+        match cursor.read_arguments(input, 0, limits, args)? {
+            Pause::Whole => *position = cursor.next,
+            pause => {
                 let base = start as u32;
                 self.found.extend(args.drain(mark..).map(|range| ArgRange {
                     start: range.start - base,
@@ -164,13 +176,10 @@ impl Decoder {
                 }));
                 cursor.next -= start;
                 self.pause(pause, cursor, input.len() - start);
-                Ok(Step::Incomplete)
-            }
-            Err(error) => {
-                args.truncate(mark);
-                Err(error)
+                return Ok(Step::Incomplete);
             }
         }
+        Ok(Step::Request)
     }
 
     /// Reads a `*` line of any form: count and where the line ends, if it ends.

@@ -80,3 +80,29 @@ pub(crate) fn read_header(input: &[u8], at: usize) -> Option<(usize, usize)> {
     (end == b'\r' && hundreds <= 9 && thousands <= 9)
         .then_some((two * 100 + hundreds * 10 + thousands, at + 7))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn ordinary_requests_go_the_quick_way() {
+        for length in [0, 1, 9, 10, 99, 100, 999, 1000, 1234, 9999] {
+            let value = "v".repeat(length);
+            let request = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${length}\r\n{value}\r\n");
+            let (mut args, input) = (Vec::new(), [b"..", request.as_bytes()].concat());
+            assert_eq!(read_request(&input, 2, &mut args), Some(input.len()));
+            assert_eq!(args.len(), 3);
+            assert_eq!(
+                args[2],
+                ArgRange {
+                    start: (input.len() - length - 2) as u32,
+                    len: length as u32
+                }
+            );
+            assert_eq!(read_request(&input[..input.len() - 1], 2, &mut args), None);
+            assert_eq!(args.len(), 3, "no trace");
+        }
+    }
+}
