@@ -72,17 +72,19 @@ impl<'c> Call<'c> {
             return body(self, 1, &key);
         }
         for first in (1..len).step_by(step * BATCH) {
-            let indexes: [usize; BATCH] = core::array::from_fn(|place| first + place * step);
-            let keys = indexes.map(|index| (index < len).then(|| self.key(index)));
-            let present = || keys.iter().flatten();
+            let mut batch = [self.key(first); BATCH];
+            let mut count = 1;
+            for (place, index) in batch[1..].iter_mut().zip((first + step..len).step_by(step)) {
+                *place = self.key(index);
+                count += 1;
+            }
+            let keys = &batch[..count];
             let db = self.db();
-            present().for_each(|key| db.prefetch_table(key.slot));
-            present().for_each(|key| db.prefetch_page(key.slot, key.hash));
-            present().for_each(|key| db.prefetch_entry(key.slot, key.hash));
-            for (index, key) in indexes.into_iter().zip(&keys) {
-                if let Some(key) = key {
-                    body(self, index, key);
-                }
+            keys.iter().for_each(|key| db.prefetch_table(key.slot));
+            keys.iter().for_each(|key| db.prefetch_page(key.slot, key.hash));
+            keys.iter().for_each(|key| db.prefetch_entry(key.slot, key.hash));
+            for (index, key) in (first..).step_by(step).zip(keys) {
+                body(self, index, key);
             }
         }
     }
