@@ -3,20 +3,21 @@
 //! A request that lies whole in the buffer is found in one pass that keeps nothing: its arguments go straight
 //! to the caller's list. Only when the bytes end inside of a request does the decoder remember where it was:
 //! the arguments found so far, how many are left, and how far the current line was searched. The next call
-//! goes on from there, so no byte is looked at twice (but for the four of a header that was cut).
+//! goes on from there, so no byte is searched twice, but for a few short headers (`quick.rs` says which).
 //!
 //! The rules are those of Redis 7.2, `networking.c`, `processInlineBuffer` and `processMultibulkBuffer`,
 //! with their oddities: a header line ends at its carriage return and whatever byte follows; the two bytes
 //! behind an argument are not looked at; a zero byte in front of a line's end hides that end; the length of
 //! a line is judged only while its end is missing.
 
+use crate::header::{BulkLine, LineEnd, find_line_end, read_bulk_line};
 use crate::integer::parse_integer;
 use crate::{ArgRange, ProtocolError, inline, quick};
 use alloc::vec::Vec;
 use core::mem;
 use slotmesh_base::limits::{
     ARGUMENT_RANGES_KEPT_MAX, ARGUMENTS_MAX, LINE_BYTES_MAX, REQUEST_BYTES_MAX,
-    UNAUTHENTICATED_ARGUMENTS_MAX, UNAUTHENTICATED_BULK_BYTES_MAX,
+    UNAUTHENTICATED_ARGUMENTS_MAX,
 };
 
 /// What bounds a request; see `protocol errors` of Redis 7.2 (`networking.c`, `processMultibulkBuffer`).
@@ -348,7 +349,7 @@ impl Cursor {
     ) -> Result<Result<usize, Pause>, ProtocolError> {
         let (length, behind) = match quick::read_header(input, self.next) {
             Some((length, behind)) if behind <= input.len() => (length, behind),
-            _ => match bulk_line(input, self.next, searched, limits)? {
+            _ => match read_bulk_line(input, self.next, searched, limits)? {
                 BulkLine::Length { length, next } => (length, next),
                 BulkLine::Missing { searched } => return Ok(Err(Pause::Header { searched })),
             },
@@ -356,74 +357,6 @@ impl Cursor {
         self.next = behind;
         Ok(Ok(length))
     }
-}
-
-enum BulkLine {
-    Length { length: usize, next: usize },
-    Missing { searched: usize },
-}
-
-/// Reads a `$` line of any form.
-#[inline(never)]
-fn bulk_line(
-    input: &[u8],
-    start: usize,
-    searched: usize,
-    limits: &DecodeLimits,
-) -> Result<BulkLine, ProtocolError> {
-    let end = match find_line_end(input, start, searched, ProtocolError::BulkLineTooBig)? {
-        LineEnd::At(end) => end,
-        LineEnd::Missing { searched } => return Ok(BulkLine::Missing { searched }),
-    };
-    if input[start] != b'$' {
-        return Err(ProtocolError::ExpectedBulk(input[start]));
-    }
-    let length = parse_integer(&input[start + 1..end]).ok_or(ProtocolError::InvalidBulkLength)?;
-    if length > limits.bulk_bytes_max {
-        return Err(ProtocolError::InvalidBulkLength);
-    }
-    if length > UNAUTHENTICATED_BULK_BYTES_MAX && !limits.authenticated {
-        return Err(ProtocolError::UnauthenticatedBulkLength);
-    }
-    let length = usize::try_from(length).map_err(|_| ProtocolError::InvalidBulkLength)?;
-    Ok(BulkLine::Length {
-        length,
-        next: end + 2,
-    })
-}
-
-enum LineEnd {
-    /// The carriage return is here, and a byte behind it has arrived.
-    At(usize),
-    /// Not arrived; so many bytes of the line need not be searched again.
-    Missing { searched: usize },
-}
-
-/// Finds the end of the header line at `start`, whose first `searched` bytes do not hold it. The bound is
-/// checked on what has arrived, and only if there is no carriage return, as in Redis.
-fn find_line_end(
-    input: &[u8],
-    start: usize,
-    searched: usize,
-    too_big: ProtocolError,
-) -> Result<LineEnd, ProtocolError> {
-    let from = start + searched;
-    let stop = input
-        .get(from..)
-        .unwrap_or_default()
-        .iter()
-        .position(|byte| matches!(byte, b'\r' | 0));
-    let end = stop.map_or(input.len(), |offset| from + offset);
-    if input.get(end) == Some(&b'\r') {
-        if end + 1 < input.len() {
-            return Ok(LineEnd::At(end));
-        }
-    } else if input.len() - start > LINE_BYTES_MAX {
-        return Err(too_big);
-    }
-    Ok(LineEnd::Missing {
-        searched: end - start,
-    })
 }
 
 #[cold]

@@ -15,6 +15,7 @@ mod double;
 mod encode;
 mod frame;
 mod grisu;
+mod header;
 mod inline;
 mod integer;
 mod protocol_error;
