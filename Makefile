@@ -1,0 +1,70 @@
+# Short commands. `make test` is the gate: all that must hold before a commit is shared.
+
+CARGO ?= cargo
+PYTHON ?= python3
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The client library that the conformance tests drive from Python; `pip install --target` keeps it out of the system.
+PYTHON_PACKAGES := $(TARGET)/python
+REDIS_TOOLS := redis-server redis-cli redis-benchmark
+BENCH ?= --help
+
+PHASES := peers python format lint build units doc
+
+.PHONY: test bench fmt conf $(PHASES)
+
+test:
+	@for phase in $(PHASES); do \
+		start=$$(date +%s); \
+		echo "==== $$phase"; \
+		$(MAKE) --no-print-directory $$phase || { echo "==== $$phase FAILED"; exit 1; }; \
+		echo "==== $$phase took $$(( $$(date +%s) - start )) s"; \
+	done
+
+# The real Redis: the oracle of the differential tests, and the tools that must work with us. The Debian package
+# starts a service when it is installed; a policy that forbids this stands for as long as that takes.
+peers:
+	@missing=; for tool in $(REDIS_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "missing:$$missing. Install redis-server 7.0 and redis-tools, for instance:" \
+			"sudo apt-get install redis-server redis-tools" >&2; exit 1; \
+	fi; \
+	policy=/usr/sbin/policy-rc.d; made=; \
+	if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy && made=$$policy; fi; \
+	trap '[ -z "$$made" ] || rm -f "$$made"' EXIT; \
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+		redis-server redis-tools
+
+# Where it cannot be installed, the test that needs it says so and passes.
+python:
+	@if [ -d $(PYTHON_PACKAGES)/redis ]; then exit 0; fi; \
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(PYTHON_PACKAGES) redis \
+		|| echo "WARNING: redis-py could not be installed; its round trip is skipped" >&2
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# The conformance tests start this binary.
+build:
+	$(CARGO) build --release -p slotmesh
+
+units:
+	$(CARGO) test --workspace
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+# The load generator; `make bench BENCH="…"` passes its arguments.
+bench:
+	$(CARGO) build --release -p slotmesh
+	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)
+
+fmt:
+	$(CARGO) fmt --all
+
+# Writes conf/slotmesh.conf anew from the table of directives.
+conf:
+	SLOTMESH_WRITE_CONF=1 $(CARGO) test -p slotmesh-conf
