@@ -10,39 +10,24 @@ use std::time::Instant;
 const BATCH: usize = 64;
 const ROUNDS: usize = 15;
 const REPEATS: usize = 20_000;
-const LIMITS: DecodeLimits = DecodeLimits {
-    bulk_bytes_max: 512 << 20,
-    authenticated: true,
-};
+const LIMITS: DecodeLimits = DecodeLimits { bulk_bytes_max: 512 << 20, authenticated: true };
 
 fn main() {
     let key = "key:000000000001";
     let requests = [
         ("GET, key of 16", multibulk(&["GET", key])),
-        (
-            "SET, value of 32",
-            multibulk(&["SET", key, &"v".repeat(32)]),
-        ),
-        (
-            "SET, value of 500",
-            multibulk(&["SET", key, &"v".repeat(500)]),
-        ),
-        (
-            "MGET, 20 keys",
-            multibulk(&[&["MGET"][..], &[key; 20]].concat()),
-        ),
+        ("SET, value of 32", multibulk(&["SET", key, &"v".repeat(32)])),
+        ("SET, value of 500", multibulk(&["SET", key, &"v".repeat(500)])),
+        ("MGET, 20 keys", multibulk(&[&["MGET"][..], &[key; 20]].concat())),
     ];
     for (name, request) in requests {
         let mut input = request.repeat(BATCH);
         let decoder = best_of(|| decode_batch(black_box(&mut input)));
         let bare = best_of(|| bare_batch(black_box(&input)));
         let split = best_of(|| decode_split(black_box(&mut input), request.len() / 2));
-        println!(
-            "decode {name:18} {decoder:6.1} ns   bare loop {bare:6.1} ns   one in 64 cut {split:6.1} ns"
-        );
+        println!("decode {name:18} {decoder:6.1} ns   bare loop {bare:6.1} ns   one in 64 cut {split:6.1} ns");
     }
-    let inline =
-        best_of(|| decode_batch(black_box(&mut b"GET key:000000000001\r\n".repeat(BATCH))));
+    let inline = best_of(|| decode_batch(black_box(&mut b"GET key:000000000001\r\n".repeat(BATCH))));
     println!("decode inline GET         {inline:6.1} ns");
 
     let value = [b'v'; 32];
@@ -72,10 +57,7 @@ fn main() {
 }
 
 fn multibulk(words: &[&str]) -> Vec<u8> {
-    let arguments: String = words
-        .iter()
-        .map(|word| format!("${}\r\n{word}\r\n", word.len()))
-        .collect();
+    let arguments: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
     format!("*{}\r\n{arguments}", words.len()).into_bytes()
 }
 
@@ -104,17 +86,12 @@ fn decode_split(input: &mut [u8], tail: usize) {
     let (mut decoder, mut position) = (Decoder::default(), 0);
     let mut args: Vec<ArgRange> = Vec::with_capacity(32);
     let arrived = input.len() - tail;
-    while decoder.decode(&mut input[..arrived], &mut position, &LIMITS, &mut args)
-        == Ok(Step::Request)
-    {
+    while decoder.decode(&mut input[..arrived], &mut position, &LIMITS, &mut args) == Ok(Step::Request) {
         black_box(&args);
         args.clear();
     }
     let (kept, mut resumed) = (position, 0);
-    assert_eq!(
-        decoder.decode(&mut input[kept..], &mut resumed, &LIMITS, &mut args),
-        Ok(Step::Request)
-    );
+    assert_eq!(decoder.decode(&mut input[kept..], &mut resumed, &LIMITS, &mut args), Ok(Step::Request));
     assert_eq!(kept + resumed, input.len());
 }
 

@@ -47,14 +47,9 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `first` on.
-    pub fn iter_from(
-        &self,
-        first: usize,
-    ) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+    pub fn iter_from(&self, first: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
         let Self { bytes, ranges } = *self;
-        ranges[first.min(ranges.len())..]
-            .iter()
-            .map(move |r| &bytes[r.start as usize..][..r.len as usize])
+        ranges[first.min(ranges.len())..].iter().map(move |r| &bytes[r.start as usize..][..r.len as usize])
     }
 
     /// Where the arguments lie.

@@ -16,8 +16,7 @@ use crate::{ArgRange, ProtocolError, inline, quick};
 use alloc::vec::Vec;
 use core::mem;
 use slotmesh_base::limits::{
-    ARGUMENT_RANGES_KEPT_MAX, ARGUMENTS_MAX, LINE_BYTES_MAX, REQUEST_BYTES_MAX,
-    UNAUTHENTICATED_ARGUMENTS_MAX,
+    ARGUMENT_RANGES_KEPT_MAX, ARGUMENTS_MAX, LINE_BYTES_MAX, REQUEST_BYTES_MAX, UNAUTHENTICATED_ARGUMENTS_MAX,
 };
 
 /// What bounds a request; see `protocol errors` of Redis 7.2 (`networking.c`, `processMultibulkBuffer`).
@@ -69,8 +68,7 @@ impl Decoder {
         limits: &DecodeLimits,
         args: &mut Vec<ArgRange>,
     ) -> Result<Step, ProtocolError> {
-        let is_fresh =
-            self.cursor.left == 0 && self.searched == 0 && input.len() <= REQUEST_BYTES_MAX;
+        let is_fresh = self.cursor.left == 0 && self.searched == 0 && input.len() <= REQUEST_BYTES_MAX;
         if is_fresh && let Some(end) = quick::read_request(input, *position, args) {
             *position = end;
             return Ok(Step::Request);
@@ -162,19 +160,12 @@ impl Decoder {
         if count > UNAUTHENTICATED_ARGUMENTS_MAX {
             check_count(count, limits)?;
         }
-        let mut cursor = Cursor {
-            next,
-            left: count.max(0) as u32,
-            length: None,
-        };
+        let mut cursor = Cursor { next, left: count.max(0) as u32, length: None };
         match cursor.read_arguments(input, 0, limits, args)? {
             Pause::Whole => *position = cursor.next,
             pause => {
                 let base = start as u32;
-                self.found.extend(args.drain(mark..).map(|range| ArgRange {
-                    start: range.start - base,
-                    ..range
-                }));
+                self.found.extend(args.drain(mark..).map(|range| ArgRange { start: range.start - base, ..range }));
                 cursor.next -= start;
                 self.pause(pause, cursor, input.len() - start);
                 return Ok(Step::Incomplete);
@@ -192,8 +183,7 @@ impl Decoder {
     ) -> Result<Option<(i64, usize)>, ProtocolError> {
         match find_line_end(input, start, searched, ProtocolError::CountLineTooBig)? {
             LineEnd::At(end) => {
-                let count =
-                    parse_integer(&input[start + 1..end]).ok_or(ProtocolError::InvalidCount)?;
+                let count = parse_integer(&input[start + 1..end]).ok_or(ProtocolError::InvalidCount)?;
                 Ok(Some((count, end + 2)))
             }
             LineEnd::Missing { searched } => {
@@ -212,16 +202,10 @@ impl Decoder {
         args: &mut Vec<ArgRange>,
     ) -> Result<Step, ProtocolError> {
         let request = &input[*position..];
-        match self
-            .cursor
-            .read_arguments(request, self.searched, limits, &mut self.found)?
-        {
+        match self.cursor.read_arguments(request, self.searched, limits, &mut self.found)? {
             Pause::Whole => {
                 let base = *position as u32;
-                args.extend(self.found.drain(..).map(|range| ArgRange {
-                    start: range.start + base,
-                    ..range
-                }));
+                args.extend(self.found.drain(..).map(|range| ArgRange { start: range.start + base, ..range }));
                 self.found.shrink_to(ARGUMENT_RANGES_KEPT_MAX);
                 self.searched = 0;
                 self.missing = 0;
@@ -241,13 +225,7 @@ impl Decoder {
         (self.searched, self.missing) = match pause {
             Pause::Whole => (0, 0),
             Pause::Header { searched } => (searched, 0),
-            Pause::Argument { length } => (
-                0,
-                cursor
-                    .next
-                    .saturating_add(length + 2)
-                    .saturating_sub(received),
-            ),
+            Pause::Argument { length } => (0, cursor.next.saturating_add(length + 2).saturating_sub(received)),
         };
     }
 
@@ -260,11 +238,7 @@ impl Decoder {
     ) -> Result<Step, ProtocolError> {
         let start = *position;
         let from = start + searched;
-        let stop = input
-            .get(from..)
-            .unwrap_or_default()
-            .iter()
-            .position(|byte| matches!(byte, b'\n' | 0));
+        let stop = input.get(from..).unwrap_or_default().iter().position(|byte| matches!(byte, b'\n' | 0));
         let end = stop.map_or(input.len(), |offset| from + offset);
         if input.get(end) != Some(&b'\n') {
             if input.len() - start > LINE_BYTES_MAX {
@@ -274,11 +248,7 @@ impl Decoder {
             return Ok(Step::Incomplete);
         }
         *position = end + 1;
-        let trimmed = if end > start && input[end - 1] == b'\r' {
-            end - 1
-        } else {
-            end
-        };
+        let trimmed = if end > start && input[end - 1] == b'\r' { end - 1 } else { end };
         inline::split_words(input, start, trimmed, args)?;
         Ok(Step::Request)
     }
@@ -329,10 +299,7 @@ impl Cursor {
                 self.length = Some(length);
                 return Ok(Pause::Argument { length });
             }
-            found.push(ArgRange {
-                start: self.next as u32,
-                len: length as u32,
-            });
+            found.push(ArgRange { start: self.next as u32, len: length as u32 });
             self.next = behind;
             self.left -= 1;
         }

@@ -18,20 +18,13 @@ pub(crate) struct Text {
 
 impl Text {
     pub(crate) fn new(value: f64) -> Self {
-        let mut text = Self {
-            bytes: [0; TEXT_BYTES_MAX],
-            len: 0,
-        };
+        let mut text = Self { bytes: [0; TEXT_BYTES_MAX], len: 0 };
         if value.is_nan() {
             text.push(b"nan");
         } else if value.is_infinite() {
             text.push(if value < 0.0 { b"-inf" } else { b"inf" });
         } else if value == 0.0 {
-            text.push(if value.is_sign_negative() {
-                b"-0"
-            } else {
-                b"0"
-            });
+            text.push(if value.is_sign_negative() { b"-0" } else { b"0" });
         } else if value.abs() <= INTEGER_MAX && (value as i64) as f64 == value {
             text.push(Decimal::new(value as i64).as_bytes());
         } else {
@@ -129,6 +122,9 @@ mod tests {
             (1.5e-10, "1.5e-10"),
             (5e-324, "5e-324"),
             (-2.2250738585072014e-308, "-2.2250738585072014e-308"),
+            // Powers of two, whose neighbours below are nearer.
+            (1.7800590868057611e-307, "1.7800590868057611e-307"),
+            (7.120236347223045e-307, "7.120236347223045e-307"),
             // Not the shortest, or not the nearest: the digits of Grisu2.
             (4.35955076365159, "4.3595507636515904"),
             (3.1316709716158577e78, "3.1316709716158578e+78"),

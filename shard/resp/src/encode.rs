@@ -55,19 +55,14 @@ impl<'a> Reply<'a> {
     /// A simple string; `text` must not contain a line end.
     #[inline]
     pub fn simple(&mut self, text: &str) {
-        debug_assert!(
-            !text.contains(['\r', '\n']),
-            "a line end inside of a simple string"
-        );
+        debug_assert!(!text.contains(['\r', '\n']), "a line end inside of a simple string");
         self.line(b'+', text.as_bytes());
     }
 
     /// An error of the shared vocabulary.
     pub fn error(&mut self, error: ReplyError) {
         self.out.push(b'-');
-        let Ok(()) = write!(Appender(self.out), "{error}") else {
-            unreachable!("memory takes every text")
-        };
+        let Ok(()) = write!(Appender(self.out), "{error}") else { unreachable!("memory takes every text") };
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -75,20 +70,10 @@ impl<'a> Reply<'a> {
     /// those inside become spaces.
     pub fn error_text(&mut self, text: &[u8]) {
         let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-        let first = text
-            .iter()
-            .position(|byte| !is_line_end(byte))
-            .unwrap_or(text.len());
-        let last = text
-            .iter()
-            .rposition(|byte| !is_line_end(byte))
-            .map_or(first, |last| last + 1);
+        let first = text.iter().position(|byte| !is_line_end(byte)).unwrap_or(text.len());
+        let last = text.iter().rposition(|byte| !is_line_end(byte)).map_or(first, |last| last + 1);
         self.out.push(b'-');
-        self.out.extend(
-            text[first..last]
-                .iter()
-                .map(|byte| if is_line_end(byte) { b' ' } else { *byte }),
-        );
+        self.out.extend(text[first..last].iter().map(|byte| if is_line_end(byte) { b' ' } else { *byte }));
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -106,8 +91,7 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn integer(&mut self, value: i64) {
         if let Ok(digit @ 0..=9) = u8::try_from(value) {
-            self.out
-                .extend_from_slice(&[b':', b'0' + digit, b'\r', b'\n']);
+            self.out.extend_from_slice(&[b':', b'0' + digit, b'\r', b'\n']);
         } else {
             push_line(self.out, b':', value);
         }
@@ -185,9 +169,7 @@ impl<'a> Reply<'a> {
 
     /// Begins an array whose length is known only at its end. What is written next are its elements.
     pub fn deferred_array(&mut self) -> Deferred {
-        Deferred {
-            offset: self.out.len(),
-        }
+        Deferred { offset: self.out.len() }
     }
 
     /// Ends an array of `len` elements: puts its head in front of them. Inner arrays are closed first.
@@ -261,10 +243,7 @@ impl<'a> Reply<'a> {
         let ones = b'0' + (len % 10) as u8;
         match len {
             0..=9 => self.out.extend_from_slice(&[kind, ones, b'\r', b'\n']),
-            10..=99 => {
-                self.out
-                    .extend_from_slice(&[kind, b'0' + (len / 10) as u8, ones, b'\r', b'\n'])
-            }
+            10..=99 => self.out.extend_from_slice(&[kind, b'0' + (len / 10) as u8, ones, b'\r', b'\n']),
             _ => push_line(self.out, kind, len as i64),
         }
     }

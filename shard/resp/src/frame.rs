@@ -57,10 +57,7 @@ pub fn elements(reply: &[u8]) -> Result<Elements<'_>, FrameError> {
         [b'%', ..] => read_head(rest).map(|(pairs, inside)| (pairs * 2, inside))?,
         _ => return Err(FrameError::NotAggregate),
     };
-    Ok(Elements {
-        rest: inside,
-        left: count,
-    })
+    Ok(Elements { rest: inside, left: count })
 }
 
 /// Iterator over the elements of an aggregate reply; made by [`elements`].
@@ -95,10 +92,7 @@ fn split_value<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], FrameError> {
 
 /// Count of the aggregate at the beginning of a whole reply, and the bytes behind its head.
 fn read_head(reply: &[u8]) -> Result<(usize, &[u8]), FrameError> {
-    let end = reply
-        .iter()
-        .position(|byte| *byte == b'\r')
-        .ok_or(FrameError::Malformed)?;
+    let end = reply.iter().position(|byte| *byte == b'\r').ok_or(FrameError::Malformed)?;
     let count = crate::parse_integer(&reply[1..end]).ok_or(FrameError::Malformed)?;
     let count = usize::try_from(count).map_err(|_| FrameError::NotAggregate)?;
     Ok((count, &reply[end + 2..]))
@@ -164,11 +158,7 @@ impl ReplyScanner {
     /// # Errors
     /// If the bytes cannot be replies; the scanner is of no further use.
     #[inline]
-    pub fn next_end(
-        &mut self,
-        chunk: &[u8],
-        position: &mut usize,
-    ) -> Result<Option<ReplyEnd>, FrameError> {
+    pub fn next_end(&mut self, chunk: &[u8], position: &mut usize) -> Result<Option<ReplyEnd>, FrameError> {
         while let Some(&byte) = chunk.get(*position) {
             let value_ended = match self.phase {
                 Phase::Begin => self.begin(chunk, position, byte)?,
@@ -178,10 +168,7 @@ impl ReplyScanner {
                 self.phase = Phase::Begin;
                 self.pending -= 1;
                 if self.pending == 0 {
-                    return Ok(Some(ReplyEnd {
-                        kind: self.kind,
-                        offset: *position,
-                    }));
+                    return Ok(Some(ReplyEnd { kind: self.kind, offset: *position }));
                 }
             }
         }
@@ -210,12 +197,9 @@ impl ReplyScanner {
         *position += 1;
         self.phase = match kind {
             b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => Phase::Line,
-            b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' => Phase::Number(Number {
-                kind,
-                negative: false,
-                digits: 0,
-                value: 0,
-            }),
+            b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' => {
+                Phase::Number(Number { kind, negative: false, digits: 0, value: 0 })
+            }
             _ => return Err(FrameError::Malformed),
         };
         Ok(false)
@@ -227,17 +211,11 @@ impl ReplyScanner {
             Phase::Body(left) => {
                 let here = (chunk.len() - *position) as u64;
                 *position += left.min(here) as usize;
-                self.phase = if left <= here {
-                    Phase::BodyReturn
-                } else {
-                    Phase::Body(left - here)
-                };
+                self.phase = if left <= here { Phase::BodyReturn } else { Phase::Body(left - here) };
                 return Ok(false);
             }
             Phase::Line => {
-                let end = chunk[*position..]
-                    .iter()
-                    .position(|byte| matches!(byte, b'\r' | b'\n'));
+                let end = chunk[*position..].iter().position(|byte| matches!(byte, b'\r' | b'\n'));
                 *position = end.map_or(chunk.len(), |end| *position + end);
                 match chunk.get(*position) {
                     None => return Ok(false),
@@ -264,37 +242,21 @@ impl ReplyScanner {
     /// A length or count is complete. Returns whether a value ended: an aggregate counts as ended, its
     /// elements as to come.
     fn head(&mut self, number: Number) -> Result<bool, FrameError> {
-        let Number {
-            kind,
-            negative,
-            value,
-            ..
-        } = number;
+        let Number { kind, negative, value, .. } = number;
         if negative {
             let is_null = value == 1 && matches!(kind, b'$' | b'*');
-            return if is_null {
-                Ok(true)
-            } else {
-                Err(FrameError::Malformed)
-            };
+            return if is_null { Ok(true) } else { Err(FrameError::Malformed) };
         }
         let values = match kind {
             b'$' | b'=' | b'!' => {
-                self.phase = if value == 0 {
-                    Phase::BodyReturn
-                } else {
-                    Phase::Body(value)
-                };
+                self.phase = Phase::Body(value);
                 return Ok(false);
             }
             b'%' | b'|' => value * 2,
             _ => value,
         };
         self.phase = Phase::Begin;
-        self.pending = self
-            .pending
-            .checked_add(values)
-            .ok_or(FrameError::Malformed)?;
+        self.pending = self.pending.checked_add(values).ok_or(FrameError::Malformed)?;
         Ok(kind != b'|')
     }
 }
@@ -325,9 +287,7 @@ fn short_head(value: &[u8]) -> Option<(usize, usize)> {
     let digit = |byte: u8| Some(usize::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
     match *value {
         [_, ones, b'\r', b'\n', ..] => Some((digit(ones)?, 4)),
-        [_, tens @ b'1'..=b'9', ones, b'\r', b'\n', ..] => {
-            Some((digit(tens)? * 10 + digit(ones)?, 5))
-        }
+        [_, tens @ b'1'..=b'9', ones, b'\r', b'\n', ..] => Some((digit(tens)? * 10 + digit(ones)?, 5)),
         _ => None,
     }
 }

@@ -20,19 +20,13 @@ struct Scaled {
 impl Scaled {
     fn normalized(self) -> Self {
         let shift = self.significand.leading_zeros();
-        Self {
-            significand: self.significand << shift,
-            exponent: self.exponent - shift as i32,
-        }
+        Self { significand: self.significand << shift, exponent: self.exponent - shift as i32 }
     }
 
     /// The product's upper 64 bits, rounded.
     fn times(self, other: Self) -> Self {
         let product = u128::from(self.significand) * u128::from(other.significand) + (1 << 63);
-        Self {
-            significand: (product >> 64) as u64,
-            exponent: self.exponent + other.exponent + 64,
-        }
+        Self { significand: (product >> 64) as u64, exponent: self.exponent + other.exponent + 64 }
     }
 }
 
@@ -50,15 +44,8 @@ impl Digits {
         let exact = exact.times(power);
         // The products are rounded: stay inside of the interval by the error of one unit.
         let lower = lower.times(power).significand + 1;
-        let upper = Scaled {
-            significand: upper.times(power).significand - 1,
-            ..upper.times(power)
-        };
-        let mut digits = Self {
-            bytes: [0; DIGITS_MAX],
-            len: 0,
-            exponent: 0,
-        };
+        let upper = Scaled { significand: upper.times(power).significand - 1, ..upper.times(power) };
+        let mut digits = Self { bytes: [0; DIGITS_MAX], len: 0, exponent: 0 };
         let last_exponent = digits.generate(exact.significand, lower, upper);
         digits.exponent = last_exponent - power_exponent + digits.len as i32 - 1;
         digits
@@ -133,32 +120,15 @@ fn with_midpoints(value: f64) -> (Scaled, Scaled, Scaled) {
     const BIAS: i32 = 1023 + FRACTION_BITS as i32;
     let fraction = value.to_bits() & (HIDDEN_BIT - 1);
     let exact = match (value.to_bits() >> FRACTION_BITS) as i32 & 0x7ff {
-        0 => Scaled {
-            significand: fraction,
-            exponent: 1 - BIAS,
-        },
-        biased => Scaled {
-            significand: fraction | HIDDEN_BIT,
-            exponent: biased - BIAS,
-        },
+        0 => Scaled { significand: fraction, exponent: 1 - BIAS },
+        biased => Scaled { significand: fraction | HIDDEN_BIT, exponent: biased - BIAS },
     };
-    let upper = Scaled {
-        significand: exact.significand * 2 + 1,
-        exponent: exact.exponent - 1,
-    }
-    .normalized();
+    let upper = Scaled { significand: exact.significand * 2 + 1, exponent: exact.exponent - 1 }.normalized();
     // Below a power of two the neighbours are twice as dense.
-    let shift = if exact.significand == HIDDEN_BIT {
-        2
-    } else {
-        1
-    };
+    let shift = if exact.significand == HIDDEN_BIT { 2 } else { 1 };
     let significand = (exact.significand << shift) - 1;
     let exponent = exact.exponent - shift;
-    let lower = Scaled {
-        significand: significand << (exponent - upper.exponent),
-        exponent: upper.exponent,
-    };
+    let lower = Scaled { significand: significand << (exponent - upper.exponent), exponent: upper.exponent };
     (exact.normalized(), lower, upper)
 }
 
@@ -184,10 +154,7 @@ fn power_for(exponent: i32) -> (Scaled, i32) {
 
 /// 10^-348, 10^-340 … 10^340, normalized.
 static POWERS_OF_TEN: [Scaled; POWERS] = {
-    let mut powers = [Scaled {
-        significand: 0,
-        exponent: 0,
-    }; POWERS];
+    let mut powers = [Scaled { significand: 0, exponent: 0 }; POWERS];
     let middle = ((-4 - FIRST_POWER) / POWER_STEP) as usize;
     let mut below = Wide::ONE.divided_by(10_000);
     let mut above = Wide::ONE.multiplied_by(10_000);
@@ -213,20 +180,14 @@ struct Wide {
 }
 
 impl Wide {
-    const ONE: Self = Self {
-        significand: 1 << 127,
-        exponent: -127,
-    };
+    const ONE: Self = Self { significand: 1 << 127, exponent: -127 };
 
     const fn multiplied_by(self, factor: u32) -> Self {
         let low = (self.significand as u64 as u128) * factor as u128;
         let high = (self.significand >> 64) * factor as u128 + (low >> 64);
         let excess = 64 - high.leading_zeros();
         let low = (low as u64 as u128) >> excess;
-        Self {
-            significand: (high << (64 - excess)) | low,
-            exponent: self.exponent + excess as i32,
-        }
+        Self { significand: (high << (64 - excess)) | low, exponent: self.exponent + excess as i32 }
     }
 
     const fn divided_by(self, divisor: u32) -> Self {
@@ -234,18 +195,12 @@ impl Wide {
         let remainder = self.significand % divisor as u128;
         let shift = quotient.leading_zeros();
         let low = (remainder << shift) / divisor as u128;
-        Self {
-            significand: (quotient << shift) + low,
-            exponent: self.exponent - shift as i32,
-        }
+        Self { significand: (quotient << shift) + low, exponent: self.exponent - shift as i32 }
     }
 
     const fn rounded(self) -> Scaled {
         let half = (self.significand >> 63) as u64 & 1;
-        Scaled {
-            significand: (self.significand >> 64) as u64 + half,
-            exponent: self.exponent + 64,
-        }
+        Scaled { significand: (self.significand >> 64) as u64 + half, exponent: self.exponent + 64 }
     }
 }
 
@@ -261,11 +216,7 @@ mod tests {
             let exact = 10u128.pow(exponent);
             let shift = exact.leading_zeros();
             let rounded = ((exact << shift) + (1 << 63)) >> 64;
-            assert_eq!(
-                u128::from(at(exponent as i32).significand),
-                rounded,
-                "10^{exponent}"
-            );
+            assert_eq!(u128::from(at(exponent as i32).significand), rounded, "10^{exponent}");
             assert_eq!(at(exponent as i32).exponent, 64 - shift as i32);
         }
         for power in POWERS_OF_TEN {

@@ -35,10 +35,7 @@ pub(crate) fn read_bulk_line(
         return Err(ProtocolError::UnauthenticatedBulkLength);
     }
     let length = usize::try_from(length).map_err(|_| ProtocolError::InvalidBulkLength)?;
-    Ok(BulkLine::Length {
-        length,
-        next: end + 2,
-    })
+    Ok(BulkLine::Length { length, next: end + 2 })
 }
 
 /// Where a header line ends.
@@ -58,11 +55,7 @@ pub(crate) fn find_line_end(
     too_big: ProtocolError,
 ) -> Result<LineEnd, ProtocolError> {
     let from = start + searched;
-    let stop = input
-        .get(from..)
-        .unwrap_or_default()
-        .iter()
-        .position(|byte| matches!(byte, b'\r' | 0));
+    let stop = input.get(from..).unwrap_or_default().iter().position(|byte| matches!(byte, b'\r' | 0));
     let end = stop.map_or(input.len(), |offset| from + offset);
     if input.get(end) == Some(&b'\r') {
         if end + 1 < input.len() {
@@ -71,7 +64,5 @@ pub(crate) fn find_line_end(
     } else if input.len() - start > LINE_BYTES_MAX {
         return Err(too_big);
     }
-    Ok(LineEnd::Missing {
-        searched: end - start,
-    })
+    Ok(LineEnd::Missing { searched: end - start })
 }

@@ -29,10 +29,7 @@ pub(crate) fn split_words(
         let word = read;
         let mut write = read;
         read = move_word(line, read, &mut write)?;
-        args.push(ArgRange {
-            start: word as u32,
-            len: (write - word) as u32,
-        });
+        args.push(ArgRange { start: word as u32, len: (write - word) as u32 });
     }
 }
 
@@ -50,11 +47,7 @@ fn move_word(line: &mut [u8], mut read: usize, write: &mut usize) -> Result<usiz
     Ok(read)
 }
 
-fn move_double_quoted(
-    line: &mut [u8],
-    mut read: usize,
-    write: &mut usize,
-) -> Result<usize, ProtocolError> {
+fn move_double_quoted(line: &mut [u8], mut read: usize, write: &mut usize) -> Result<usize, ProtocolError> {
     loop {
         let (byte, taken) = match line.get(read..).unwrap_or_default() {
             [] => return Err(ProtocolError::UnbalancedQuotes),
@@ -70,11 +63,7 @@ fn move_double_quoted(
     }
 }
 
-fn move_single_quoted(
-    line: &mut [u8],
-    mut read: usize,
-    write: &mut usize,
-) -> Result<usize, ProtocolError> {
+fn move_single_quoted(line: &mut [u8], mut read: usize, write: &mut usize) -> Result<usize, ProtocolError> {
     loop {
         let (byte, taken) = match line.get(read..).unwrap_or_default() {
             [] => return Err(ProtocolError::UnbalancedQuotes),
@@ -132,10 +121,7 @@ mod tests {
         let mut input = [b"..", line, b"."].concat();
         let mut args = Vec::new();
         split_words(&mut input, 2, 2 + line.len(), &mut args)?;
-        Ok(args
-            .iter()
-            .map(|range| input[range.start as usize..][..range.len as usize].to_vec())
-            .collect())
+        Ok(args.iter().map(|range| input[range.start as usize..][..range.len as usize].to_vec()).collect())
     }
 
     #[test]
@@ -160,33 +146,16 @@ mod tests {
             (b"\"a\"\x0b'b'", &[b"a", b"b"]),
         ];
         for (line, expected) in table {
-            assert_eq!(
-                words(line).unwrap(),
-                *expected,
-                "{:?}",
-                line.escape_ascii().to_string()
-            );
+            assert_eq!(words(line).unwrap(), *expected, "{:?}", line.escape_ascii().to_string());
         }
     }
 
     #[test]
     fn quotes_must_balance_and_end_their_word() {
-        for line in [
-            r#"set k "abc"#,
-            r#""a"b"#,
-            r#"'a'b"#,
-            r#"'a"#,
-            r#""a\"#,
-            r#""a\""#,
-            r#"""""#,
-            r#"'a\'"#,
-            r#"a"b"c"#,
-        ] {
-            assert_eq!(
-                words(line.as_bytes()),
-                Err(ProtocolError::UnbalancedQuotes),
-                "{line}"
-            );
+        for line in
+            [r#"set k "abc"#, r#""a"b"#, r#"'a'b"#, r#"'a"#, r#""a\"#, r#""a\""#, r#"""""#, r#"'a\'"#, r#"a"b"c"#]
+        {
+            assert_eq!(words(line.as_bytes()), Err(ProtocolError::UnbalancedQuotes), "{line}");
         }
     }
 

@@ -29,11 +29,7 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
         }
         magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
-    if negative {
-        0i64.checked_sub_unsigned(magnitude)
-    } else {
-        i64::try_from(magnitude).ok()
-    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
 /// Appends `kind`, the integer and a line end to `out`. The room is made by one copy of constant size and the
@@ -68,10 +64,7 @@ impl Decimal {
         let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
         let sign = usize::from(value < 0);
         write_digits(&mut bytes[sign..sign + digits], value.unsigned_abs());
-        Self {
-            bytes,
-            len: sign + digits,
-        }
+        Self { bytes, len: sign + digits }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -144,20 +137,7 @@ mod tests {
 
     #[test]
     fn the_extremes_are_printed() {
-        for value in [
-            0,
-            9,
-            10,
-            99,
-            100,
-            999,
-            1000,
-            -1,
-            -10,
-            -100,
-            i64::MAX,
-            i64::MIN,
-        ] {
+        for value in [0, 9, 10, 99, 100, 999, 1000, -1, -10, -100, i64::MAX, i64::MIN] {
             assert_eq!(Decimal::new(value).as_bytes(), value.to_string().as_bytes());
             let mut out = Vec::from(b"before");
             push_line(&mut out, b':', value);

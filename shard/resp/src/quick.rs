@@ -20,20 +20,14 @@ pub(crate) fn read_request(input: &[u8], start: usize, args: &mut Vec<ArgRange>)
     let mut next = start + 8;
     let (last, places) = args[mark..].split_last_mut()?;
     for place in places {
-        *place = ArgRange {
-            start: next as u32,
-            len: length as u32,
-        };
+        *place = ArgRange { start: next as u32, len: length as u32 };
         let Some(header) = read_header(input, next + length + 2) else {
             args.truncate(mark);
             return None;
         };
         (length, next) = header;
     }
-    *last = ArgRange {
-        start: next as u32,
-        len: length as u32,
-    };
+    *last = ArgRange { start: next as u32, len: length as u32 };
     let end = next + length + 2;
     if end > input.len() {
         args.truncate(mark);
@@ -59,8 +53,7 @@ fn read_beginning(input: &[u8], start: usize) -> Option<(usize, usize)> {
 pub(crate) fn read_header(input: &[u8], at: usize) -> Option<(usize, usize)> {
     let [kind, digits @ ..]: [u8; 6] = *input.get(at..)?.first_chunk()?;
     let [a, b, c, d, end] = digits;
-    let [ones, tens, hundreds, thousands] =
-        [a, b, c, d].map(|byte| usize::from(byte.wrapping_sub(b'0')));
+    let [ones, tens, hundreds, thousands] = [a, b, c, d].map(|byte| usize::from(byte.wrapping_sub(b'0')));
     if kind != b'$' || ones > 9 {
         return None;
     }
@@ -77,8 +70,7 @@ pub(crate) fn read_header(input: &[u8], at: usize) -> Option<(usize, usize)> {
     if d == b'\r' && hundreds <= 9 {
         return Some((two * 10 + hundreds, at + 6));
     }
-    (end == b'\r' && hundreds <= 9 && thousands <= 9)
-        .then_some((two * 100 + hundreds * 10 + thousands, at + 7))
+    (end == b'\r' && hundreds <= 9 && thousands <= 9).then_some((two * 100 + hundreds * 10 + thousands, at + 7))
 }
 
 #[cfg(test)]
@@ -94,13 +86,7 @@ mod tests {
             let (mut args, input) = (Vec::new(), [b"..", request.as_bytes()].concat());
             assert_eq!(read_request(&input, 2, &mut args), Some(input.len()));
             assert_eq!(args.len(), 3);
-            assert_eq!(
-                args[2],
-                ArgRange {
-                    start: (input.len() - length - 2) as u32,
-                    len: length as u32
-                }
-            );
+            assert_eq!(args[2], ArgRange { start: (input.len() - length - 2) as u32, len: length as u32 });
             assert_eq!(read_request(&input[..input.len() - 1], 2, &mut args), None);
             assert_eq!(args.len(), 3, "no trace");
         }

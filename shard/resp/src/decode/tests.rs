@@ -7,14 +7,8 @@ use std::{format, println};
 
 type Request = Vec<Vec<u8>>;
 
-const OPEN: DecodeLimits = DecodeLimits {
-    bulk_bytes_max: 512 * 1024 * 1024,
-    authenticated: true,
-};
-const GUARDED: DecodeLimits = DecodeLimits {
-    authenticated: false,
-    ..OPEN
-};
+const OPEN: DecodeLimits = DecodeLimits { bulk_bytes_max: 512 * 1024 * 1024, authenticated: true };
+const GUARDED: DecodeLimits = DecodeLimits { authenticated: false, ..OPEN };
 
 /// A connection as its owner drives it: keeps the unfinished bytes, appends what arrives.
 #[derive(Default)]
@@ -30,18 +24,14 @@ impl Connection {
         let mut position = 0;
         let mut args = Vec::new();
         let result = loop {
-            match self
-                .decoder
-                .decode(&mut self.kept, &mut position, limits, &mut args)
-            {
+            match self.decoder.decode(&mut self.kept, &mut position, limits, &mut args) {
                 Ok(Step::Request) => {}
                 Ok(Step::Incomplete) => break Ok(()),
                 Err(error) => break Err(error),
             }
             let found = Args::new(&self.kept, &args);
             assert!(!found.is_empty());
-            self.requests
-                .push(found.iter_from(0).map(<[u8]>::to_vec).collect());
+            self.requests.push(found.iter_from(0).map(<[u8]>::to_vec).collect());
             args.clear();
         };
         assert!(args.is_empty(), "arguments come with a request only");
@@ -55,16 +45,11 @@ fn decode_chunks<'a>(
     limits: &DecodeLimits,
 ) -> (Vec<Request>, Result<(), ProtocolError>, usize) {
     let mut connection = Connection::default();
-    let result = chunks
-        .into_iter()
-        .try_for_each(|chunk| connection.receive(chunk, limits));
+    let result = chunks.into_iter().try_for_each(|chunk| connection.receive(chunk, limits));
     (connection.requests, result, connection.kept.len())
 }
 
-fn decode_whole(
-    input: &[u8],
-    limits: &DecodeLimits,
-) -> (Vec<Request>, Result<(), ProtocolError>, usize) {
+fn decode_whole(input: &[u8], limits: &DecodeLimits) -> (Vec<Request>, Result<(), ProtocolError>, usize) {
     decode_chunks([input], limits)
 }
 
@@ -79,9 +64,7 @@ fn multibulk(request: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn words(line: &str) -> Request {
-    line.split(' ')
-        .map(|word| word.as_bytes().to_vec())
-        .collect()
+    line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
 #[test]
@@ -103,33 +86,14 @@ fn requests_of_both_forms_are_found_in_order() {
     for (input, expected) in table {
         let expected: Vec<Request> = expected.iter().map(|line| words(line)).collect();
         let (requests, result, _) = decode_whole(input, &OPEN);
-        assert_eq!(
-            (requests, result),
-            (expected, Ok(())),
-            "{}",
-            input.escape_ascii()
-        );
+        assert_eq!((requests, result), (expected, Ok(())), "{}", input.escape_ascii());
     }
-    for unjudged in [
-        &b"*1\r\n:"[..],
-        b"*1\r\n:3\r",
-        b"*a\r",
-        b"*1\r\n$4\r",
-        b"\"a",
-    ] {
+    for unjudged in [&b"*1\r\n:"[..], b"*1\r\n:3\r", b"*a\r", b"*1\r\n$4\r", b"\"a"] {
         let (requests, result, kept) = decode_whole(unjudged, &OPEN);
-        assert_eq!(
-            (requests.len(), result, kept),
-            (0, Ok(()), unjudged.len()),
-            "{}",
-            unjudged.escape_ascii()
-        );
+        assert_eq!((requests.len(), result, kept), (0, Ok(()), unjudged.len()), "{}", unjudged.escape_ascii());
     }
     let quoted = decode_whole(b"set k \"a\\x20b\" 'it\\'s'\r\n", &OPEN).0;
-    assert_eq!(
-        quoted,
-        [["set", "k", "a b", "it's"].map(|word| word.as_bytes().to_vec())]
-    );
+    assert_eq!(quoted, [["set", "k", "a b", "it's"].map(|word| word.as_bytes().to_vec())]);
 }
 
 #[test]
@@ -168,12 +132,7 @@ fn violations_have_their_own_errors() {
         assert_eq!(requests, [words("PING")], "what came before is served");
         assert_eq!(result, Err(*error), "{}", input.escape_ascii());
         let bytes = input.chunks(1);
-        assert_eq!(
-            decode_chunks(bytes, &OPEN).1,
-            Err(*error),
-            "byte by byte: {}",
-            input.escape_ascii()
-        );
+        assert_eq!(decode_chunks(bytes, &OPEN).1, Err(*error), "byte by byte: {}", input.escape_ascii());
     }
 }
 
@@ -182,77 +141,36 @@ fn bounds_of_clients_that_have_not_authenticated() {
     let eleven: Request = (0..11).map(|_| Vec::from(b"a")).collect();
     let long = |length| multibulk(&[b"a".to_vec(), std::vec![b'x'; length]]);
     assert_eq!(decode_whole(&multibulk(&eleven[..10]), &GUARDED).0.len(), 1);
-    assert_eq!(
-        decode_whole(&multibulk(&eleven), &GUARDED).1,
-        Err(ProtocolError::UnauthenticatedCount)
-    );
+    assert_eq!(decode_whole(&multibulk(&eleven), &GUARDED).1, Err(ProtocolError::UnauthenticatedCount));
     assert_eq!(decode_whole(&multibulk(&eleven), &OPEN).0.len(), 1);
-    assert_eq!(
-        decode_whole(b"*1048577\r\n", &GUARDED).1,
-        Err(ProtocolError::UnauthenticatedCount)
-    );
-    assert_eq!(
-        decode_whole(b"*2147483648\r\n", &GUARDED).1,
-        Err(ProtocolError::InvalidCount)
-    );
+    assert_eq!(decode_whole(b"*1048577\r\n", &GUARDED).1, Err(ProtocolError::UnauthenticatedCount));
+    assert_eq!(decode_whole(b"*2147483648\r\n", &GUARDED).1, Err(ProtocolError::InvalidCount));
     assert_eq!(decode_whole(&long(16384), &GUARDED).0.len(), 1);
-    assert_eq!(
-        decode_whole(&long(16385), &GUARDED).1,
-        Err(ProtocolError::UnauthenticatedBulkLength)
-    );
+    assert_eq!(decode_whole(&long(16385), &GUARDED).1, Err(ProtocolError::UnauthenticatedBulkLength));
     assert_eq!(decode_whole(&long(16385), &OPEN).0.len(), 1);
     let many_words = "a ".repeat(100) + "\r\n";
-    assert_eq!(
-        decode_whole(many_words.as_bytes(), &GUARDED).0[0].len(),
-        100,
-        "inline requests are not bounded"
-    );
+    assert_eq!(decode_whole(many_words.as_bytes(), &GUARDED).0[0].len(), 100, "inline requests are not bounded");
 }
 
 #[test]
 fn lines_are_bounded_while_their_end_is_missing() {
     use ProtocolError::*;
-    for (begin, error) in [
-        ("", InlineTooBig),
-        ("*", CountLineTooBig),
-        ("*1\r\n$", BulkLineTooBig),
-    ] {
+    for (begin, error) in [("", InlineTooBig), ("*", CountLineTooBig), ("*1\r\n$", BulkLineTooBig)] {
         let line_start = begin.rfind(['*', '$']).unwrap_or(0);
-        let line =
-            |length: usize| begin.to_string() + &"1".repeat(length - (begin.len() - line_start));
-        assert_eq!(
-            decode_whole(line(LINE_BYTES_MAX).as_bytes(), &OPEN).1,
-            Ok(()),
-            "{begin:?} at the bound"
-        );
+        let line = |length: usize| begin.to_string() + &"1".repeat(length - (begin.len() - line_start));
+        assert_eq!(decode_whole(line(LINE_BYTES_MAX).as_bytes(), &OPEN).1, Ok(()), "{begin:?} at the bound");
         let longer = line(LINE_BYTES_MAX + 1);
         assert_eq!(decode_whole(longer.as_bytes(), &OPEN).1, Err(error));
-        assert_eq!(
-            decode_chunks(longer.as_bytes().chunks(1000), &OPEN).1,
-            Err(error)
-        );
+        assert_eq!(decode_chunks(longer.as_bytes().chunks(1000), &OPEN).1, Err(error));
     }
     let whole = "x".repeat(LINE_BYTES_MAX * 2) + "\r\n";
-    assert_eq!(
-        decode_whole(whole.as_bytes(), &OPEN).0[0][0].len(),
-        LINE_BYTES_MAX * 2,
-        "whole lines may be longer"
-    );
+    assert_eq!(decode_whole(whole.as_bytes(), &OPEN).0[0][0].len(), LINE_BYTES_MAX * 2, "whole lines may be longer");
 }
 
 #[test]
 fn a_zero_byte_hides_the_line_end_behind_it() {
-    for hidden in [
-        &b"PI\0NG\r\n"[..],
-        b"*1\0\r\n$4\r\nPING\r\n",
-        b"*1\r\n$4\0\r\nPING\r\n",
-    ] {
-        assert_eq!(
-            decode_whole(hidden, &OPEN),
-            (Vec::new(), Ok(()), hidden.len()),
-            "{}",
-            hidden.escape_ascii()
-        );
+    for hidden in [&b"PI\0NG\r\n"[..], b"*1\0\r\n$4\r\nPING\r\n", b"*1\r\n$4\0\r\nPING\r\n"] {
+        assert_eq!(decode_whole(hidden, &OPEN), (Vec::new(), Ok(()), hidden.len()), "{}", hidden.escape_ascii());
         let flooded = [hidden, &std::vec![b'\n'; LINE_BYTES_MAX]].concat();
         assert!(decode_chunks(flooded.chunks(777), &OPEN).1.is_err());
     }
@@ -260,17 +178,10 @@ fn a_zero_byte_hides_the_line_end_behind_it() {
 
 #[test]
 fn a_declared_size_holds_no_memory() {
-    for input in [
-        &b"*2147483647\r\n$536870912\r\n"[..],
-        b"*2147483647\r\n",
-        b"*2147483647\r\n$1\r\na\r\n$9\r\n",
-    ] {
+    for input in [&b"*2147483647\r\n$536870912\r\n"[..], b"*2147483647\r\n", b"*2147483647\r\n$1\r\na\r\n$9\r\n"] {
         let mut decoder = Decoder::default();
         let (mut position, mut args) = (0, Vec::new());
-        assert_eq!(
-            decoder.decode(&mut input.to_vec(), &mut position, &OPEN, &mut args),
-            Ok(Step::Incomplete)
-        );
+        assert_eq!(decoder.decode(&mut input.to_vec(), &mut position, &OPEN, &mut args), Ok(Step::Incomplete));
         assert_eq!(position, 0);
         assert!(
             decoder.found.capacity() + args.capacity() <= 8,
@@ -297,23 +208,15 @@ fn missing_bytes_of_an_argument_are_known() {
     let mut decoder = Decoder::default();
     let mut missing_after = |input: &[u8]| {
         let (mut position, mut args) = (0, Vec::new());
-        decoder
-            .decode(&mut input.to_vec(), &mut position, &OPEN, &mut args)
-            .unwrap();
+        decoder.decode(&mut input.to_vec(), &mut position, &OPEN, &mut args).unwrap();
         decoder.missing()
     };
     assert_eq!(missing_after(b"*2\r\n"), 0);
     assert_eq!(missing_after(b"*2\r\n$100"), 0);
     assert_eq!(missing_after(b"*2\r\n$100\r\n"), 102);
     assert_eq!(missing_after(b"*2\r\n$100\r\nabc"), 99);
-    assert_eq!(
-        missing_after(&[&b"*2\r\n$100\r\n"[..], &[b'x'; 102], b"$"].concat()),
-        0
-    );
-    assert_eq!(
-        missing_after(&[&b"*2\r\n$100\r\n"[..], &[b'x'; 102], b"$1\r\na\r\n"].concat()),
-        0
-    );
+    assert_eq!(missing_after(&[&b"*2\r\n$100\r\n"[..], &[b'x'; 102], b"$"].concat()), 0);
+    assert_eq!(missing_after(&[&b"*2\r\n$100\r\n"[..], &[b'x'; 102], b"$1\r\na\r\n"].concat()), 0);
     assert_eq!(missing_after(b"*1\r\n$1\r\n"), 3);
     assert_eq!(missing_after(b"*1\r\n$1\r\na\r\n"), 0);
     assert_eq!(missing_after(b""), 0);
@@ -322,34 +225,19 @@ fn missing_bytes_of_an_argument_are_known() {
 #[test]
 #[ignore = "maps more than 4 GiB, though it touches little of them"]
 fn what_32_bits_cannot_name_is_refused_or_left_for_later() {
-    let limits = DecodeLimits {
-        bulk_bytes_max: i64::MAX,
-        authenticated: true,
-    };
+    let limits = DecodeLimits { bulk_bytes_max: i64::MAX, authenticated: true };
     let mut input = std::vec![0; REQUEST_BYTES_MAX + 100];
     let (ping, giant) = (b"*1\r\n$4\r\nPING\r\n", b"*1\r\n$5000000000\r\n");
     input[..ping.len()].copy_from_slice(ping);
     input[ping.len()..][..giant.len()].copy_from_slice(giant);
     let (mut decoder, mut position, mut args) = (Decoder::default(), 0, Vec::new());
-    let mut decode = |input: &mut [u8], position: &mut usize| {
-        decoder.decode(input, position, &limits, &mut args)
-    };
+    let mut decode = |input: &mut [u8], position: &mut usize| decoder.decode(input, position, &limits, &mut args);
     assert_eq!(decode(&mut input, &mut position), Ok(Step::Request));
     assert_eq!(decode(&mut input, &mut position), Ok(Step::Incomplete));
-    assert_eq!(
-        position,
-        ping.len(),
-        "the caller moves the request to the front"
-    );
+    assert_eq!(position, ping.len(), "the caller moves the request to the front");
     let mut moved = 0;
-    assert_eq!(
-        decode(&mut input[position..][..REQUEST_BYTES_MAX], &mut moved),
-        Ok(Step::Incomplete)
-    );
-    assert_eq!(
-        decode(&mut input[position..], &mut moved),
-        Err(ProtocolError::InvalidBulkLength)
-    );
+    assert_eq!(decode(&mut input[position..][..REQUEST_BYTES_MAX], &mut moved), Ok(Step::Incomplete));
+    assert_eq!(decode(&mut input[position..], &mut moved), Err(ProtocolError::InvalidBulkLength));
 }
 
 #[test]
@@ -357,26 +245,17 @@ fn no_byte_is_searched_twice() {
     let mut decoder = Decoder::default();
     let (mut position, mut args) = (0, Vec::new());
     let mut input = std::vec![b'a'; 40_000];
-    assert_eq!(
-        decoder.decode(&mut input, &mut position, &OPEN, &mut args),
-        Ok(Step::Incomplete)
-    );
+    assert_eq!(decoder.decode(&mut input, &mut position, &OPEN, &mut args), Ok(Step::Incomplete));
     assert_eq!(decoder.searched, 40_000);
     // A line end among the bytes that were searched already stays unseen.
     input[100] = b'\n';
     input.extend_from_slice(b"\r\n");
-    assert_eq!(
-        decoder.decode(&mut input, &mut position, &OPEN, &mut args),
-        Ok(Step::Request)
-    );
+    assert_eq!(decoder.decode(&mut input, &mut position, &OPEN, &mut args), Ok(Step::Request));
     assert_eq!((position, args[0].len), (40_002, 40_000));
     for header in ["*", "*1\r\n$"] {
         let line = header.to_string() + &"1".repeat(40_000);
         let mut decoder = Decoder::default();
-        assert_eq!(
-            decoder.decode(&mut line.into_bytes(), &mut 0, &OPEN, &mut args),
-            Ok(Step::Incomplete)
-        );
+        assert_eq!(decoder.decode(&mut line.into_bytes(), &mut 0, &OPEN, &mut args), Ok(Step::Incomplete));
         assert_eq!(decoder.searched, 40_001);
     }
 }
@@ -387,40 +266,20 @@ fn requests_follow_one_another_behind_earlier_arguments() {
     input.extend_from_slice(&[b'x'; 302]);
     let (mut decoder, mut position, mut args) = (Decoder::default(), 0, Vec::new());
     for expected in [1, 3, 4] {
-        assert_eq!(
-            decoder.decode(&mut input, &mut position, &OPEN, &mut args),
-            Ok(Step::Request)
-        );
+        assert_eq!(decoder.decode(&mut input, &mut position, &OPEN, &mut args), Ok(Step::Request));
         assert_eq!(args.len(), expected);
     }
-    assert_eq!(
-        decoder.decode(&mut input, &mut position, &OPEN, &mut args),
-        Ok(Step::Incomplete)
-    );
+    assert_eq!(decoder.decode(&mut input, &mut position, &OPEN, &mut args), Ok(Step::Incomplete));
     assert_eq!((position, args.len()), (input.len(), 4));
     let args = Args::new(&input, &args);
-    assert_eq!(
-        (args.at(0), args.at(2), args.at(3).len()),
-        (&b"PING"[..], &b"k"[..], 300)
-    );
+    assert_eq!((args.at(0), args.at(2), args.at(3).len()), (&b"PING"[..], &b"k"[..], 300));
 }
 
 #[test]
 fn errors_are_spelled_as_in_redis() {
-    let texts: Vec<String> = [
-        ProtocolError::ExpectedBulk(b':'),
-        ProtocolError::InvalidBulkLength,
-    ]
-    .iter()
-    .map(ToString::to_string)
-    .collect();
-    assert_eq!(
-        texts,
-        [
-            "Protocol error: expected '$', got ':'",
-            "Protocol error: invalid bulk length"
-        ]
-    );
+    let texts: Vec<String> =
+        [ProtocolError::ExpectedBulk(b':'), ProtocolError::InvalidBulkLength].iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["Protocol error: expected '$', got ':'", "Protocol error: invalid bulk length"]);
 }
 
 fn any_request() -> impl Strategy<Value = Request> {
@@ -452,9 +311,7 @@ fn split<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();
-    cuts.windows(2)
-        .map(|pair| &bytes[pair[0]..pair[1]])
-        .collect()
+    cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
 proptest! {
@@ -522,17 +379,9 @@ fn fuzz_smoke() {
         let cuts: Vec<usize> = (0..rng.below(6)).map(|_| rng.next_u64() as usize).collect();
         let whole = decode_whole(&stream, &OPEN);
         let parts = decode_chunks(split(&stream, &cuts), &OPEN);
-        assert_eq!(
-            (&whole.0, &whole.1),
-            (&parts.0, &parts.1),
-            "{}",
-            stream.escape_ascii()
-        );
+        assert_eq!((&whole.0, &whole.1), (&parts.0, &parts.1), "{}", stream.escape_ascii());
         decoded += whole.0.len();
     }
     println!("{decoded} requests decoded");
-    assert!(
-        decoded > 10_000,
-        "the mutations must leave enough that is right"
-    );
+    assert!(decoded > 10_000, "the mutations must leave enough that is right");
 }

@@ -7,12 +7,7 @@ use std::string::{String, ToString};
 fn written(protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) -> String {
     let mut out = Vec::from(b"before");
     write(&mut Reply::new(&mut out, protocol));
-    out.strip_prefix(b"before")
-        .unwrap()
-        .escape_ascii()
-        .to_string()
-        .replace("\\r\\n", " ")
-        .replace("\\'", "'")
+    out.strip_prefix(b"before").unwrap().escape_ascii().to_string().replace("\\r\\n", " ").replace("\\'", "'")
 }
 
 #[test]
@@ -21,25 +16,13 @@ fn every_kind_in_both_versions() {
     let table: &[Case] = &[
         (|r| r.ok(), "+OK ", "+OK "),
         (|r| r.simple("PONG"), "+PONG ", "+PONG "),
-        (
-            |r| r.error(ReplyError::Syntax),
-            "-ERR syntax error ",
-            "-ERR syntax error ",
-        ),
-        (
-            |r| r.error_text(b"\nERR a\r\nb\n"),
-            "-ERR a  b ".trim_end(),
-            "-ERR a  b ",
-        ),
+        (|r| r.error(ReplyError::Syntax), "-ERR syntax error ", "-ERR syntax error "),
+        (|r| r.error_text(b"\nERR a\r\nb\n"), "-ERR a  b ".trim_end(), "-ERR a  b "),
         (|r| r.error_text(b"\r\n"), "- ", "- "),
         (|r| r.integer(0), ":0 ", ":0 "),
         (|r| r.integer(-1), ":-1 ", ":-1 "),
         (|r| r.integer(10), ":10 ", ":10 "),
-        (
-            |r| r.integer(i64::MIN),
-            ":-9223372036854775808 ",
-            ":-9223372036854775808 ",
-        ),
+        (|r| r.integer(i64::MIN), ":-9223372036854775808 ", ":-9223372036854775808 "),
         (|r| r.bulk(b""), "$0  ", "$0  "),
         (|r| r.bulk(b"abc"), "$3 abc ", "$3 abc "),
         (|r| r.bulk_integer(-42), "$3 -42 ", "$3 -42 "),
@@ -51,11 +34,7 @@ fn every_kind_in_both_versions() {
         (|r| r.map(7), "*14 ", "%7 "),
         (|r| r.set(3), "*3 ", "~3 "),
         (|r| r.push(2), "*2 ", ">2 "),
-        (
-            |r| assert_eq!(r.attribute(1), r.protocol() == Protocol::Resp3),
-            "",
-            "|1 ",
-        ),
+        (|r| assert_eq!(r.attribute(1), r.protocol() == Protocol::Resp3), "", "|1 "),
         (|r| r.boolean(true), ":1 ", "#t "),
         (|r| r.boolean(false), ":0 ", "#f "),
         (|r| r.double(3.25), "$4 3.25 ", ",3.25 "),
@@ -106,10 +85,7 @@ fn heads_that_come_late_stand_in_front() {
         (0..150).for_each(|_| reply.null());
         reply.close_array(deferred, 150);
     };
-    assert_eq!(
-        written(Protocol::Resp3, long),
-        format!("*150 {}", "_ ".repeat(150))
-    );
+    assert_eq!(written(Protocol::Resp3, long), format!("*150 {}", "_ ".repeat(150)));
 }
 
 proptest! {

@@ -35,20 +35,10 @@ const WHOLE: &[&[u8]] = &[
 fn the_end_is_found_and_not_before_it_is_there() {
     for reply in WHOLE {
         for end in 0..reply.len() {
-            assert_eq!(
-                reply_length(&reply[..end]),
-                Ok(None),
-                "{} to {end}",
-                reply.escape_ascii()
-            );
+            assert_eq!(reply_length(&reply[..end]), Ok(None), "{} to {end}", reply.escape_ascii());
         }
         let followed = [reply, &b"?"[..]].concat();
-        assert_eq!(
-            reply_length(&followed),
-            Ok(Some(reply.len())),
-            "{}",
-            reply.escape_ascii()
-        );
+        assert_eq!(reply_length(&followed), Ok(Some(reply.len())), "{}", reply.escape_ascii());
     }
 }
 
@@ -75,12 +65,7 @@ fn bytes_that_are_no_reply_are_refused() {
         b"*1\r\n$1\r\nab\r\n",
         b"*9999999999999999999999\r\n",
     ] {
-        assert_eq!(
-            reply_length(bytes),
-            Err(FrameError::Malformed),
-            "{}",
-            bytes.escape_ascii()
-        );
+        assert_eq!(reply_length(bytes), Err(FrameError::Malformed), "{}", bytes.escape_ascii());
     }
 }
 
@@ -90,14 +75,8 @@ fn depth_and_declared_counts_cost_nothing() {
     assert_eq!(reply_length(&deep), Ok(None));
     deep.extend_from_slice(b":1\r\n");
     assert_eq!(reply_length(&deep), Ok(Some(deep.len())));
-    assert_eq!(
-        reply_length(&b"*999999999999999999\r\n".repeat(10)),
-        Ok(None)
-    );
-    assert_eq!(
-        reply_length(&b"*999999999999999999\r\n".repeat(100)),
-        Err(FrameError::Malformed)
-    );
+    assert_eq!(reply_length(&b"*999999999999999999\r\n".repeat(10)), Ok(None));
+    assert_eq!(reply_length(&b"*999999999999999999\r\n".repeat(100)), Err(FrameError::Malformed));
 }
 
 #[test]
@@ -116,27 +95,12 @@ fn the_scanner_tells_what_ended() {
 fn elements_are_split_raw() {
     let split = |reply| elements(reply).map(|elements| elements.collect::<Vec<&[u8]>>());
     let nested = b"*3\r\n$-1\r\n*1\r\n:1\r\n$2\r\nab\r\n";
-    assert_eq!(
-        split(nested).unwrap(),
-        [&b"$-1\r\n"[..], b"*1\r\n:1\r\n", b"$2\r\nab\r\n"]
-    );
+    assert_eq!(split(nested).unwrap(), [&b"$-1\r\n"[..], b"*1\r\n:1\r\n", b"$2\r\nab\r\n"]);
     assert_eq!(elements(nested).unwrap().len(), 3);
     assert_eq!(split(b"*0\r\n").unwrap(), [b""; 0]);
-    assert_eq!(
-        split(b"%1\r\n+a\r\n_\r\n").unwrap(),
-        [&b"+a\r\n"[..], b"_\r\n"]
-    );
-    assert_eq!(
-        split(b"|1\r\n+a\r\n*0\r\n~1\r\n|1\r\n+b\r\n:1\r\n#t\r\n").unwrap(),
-        [b"|1\r\n+b\r\n:1\r\n#t\r\n"]
-    );
-    for no_aggregate in [
-        &b"$-1\r\n"[..],
-        b"*-1\r\n",
-        b"-ERR x\r\n",
-        b":1\r\n",
-        b"_\r\n",
-    ] {
+    assert_eq!(split(b"%1\r\n+a\r\n_\r\n").unwrap(), [&b"+a\r\n"[..], b"_\r\n"]);
+    assert_eq!(split(b"|1\r\n+a\r\n*0\r\n~1\r\n|1\r\n+b\r\n:1\r\n#t\r\n").unwrap(), [b"|1\r\n+b\r\n:1\r\n#t\r\n"]);
+    for no_aggregate in [&b"$-1\r\n"[..], b"*-1\r\n", b"-ERR x\r\n", b":1\r\n", b"_\r\n"] {
         assert_eq!(split(no_aggregate), Err(FrameError::NotAggregate));
     }
     for not_one_reply in [&b"*2\r\n:1\r\n"[..], b"*0\r\n*0\r\n", b"", b"*1\r\n?"] {
