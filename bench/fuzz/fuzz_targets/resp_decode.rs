@@ -11,10 +11,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((&choice, stream)) = data.split_first() else {
         return;
     };
-    let limits = DecodeLimits {
-        bulk_bytes_max: 1 << 20,
-        authenticated: choice & 1 == 0,
-    };
+    let limits = DecodeLimits { bulk_bytes_max: 1 << 20, authenticated: choice & 1 == 0 };
     let piece = usize::from(choice >> 1).max(1);
     let whole = decode([stream], &limits);
     assert_eq!(whole, decode(stream.chunks(piece), &limits));
@@ -31,12 +28,7 @@ fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limits: &DecodeLimits)
                 Ok(Step::Incomplete) => break,
                 Ok(Step::Request) => {
                     assert!(!args.is_empty() && position <= kept.len());
-                    requests.push(
-                        Args::new(&kept, &args)
-                            .iter_from(0)
-                            .map(<[u8]>::to_vec)
-                            .collect(),
-                    );
+                    requests.push(Args::new(&kept, &args).iter_from(0).map(<[u8]>::to_vec).collect());
                     args.clear();
                 }
             }

@@ -11,10 +11,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let piece = usize::from(choice).max(1);
     let (ends, result) = scan(stream, stream.len().max(1));
-    assert_eq!(
-        (&ends, result),
-        (&scan(stream, piece).0, scan(stream, piece).1)
-    );
+    assert_eq!((&ends, result), (&scan(stream, piece).0, scan(stream, piece).1));
     let mut start = 0;
     for end in ends {
         assert_eq!(reply_length(&stream[start..]), Ok(Some(end - start)));
