@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! length u32 | count u32 | index capacity u32 | end of entries u32 | garbage u32 | earliest expiry i64 | flags u8
-//! tags     u8  [index capacity]   one byte of each key's hash, scanned sixteen at a time
+//! tags     u8  [index capacity]   one byte of each key's hash, compared 64 at a time
 //! offsets  u16 [index capacity]   where each entry starts (u32 in a page beyond 64 KiB)
 //! entries                         see `entry.rs`
 //! ```
@@ -107,10 +107,7 @@ impl Page {
         let count = self.count();
         let mut first = 0;
         while first < count {
-            let mut group = [0; GROUP];
-            // The index and the entries behind the tags are long enough (`fitting`).
-            group.copy_from_slice(&self.0[TAGS + first..TAGS + first + GROUP]);
-            let mut found = matches(group, tag);
+            let mut found = self.tags_equal(first, tag);
             if count - first < GROUP {
                 found &= (1 << (count - first)) - 1;
             }
@@ -124,6 +121,21 @@ impl Page {
             first += GROUP;
         }
         None
+    }
+
+    /// Which of the tags from `first` on are `tag`; the bits behind the last tag mean nothing.
+    #[inline(always)]
+    fn tags_equal(&self, first: usize, tag: u8) -> u64 {
+        let behind = &self.0[TAGS + first..];
+        match behind.first_chunk() {
+            Some(group) => matches(group, tag),
+            // A small page ends before a whole group does.
+            None => {
+                let mut group = [0; GROUP];
+                group[..behind.len()].copy_from_slice(behind);
+                matches(&group, tag)
+            }
+        }
     }
 
     #[inline]
@@ -188,6 +200,9 @@ impl Page {
         tally: &mut Tally,
     ) {
         let layout = self.layout(index);
+        if layout.overwrite(&mut self.0, value, expiry, tally) {
+            return self.note_earliest(expiry);
+        }
         if let Some(record) = self.record_mut(layout)
             && !fits_inline(key, value.len())
         {
@@ -358,6 +373,7 @@ impl Page {
     pub(crate) fn prefetch(&self) {
         prefetch(self.0.address(0));
         prefetch(self.0.address(64));
+        prefetch(self.0.address(128));
     }
 
     /// Asks for the lines of the entry that has this tag, most likely. Reads header and index.

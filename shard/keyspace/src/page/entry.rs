@@ -8,6 +8,7 @@
 
 use super::boxed::Boxed;
 use crate::Value;
+use crate::tally::Tally;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -89,6 +90,22 @@ impl Layout {
     #[inline]
     pub(super) fn end(self) -> usize {
         self.expiry_start() + if self.flags & EXPIRES != 0 { WORD_BYTES } else { 0 }
+    }
+
+    /// Writes value and expiry over the old ones if neither changes the entry's shape; whether it was so.
+    #[inline]
+    pub(super) fn overwrite(self, bytes: &mut [u8], value: &[u8], expiry: Option<i64>, tally: &mut Tally) -> bool {
+        let expires = self.flags & EXPIRES != 0;
+        if self.is_boxed() || self.value_bytes != value.len() || expires != expiry.is_some() {
+            return false;
+        }
+        let end = self.expiry_start();
+        bytes[end - value.len()..end].copy_from_slice(value);
+        if let Some(expiry) = expiry {
+            tally.change_expiry(self.expiry(bytes), Some(expiry));
+            bytes[end..end + WORD_BYTES].copy_from_slice(&expiry.to_ne_bytes());
+        }
+        true
     }
 
     /// Bytes of the whole entry.

@@ -2,7 +2,6 @@
 
 use super::{COUNT, END, FLAGS, GARBAGE, HAS_RECORDS, INDEX_CAPACITY, NEVER, Page, TAGS, is_wide};
 use crate::buffer::{Buffer, LENGTH_BYTES};
-use crate::tags::GROUP;
 use crate::tally::Tally;
 use alloc::vec::Vec;
 
@@ -46,8 +45,10 @@ impl Page {
         let used = needed(count, entry_bytes, offset_bytes(self.size()));
         let size_min = if same_size { used + used / COMPACTION_WIN } else { 0 };
         let mut page = Self::fitting(count, entry_bytes, size_min, tally);
-        for index in 0..self.count() {
-            page.adopt(self, index, without == Some(index));
+        if without.is_none() && self.number(GARBAGE) == 0 {
+            page.adopt_all(self);
+        } else {
+            (0..self.count()).for_each(|index| page.adopt(self, index, without == Some(index)));
         }
         page.set_earliest(self.earliest());
         self.become_page(page, tally);
@@ -125,6 +126,18 @@ impl Page {
         }
     }
 
+    /// Copies all entries of a page without garbage, which must forget them, into this empty one, at once.
+    fn adopt_all(&mut self, from: &Self) {
+        let (count, from_start, start) = (from.count(), from.entries_start(), self.number(END));
+        let length = from.number(END) - from_start;
+        self.0[start..start + length].copy_from_slice(&from.0[from_start..from_start + length]);
+        self.0[TAGS..TAGS + count].copy_from_slice(&from.0[TAGS..TAGS + count]);
+        (0..count).for_each(|index| self.set_offset(index, from.offset(index) - from_start + start));
+        self.set_number(COUNT, count);
+        self.set_number(END, start + length);
+        self.0[FLAGS] |= from.0[FLAGS] & HAS_RECORDS;
+    }
+
     /// Becomes `page`, which has copied what is to be kept.
     fn become_page(&mut self, page: Self, tally: &mut Tally) {
         self.forget_entries();
@@ -134,8 +147,11 @@ impl Page {
 
     /// Bytes of the entries that are there.
     fn live_bytes(&self) -> usize {
-        let start = TAGS + (1 + offset_bytes(self.size())) * self.number(INDEX_CAPACITY);
-        self.number(END) - start - self.number(GARBAGE)
+        self.number(END) - self.entries_start() - self.number(GARBAGE)
+    }
+
+    fn entries_start(&self) -> usize {
+        TAGS + (1 + offset_bytes(self.size())) * self.number(INDEX_CAPACITY)
     }
 }
 
@@ -152,9 +168,7 @@ fn size_for(count: usize, entry_bytes: usize, size_min: usize) -> usize {
     size_class(needed(count, entry_bytes, 4).max(size))
 }
 
-/// Bytes that such a page uses. A search reads whole groups of tags: the last group may reach into the offsets
-/// and the entries behind, which are long enough, as three bytes of each are the least; a page of few entries has
-/// its smallest size.
+/// Bytes that such a page uses.
 fn needed(count: usize, entry_bytes: usize, offset_bytes: usize) -> usize {
     LENGTH_BYTES + TAGS + (1 + offset_bytes) * count + entry_bytes
 }
@@ -167,8 +181,6 @@ fn size_class(size: usize) -> usize {
     let step = 1 << ((size - 1).ilog2() - 2);
     size.next_multiple_of(step)
 }
-
-const _: () = assert!(LENGTH_BYTES + TAGS + 2 * GROUP <= PAGE_BYTES_MIN);
 
 #[cfg(test)]
 mod tests {
@@ -183,13 +195,5 @@ mod tests {
             assert_eq!(size_class(next), next);
             size = next;
         }
-    }
-
-    #[test]
-    fn a_page_without_entries_has_room_for_a_group_of_tags() {
-        let mut tally = Tally::default();
-        let page = Page::fitting(0, 0, 0, &mut tally);
-        assert!(page.0.len() >= TAGS + GROUP);
-        assert_eq!(tally.bytes, PAGE_BYTES_MIN);
     }
 }
