@@ -29,10 +29,7 @@ pub struct Chunk {
 
 impl Chunk {
     pub(crate) fn new(buffer: u16, len: u32) -> Self {
-        assert!(
-            buffer < BUFFERS && len as usize <= BUFFER_BYTES,
-            "the kernel fills only buffers of ours"
-        );
+        assert!(buffer < BUFFERS && len as usize <= BUFFER_BYTES, "the kernel fills only buffers of ours");
         Self { buffer, len }
     }
 
@@ -67,16 +64,8 @@ impl ReceiveBuffers {
         let entries = map(BUFFERS as usize * size_of::<BufRingEntry>())?.cast::<BufRingEntry>();
         let memory = map(BUFFERS as usize * BUFFER_BYTES)?;
         // SAFETY: the entries are page aligned, zeroed, of the length that BUFFERS says, and are never unmapped.
-        unsafe {
-            ring.submitter()
-                .register_buf_ring_with_flags(entries as u64, BUFFERS, GROUP, 0)?
-        };
-        let mut buffers = Self {
-            entries,
-            memory,
-            tail: 0,
-            returned: (0..BUFFERS).collect(),
-        };
+        unsafe { ring.submitter().register_buf_ring_with_flags(entries as u64, BUFFERS, GROUP, 0)? };
+        let mut buffers = Self { entries, memory, tail: 0, returned: (0..BUFFERS).collect() };
         buffers.give_back();
         Ok(buffers)
     }
@@ -87,10 +76,7 @@ impl ReceiveBuffers {
         // SAFETY: the chunk's bounds were checked when it was made; the buffer is ours until the next turn, and
         // the borrow of `self` keeps a second one away.
         unsafe {
-            std::slice::from_raw_parts_mut(
-                self.memory.add(chunk.buffer as usize * BUFFER_BYTES),
-                chunk.len as usize,
-            )
+            std::slice::from_raw_parts_mut(self.memory.add(chunk.buffer as usize * BUFFER_BYTES), chunk.len as usize)
         }
     }
 
@@ -98,12 +84,7 @@ impl ReceiveBuffers {
     #[inline]
     pub fn read(&self, chunk: Chunk) -> &[u8] {
         // SAFETY: as in `bytes`; the shared borrow of `self` keeps mutable ones away.
-        unsafe {
-            std::slice::from_raw_parts(
-                self.memory.add(chunk.buffer as usize * BUFFER_BYTES),
-                chunk.len as usize,
-            )
-        }
+        unsafe { std::slice::from_raw_parts(self.memory.add(chunk.buffer as usize * BUFFER_BYTES), chunk.len as usize) }
     }
 
     /// Notes that a buffer can go back to the kernel at the next [`give_back`](Self::give_back).
@@ -150,9 +131,5 @@ fn map(bytes: usize) -> io::Result<*mut u8> {
             0,
         )
     };
-    if address == libc::MAP_FAILED {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(address.cast())
-    }
+    if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(address.cast()) }
 }

@@ -59,37 +59,23 @@ pub(crate) type Runtime = monoio::Runtime<monoio::IoUringDriver>;
 /// # Errors
 /// As `io_uring_setup`.
 pub(crate) fn build_runtime() -> io::Result<(Runtime, RawFd)> {
-    let guard = BUILD
-        .lock()
-        .expect("nobody panics while building a runtime");
+    let guard = BUILD.lock().expect("nobody panics while building a runtime");
     let before = ring_descriptors()?;
     let mut flags = io_uring06::IoUring::builder();
     // Not DEFER_TASKRUN: a poll on a deferring ring's descriptor never wakes.
-    flags
-        .setup_single_issuer()
-        .setup_coop_taskrun()
-        .setup_submit_all();
-    let runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(ENTRIES)
-        .uring_builder(flags)
-        .build()?;
-    let mut new = ring_descriptors()?
-        .into_iter()
-        .filter(|fd| !before.contains(fd));
+    flags.setup_single_issuer().setup_coop_taskrun().setup_submit_all();
+    let runtime =
+        monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().with_entries(ENTRIES).uring_builder(flags).build()?;
+    let mut new = ring_descriptors()?.into_iter().filter(|fd| !before.contains(fd));
     let fd = new.next().expect("building a monoio runtime opens a ring");
-    assert!(
-        new.next().is_none(),
-        "building a monoio runtime opens one ring, and nobody else opens any meanwhile"
-    );
+    assert!(new.next().is_none(), "building a monoio runtime opens one ring, and nobody else opens any meanwhile");
     drop(guard);
     Ok((runtime, fd))
 }
 
 /// Opens a ring under the same lock, so that it is never mistaken for a runtime's.
 pub(crate) fn while_no_runtime_is_built<T>(open: impl FnOnce() -> T) -> T {
-    let _guard = BUILD
-        .lock()
-        .expect("nobody panics while building a runtime");
+    let _guard = BUILD.lock().expect("nobody panics while building a runtime");
     open()
 }
 
@@ -97,15 +83,9 @@ fn ring_descriptors() -> io::Result<Vec<RawFd>> {
     let mut rings = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
-        let is_ring = std::fs::read_link(entry.path())
-            .is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]");
-        if let (true, Some(fd)) = (
-            is_ring,
-            entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok()),
-        ) {
+        let is_ring =
+            std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]");
+        if let (true, Some(fd)) = (is_ring, entry.file_name().to_str().and_then(|name| name.parse().ok())) {
             rings.push(fd);
         }
     }
@@ -134,10 +114,7 @@ impl Control {
         // SAFETY: the descriptor is new and ours.
         let owned = unsafe { OwnedFd::from_raw_fd(fd) };
         let always_ready = monoio::net::TcpStream::from_std(std::net::TcpStream::from(owned))?;
-        Ok(Self {
-            always_ready,
-            seen: Cell::new(u64::MAX),
-        })
+        Ok(Self { always_ready, seen: Cell::new(u64::MAX) })
     }
 
     /// Whether tasks were spawned since the last pass.
@@ -154,11 +131,7 @@ impl Control {
             let before = ACTIVITY.get();
             // An eventfd with a count is readable; an error would only mean one pass less.
             let _ = self.always_ready.readable(true).await;
-            quiet = if ACTIVITY.get() == before {
-                quiet + 1
-            } else {
-                0
-            };
+            quiet = if ACTIVITY.get() == before { quiet + 1 } else { 0 };
             if quiet == QUIET_PASSES {
                 self.seen.set(before);
                 return;

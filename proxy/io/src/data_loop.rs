@@ -106,10 +106,7 @@ pub struct DataLoop<P> {
 
 impl<P> std::fmt::Debug for DataLoop<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DataLoop")
-            .field("sockets", &self.sockets.len())
-            .field("stats", &self.stats)
-            .finish()
+        f.debug_struct("DataLoop").field("sockets", &self.sockets.len()).field("stats", &self.stats).finish()
     }
 }
 
@@ -177,11 +174,7 @@ impl<P> DataLoop<P> {
 
     /// Counters.
     pub fn stats(&self) -> LoopStats {
-        LoopStats {
-            enters: self.ring.enters,
-            sent_bytes: self.sockets.sent_bytes,
-            ..self.stats
-        }
+        LoopStats { enters: self.ring.enters, sent_bytes: self.sockets.sent_bytes, ..self.stats }
     }
 
     /// Sends what has been written so far in this turn, without ending the turn: bounds what the arena holds.
@@ -215,28 +208,18 @@ impl<P> DataLoop<P> {
     }
 
     fn publish_mail(&mut self) {
-        let Self {
-            mail, ring, stats, ..
-        } = self;
+        let Self { mail, ring, stats, .. } = self;
         mail.publish(|peer| {
             stats.wakes += 1;
-            let message =
-                opcode::MsgRingData::new(types::Fd(peer), 0, Operation::Wake.tagged(0), None);
+            let message = opcode::MsgRingData::new(types::Fd(peer), 0, Operation::Wake.tagged(0), None);
             ring.push(
-                &message
-                    .build()
-                    .user_data(Operation::Ignored.tagged(0))
-                    .flags(io_uring::squeue::Flags::SKIP_SUCCESS),
+                &message.build().user_data(Operation::Ignored.tagged(0)).flags(io_uring::squeue::Flags::SKIP_SUCCESS),
             );
         });
     }
 
     fn enter(&mut self, wait: Wait) {
-        if wait == Wait::No
-            || self.control.is_due()
-            || !self.early.is_empty()
-            || self.mail.has_arrivals()
-        {
+        if wait == Wait::No || self.control.is_due() || !self.early.is_empty() || self.mail.has_arrivals() {
             return self.ring.submit_and_reap();
         }
         if self.spins && self.spin() {
@@ -246,9 +229,7 @@ impl<P> DataLoop<P> {
             return self.ring.submit_and_reap();
         }
         let timeout = match wait {
-            Wait::Until(instant) => Some(Duration::from_nanos(
-                instant.saturating_sub(clock::monotonic_nanos()),
-            )),
+            Wait::Until(instant) => Some(Duration::from_nanos(instant.saturating_sub(clock::monotonic_nanos()))),
             Wait::No | Wait::Forever => None,
         };
         self.ring.submit_and_wait(timeout);
@@ -295,9 +276,7 @@ impl<P> DataLoop<P> {
         match Operation::of(entry.user_data()) {
             Operation::Receive => self.received(entry, index, more),
             Operation::SendArena => {
-                let outcome = self
-                    .sockets
-                    .arena_send_fell_short(index, result, &mut self.ring);
+                let outcome = self.sockets.arena_send_fell_short(index, result, &mut self.ring);
                 self.note_end(outcome, index);
             }
             Operation::SendQueue => {
@@ -308,19 +287,13 @@ impl<P> DataLoop<P> {
                 // SAFETY: an accept's result is a new descriptor that nobody else owns.
                 #[allow(unsafe_code)]
                 let socket = unsafe { OwnedFd::from_raw_fd(result) };
-                self.early.push(Event::Accepted {
-                    token: index,
-                    socket,
-                });
+                self.early.push(Event::Accepted { token: index, socket });
                 if !more {
                     self.listen_again(index);
                 }
             }
             Operation::Accept => {
-                self.early.push(Event::AcceptFailed {
-                    token: index,
-                    error: io::Error::from_raw_os_error(-result),
-                });
+                self.early.push(Event::AcceptFailed { token: index, error: io::Error::from_raw_os_error(-result) });
             }
             Operation::Poll => self.early.push(Event::Readable { token: index }),
             Operation::Control => {
@@ -341,10 +314,7 @@ impl<P> DataLoop<P> {
         match (outcome, buffer, live) {
             (Outcome::Received, Some(buffer), Some(socket)) => {
                 self.stats.received_bytes += result as u64;
-                self.early.push(Event::Received {
-                    socket,
-                    chunk: Chunk::new(buffer, result as u32),
-                });
+                self.early.push(Event::Received { socket, chunk: Chunk::new(buffer, result as u32) });
             }
             // Nobody wants it any more; it still owes its buffer.
             (_, Some(buffer), _) => self.input.note_delivered(buffer),

@@ -90,6 +90,16 @@ impl Writer {
         Some(unsafe { std::slice::from_raw_parts_mut(self.ring.at(start), len) })
     }
 
+    fn has_room(&mut self, count: usize, len: usize) -> bool {
+        let capacity = self.ring.memory.len();
+        // One record may have to skip the end of the ring.
+        let wanted = (count + 1) * (HEAD + len.next_multiple_of(HEAD));
+        if wanted > capacity - (self.next - self.read) {
+            self.read = self.ring.read.0.load(Ordering::Acquire);
+        }
+        wanted <= capacity - (self.next - self.read)
+    }
+
     fn write_head(&mut self, value: u32) {
         // SAFETY: heads lie at multiples of HEAD, so 4 bytes fit and are aligned enough for an unaligned write; they
         // belong to the writer, as checked by `reserve`.
@@ -175,14 +185,8 @@ type Parcels<P> = Arc<Mutex<VecDeque<P>>>;
 struct Peer<P> {
     out: [Writer; 2],
     inward: [Reader; 2],
-    out_parcels: Parcels<P>,
-    in_parcels: Parcels<P>,
-    /// Parcels put since the last publication.
-    parcels_put: usize,
-    /// Parcels that the other core may take.
-    parcels_announced: Arc<AtomicUsize>,
-    /// Parcels that we may take.
-    parcels_ready: Arc<AtomicUsize>,
+    out_parcels: [Parcels<P>; 2],
+    in_parcels: [Parcels<P>; 2],
     doorbell: Arc<Doorbell>,
 }
 
@@ -195,68 +199,34 @@ pub struct Mail<P> {
 
 impl<P> std::fmt::Debug for Mail<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Mail")
-            .field("core", &self.core)
-            .field("peers", &self.peers.len())
-            .finish()
+        f.debug_struct("Mail").field("core", &self.core).field("peers", &self.peers.len()).finish()
     }
 }
 
 /// The mailboxes of `cores` cores, by core.
 pub fn mesh<P: Send>(cores: usize) -> Vec<Mail<P>> {
-    let bytes = if cores < MANY_CORES {
-        RING_BYTES
-    } else {
-        RING_BYTES_MANY
-    };
-    let doorbells: Vec<_> = (0..cores)
-        .map(|_| {
-            Arc::new(Doorbell {
-                sleeping: AtomicBool::new(false),
-                ring: AtomicI32::new(-1),
-            })
-        })
-        .collect();
+    let bytes = if cores < MANY_CORES { RING_BYTES } else { RING_BYTES_MANY };
+    let doorbells: Vec<_> =
+        (0..cores).map(|_| Arc::new(Doorbell { sleeping: AtomicBool::new(false), ring: AtomicI32::new(-1) })).collect();
     let rings: Vec<Vec<[Arc<Bytes>; 2]>> = (0..cores)
         .map(|from| {
             let len = |to| if from == to { HEAD } else { bytes };
-            (0..cores)
-                .map(|to| std::array::from_fn(|_| Arc::new(Bytes::new(len(to)))))
-                .collect()
+            (0..cores).map(|to| std::array::from_fn(|_| Arc::new(Bytes::new(len(to))))).collect()
         })
         .collect();
-    let parcels: Vec<Vec<(Parcels<P>, Arc<AtomicUsize>)>> = (0..cores)
-        .map(|_| {
-            (0..cores)
-                .map(|_| (Parcels::default(), Arc::default()))
-                .collect()
-        })
-        .collect();
+    let parcels: Vec<Vec<[Parcels<P>; 2]>> =
+        (0..cores).map(|_| (0..cores).map(|_| Default::default()).collect()).collect();
     let peer = |me: usize, other: usize| Peer {
-        out: std::array::from_fn(|lane| Writer {
-            ring: rings[me][other][lane].clone(),
-            next: 0,
-            read: 0,
-        }),
-        inward: std::array::from_fn(|lane| Reader {
-            ring: rings[other][me][lane].clone(),
-            next: 0,
-            written: 0,
-        }),
-        out_parcels: parcels[me][other].0.clone(),
-        in_parcels: parcels[other][me].0.clone(),
-        parcels_put: 0,
-        parcels_announced: parcels[me][other].1.clone(),
-        parcels_ready: parcels[other][me].1.clone(),
+        out: std::array::from_fn(|lane| Writer { ring: rings[me][other][lane].clone(), next: 0, read: 0 }),
+        inward: std::array::from_fn(|lane| Reader { ring: rings[other][me][lane].clone(), next: 0, written: 0 }),
+        out_parcels: parcels[me][other].clone(),
+        in_parcels: parcels[other][me].clone(),
         doorbell: doorbells[other].clone(),
     };
     (0..cores)
         .map(|me| Mail {
             core: me,
-            peers: (0..cores)
-                .filter(|&other| other != me)
-                .map(|other| peer(me, other))
-                .collect(),
+            peers: (0..cores).filter(|&other| other != me).map(|other| peer(me, other)).collect(),
             own: doorbells[me].clone(),
         })
         .collect()
@@ -288,42 +258,59 @@ impl<P> Mail<P> {
         self.peers[place].out[lane as usize].reserve(len)
     }
 
-    /// Sends something that is not bytes, or too many of them. Parcels arrive in their order, and not before the
-    /// records that were written earlier; there is no bound: the sender limits what is outstanding.
-    pub fn put_parcel(&mut self, core: usize, parcel: P) {
+    /// Whether `count` records of up to `len` bytes each certainly find room.
+    pub fn has_room(&mut self, core: usize, lane: Lane, count: usize, len: usize) -> bool {
         let place = self.place(core);
-        let peer = &mut self.peers[place];
-        peer.out_parcels
-            .lock()
-            .expect("no holder panics")
-            .push_back(parcel);
-        peer.parcels_put += 1;
+        self.peers[place].out[lane as usize].has_room(count, len)
     }
 
-    /// Takes the next parcel from `core`.
-    pub fn take_parcel(&mut self, core: usize) -> Option<P> {
+    /// Leaves something that is not bytes, or too many of them, for the reader of a record on the same lane that
+    /// the caller writes next and that says so. There is no bound: the sender limits what is outstanding.
+    pub fn put_parcel(&mut self, core: usize, lane: Lane, parcel: P) {
         let place = self.place(core);
-        let peer = &mut self.peers[place];
-        if peer.parcels_ready.load(Ordering::Acquire) == 0 {
+        let queue = &self.peers[place].out_parcels[lane as usize];
+        queue.lock().expect("no holder panics").push_back(parcel);
+    }
+
+    /// Passes up to `N` records from `core` to `take`, then gives their room back; `None` if there is none. For each
+    /// record that speaks of a parcel, `take` must call its second argument once, in their order.
+    #[inline]
+    pub fn receive_batch<const N: usize, T>(
+        &mut self,
+        core: usize,
+        lane: Lane,
+        take: impl FnOnce(&[&[u8]], &mut dyn FnMut() -> P) -> T,
+    ) -> Option<T> {
+        let place = self.place(core);
+        let Peer { inward, in_parcels, .. } = &mut self.peers[place];
+        let (reader, parcels) = (&mut inward[lane as usize], &in_parcels[lane as usize]);
+        let mut places = [(0, 0); N];
+        let mut count = 0;
+        while count < N
+            && let Some((start, len)) = reader.peek()
+        {
+            places[count] = (start, len);
+            count += 1;
+            reader.advance(start, len);
+        }
+        if count == 0 {
             return None;
         }
-        peer.parcels_ready.fetch_sub(1, Ordering::AcqRel);
-        let parcel = peer
-            .in_parcels
-            .lock()
-            .expect("no holder panics")
-            .pop_front();
-        Some(parcel.expect("an announced parcel is there"))
+        let mut records: [&[u8]; N] = [&[]; N];
+        for (record, (start, len)) in records.iter_mut().zip(&places[..count]) {
+            *record = reader.record(*start, *len);
+        }
+        let mut take_parcel = || {
+            parcels.lock().expect("no holder panics").pop_front().expect("a record speaks of a parcel that is there")
+        };
+        let result = take(&records[..count], &mut take_parcel);
+        reader.give_back();
+        Some(result)
     }
 
     /// Passes the next record from `core` to `take`, then gives its room back; `None` if there is none.
     #[inline]
-    pub fn receive<T>(
-        &mut self,
-        core: usize,
-        lane: Lane,
-        take: impl FnOnce(&[u8]) -> T,
-    ) -> Option<T> {
+    pub fn receive<T>(&mut self, core: usize, lane: Lane, take: impl FnOnce(&[u8]) -> T) -> Option<T> {
         let place = self.place(core);
         let reader = &mut self.peers[place].inward[lane as usize];
         let (start, len) = reader.peek()?;
@@ -336,32 +323,19 @@ impl<P> Mail<P> {
     /// Whether anything has arrived.
     #[inline]
     pub fn has_arrivals(&mut self) -> bool {
-        self.peers.iter_mut().any(|peer| {
-            !peer.inward[0].is_empty()
-                || !peer.inward[1].is_empty()
-                || peer.parcels_ready.load(Ordering::Acquire) > 0
-        })
+        self.peers.iter_mut().any(|peer| !peer.inward[0].is_empty() || !peer.inward[1].is_empty())
     }
 
     /// Lets the other cores see what was written in this turn; calls `wake` with the ring of each that sleeps.
     pub(crate) fn publish(&mut self, mut wake: impl FnMut(RawFd)) {
         for peer in &mut self.peers {
-            let wrote = peer.out[0].has_unpublished()
-                | peer.out[1].has_unpublished()
-                | (peer.parcels_put > 0);
-            if !wrote {
+            if !peer.out.iter().any(Writer::has_unpublished) {
                 continue;
             }
             peer.out.iter().for_each(Writer::publish);
-            let parcels = std::mem::take(&mut peer.parcels_put);
-            if parcels > 0 {
-                peer.parcels_announced.fetch_add(parcels, Ordering::Release);
-            }
             // Pairs with the fence in `prepare_sleep`: either we see it sleeping, or it sees what we published.
             fence(Ordering::SeqCst);
-            if peer.doorbell.sleeping.load(Ordering::Relaxed)
-                && peer.doorbell.sleeping.swap(false, Ordering::AcqRel)
-            {
+            if peer.doorbell.sleeping.load(Ordering::Relaxed) && peer.doorbell.sleeping.swap(false, Ordering::AcqRel) {
                 wake(peer.doorbell.ring.load(Ordering::Acquire));
             }
         }
@@ -441,36 +415,44 @@ mod tests {
             sent += 1;
         }
         assert!((200..=RING_BYTES / 1000).contains(&sent), "{sent}");
-        assert!(
-            b.receive(0, Lane::Replies, |_| ()).is_none(),
-            "nothing is seen before it is published"
-        );
+        assert!(b.receive(0, Lane::Replies, |_| ()).is_none(), "nothing is seen before it is published");
         a.publish(|_| {});
-        assert!(
-            b.receive(0, Lane::Replies, |record| assert_eq!(record.len(), 1000))
-                .is_some()
-        );
+        assert!(b.receive(0, Lane::Replies, |record| assert_eq!(record.len(), 1000)).is_some());
         assert!(a.reserve(1, Lane::Replies, 1000).is_some());
-        assert!(
-            a.reserve(1, Lane::Replies, RING_BYTES).is_none(),
-            "larger than the ring"
-        );
+        assert!(a.reserve(1, Lane::Replies, RING_BYTES).is_none(), "larger than the ring");
     }
 
     #[test]
-    fn parcels_arrive_in_order_and_only_when_published() {
+    fn parcels_come_with_the_records_that_speak_of_them() {
         let mut mails = mesh::<u32>(3);
         let mut c = mails.pop().unwrap();
         let mut a = mails.remove(0);
-        (0..3).for_each(|n| a.put_parcel(2, n));
-        assert_eq!(c.take_parcel(0), None);
+        for (lane, parcel) in [(Lane::Requests, 1), (Lane::Replies, 2), (Lane::Requests, 3)] {
+            a.put_parcel(2, lane, parcel);
+            a.reserve(2, lane, 1).unwrap();
+        }
+        assert!(!c.has_arrivals());
         a.publish(|_| {});
         assert!(c.has_arrivals());
-        assert_eq!(
-            (c.take_parcel(1), c.take_parcel(0), c.take_parcel(0)),
-            (None, Some(0), Some(1))
-        );
-        assert_eq!((c.take_parcel(0), c.take_parcel(0)), (Some(2), None));
+        let take = |records: &[&[u8]], parcel: &mut dyn FnMut() -> u32| -> Vec<u32> {
+            records.iter().map(|_| parcel()).collect()
+        };
+        assert_eq!(c.receive_batch::<8, _>(0, Lane::Requests, take), Some(vec![1, 3]));
+        assert_eq!(c.receive_batch::<8, _>(0, Lane::Replies, take), Some(vec![2]));
+        assert_eq!(c.receive_batch::<8, _>(1, Lane::Requests, take), None);
+    }
+
+    #[test]
+    fn promised_room_is_there_wherever_the_ring_stands() {
+        let mut mails = mesh::<()>(2);
+        let (mut b, mut a) = (mails.pop().unwrap(), mails.pop().unwrap());
+        for round in 0..2000 {
+            if a.has_room(1, Lane::Requests, 3, 10_000) {
+                (0..3).for_each(|_| assert!(a.reserve(1, Lane::Requests, 10_000).is_some(), "round {round}"));
+            }
+            a.publish(|_| {});
+            b.receive_batch::<2, _>(0, Lane::Requests, |_, _| ());
+        }
     }
 
     #[test]

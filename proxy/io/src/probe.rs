@@ -77,17 +77,13 @@ fn ring_refusal(error: io::Error) -> Refusal {
         Some(libc::ENOSYS | libc::EINVAL) => Refusal::KernelTooOld,
         Some(libc::ENOMEM) => Refusal::LockedMemory,
         Some(libc::EPERM | libc::EACCES) => {
-            let sysctl =
-                std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+            let sysctl = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
             match sysctl.trim().parse() {
                 Ok(value) if value > 0 => Refusal::ForbiddenBySysctl { value },
                 _ => Refusal::Forbidden(error),
             }
         }
-        _ => Refusal::Operation {
-            name: "setup",
-            error,
-        },
+        _ => Refusal::Operation { name: "setup", error },
     }
 }
 
@@ -105,11 +101,7 @@ fn await_result(ring: &mut Ring, operation: Operation, name: &'static str) -> Re
         while let Some(entry) = ring.completions().next() {
             if Operation::of(entry.user_data()) == operation {
                 let result = entry.result();
-                return if result < 0 {
-                    Err(failed(name)(io::Error::from_raw_os_error(-result)))
-                } else {
-                    Ok(result)
-                };
+                return if result < 0 { Err(failed(name)(io::Error::from_raw_os_error(-result))) } else { Ok(result) };
             }
         }
     }
@@ -120,39 +112,27 @@ fn await_result(ring: &mut Ring, operation: Operation, name: &'static str) -> Re
 fn probe_stream(ring: &mut Ring, buffers: &mut ReceiveBuffers) -> Result<(), Refusal> {
     let (here, there) = UnixStream::pair().map_err(failed("socket pair"))?;
     static WORD: &[u8] = b"probe";
-    let receive =
-        opcode::RecvMulti::new(types::Fd(there.as_raw_fd()), crate::buffers::GROUP).build();
+    let receive = opcode::RecvMulti::new(types::Fd(there.as_raw_fd()), crate::buffers::GROUP).build();
     ring.push(&receive.user_data(Operation::Receive.tagged(0)));
-    let send = opcode::Send::new(
-        types::Fd(here.as_raw_fd()),
-        WORD.as_ptr(),
-        WORD.len() as u32,
-    )
-    .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-    .build()
-    .flags(io_uring::squeue::Flags::SKIP_SUCCESS)
-    .user_data(Operation::SendArena.tagged(0));
+    let send = opcode::Send::new(types::Fd(here.as_raw_fd()), WORD.as_ptr(), WORD.len() as u32)
+        .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+        .build()
+        .flags(io_uring::squeue::Flags::SKIP_SUCCESS)
+        .user_data(Operation::SendArena.tagged(0));
     ring.push(&send);
     let received = await_result(ring, Operation::Receive, "multishot receive")?;
     if received as usize != WORD.len() {
-        return Err(failed("multishot receive")(io::Error::from(
-            io::ErrorKind::UnexpectedEof,
-        )));
+        return Err(failed("multishot receive")(io::Error::from(io::ErrorKind::UnexpectedEof)));
     }
     buffers.give_back();
     let all = types::CancelBuilder::fd(types::Fd(there.as_raw_fd())).all();
-    ring.push(
-        &opcode::AsyncCancel2::new(all)
-            .build()
-            .user_data(Operation::Poll.tagged(0)),
-    );
+    ring.push(&opcode::AsyncCancel2::new(all).build().user_data(Operation::Poll.tagged(0)));
     await_result(ring, Operation::Poll, "cancellation by descriptor").map(|_| ())
 }
 
 /// A message from the ring to itself.
 fn probe_wake(ring: &mut Ring) -> Result<(), Refusal> {
-    let message =
-        opcode::MsgRingData::new(types::Fd(ring.fd()), 0, Operation::Wake.tagged(0), None);
+    let message = opcode::MsgRingData::new(types::Fd(ring.fd()), 0, Operation::Wake.tagged(0), None);
     ring.push(&message.build().user_data(Operation::Ignored.tagged(0)));
     await_result(ring, Operation::Wake, "message between rings").map(|_| ())
 }
@@ -161,13 +141,10 @@ fn probe_wake(ring: &mut Ring) -> Result<(), Refusal> {
 fn probe_accept(ring: &mut Ring) -> Result<(), Refusal> {
     let name = "multishot accept";
     let listener = std::net::TcpListener::bind("127.0.0.1:0").map_err(failed(name))?;
-    let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
-        .flags(libc::SOCK_CLOEXEC)
-        .build();
+    let accept = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd())).flags(libc::SOCK_CLOEXEC).build();
     ring.push(&accept.user_data(Operation::Accept.tagged(0)));
     ring.submit();
-    let _client = std::net::TcpStream::connect(listener.local_addr().map_err(failed(name))?)
-        .map_err(failed(name))?;
+    let _client = std::net::TcpStream::connect(listener.local_addr().map_err(failed(name))?).map_err(failed(name))?;
     let fd = await_result(ring, Operation::Accept, name)?;
     // SAFETY: an accept's result is a new descriptor that nobody else owns.
     drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
@@ -188,8 +165,6 @@ mod tests {
         let refusal = |code| ring_refusal(io::Error::from_raw_os_error(code)).to_string();
         assert!(refusal(libc::ENOMEM).contains("ulimit -l"));
         assert!(refusal(libc::ENOSYS).contains("6.1"));
-        assert!(
-            refusal(libc::EPERM).contains("seccomp") || refusal(libc::EPERM).contains("sysctl")
-        );
+        assert!(refusal(libc::EPERM).contains("seccomp") || refusal(libc::EPERM).contains("sysctl"));
     }
 }

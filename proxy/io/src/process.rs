@@ -4,6 +4,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+/// The number of the signal that a terminal's interrupt key sends.
+pub const SIGINT: i32 = libc::SIGINT;
+
+/// The error code of an address family that the kernel does not have.
+pub const EAFNOSUPPORT: i32 = libc::EAFNOSUPPORT;
+
 /// Blocks SIGTERM and SIGINT in the calling thread and those that it starts, ignores SIGPIPE and SIGHUP, and gives a
 /// descriptor that becomes readable when one of the blocked signals arrives. To be called before threads start.
 ///
@@ -46,10 +52,7 @@ pub fn take_signal(signals: &OwnedFd) -> Option<i32> {
 /// # Errors
 /// If the kernel does not tell.
 pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
         return Err(io::Error::last_os_error());
@@ -59,10 +62,7 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     }
     // Beyond the hard limit only a privileged process gets.
     for hard in [wanted.max(limit.rlim_max), limit.rlim_max] {
-        let raised = libc::rlimit {
-            rlim_cur: wanted.min(hard),
-            rlim_max: hard,
-        };
+        let raised = libc::rlimit { rlim_cur: wanted.min(hard), rlim_max: hard };
         // SAFETY: `raised` is valid.
         if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 {
             return Ok(raised.rlim_cur);
@@ -100,14 +100,8 @@ pub fn system_bytes() -> u64 {
 
 /// Kernel name, release and machine, as `uname -srm`.
 pub fn kernel() -> String {
-    let read =
-        |name| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
-    format!(
-        "{} {} {}",
-        read("ostype").trim(),
-        read("osrelease").trim(),
-        std::env::consts::ARCH
-    )
+    let read = |name| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+    format!("{} {} {}", read("ostype").trim(), read("osrelease").trim(), std::env::consts::ARCH)
 }
 
 /// Names the calling thread for `top -H` and `perf`.

@@ -35,9 +35,7 @@ impl Ring {
             match built {
                 Ok(inner) => return Ok(Self { inner, enters: 0 }),
                 // Locked memory is charged per user: a smaller ring may still fit.
-                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && submissions > 64 => {
-                    submissions /= 2
-                }
+                Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && submissions > 64 => submissions /= 2,
                 Err(error) => return Err(error),
             }
         }
@@ -84,11 +82,7 @@ impl Ring {
         self.enters += 1;
         const GETEVENTS: u32 = 1;
         // SAFETY: no signal mask is passed.
-        let result = unsafe {
-            self.inner
-                .submitter()
-                .enter::<libc::sigset_t>(queued, 0, GETEVENTS, None)
-        };
+        let result = unsafe { self.inner.submitter().enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) };
         tolerate(result.map(|_| ()));
     }
 

@@ -157,16 +157,9 @@ impl Sockets {
             (self.table.len() - 1) as u32
         });
         let socket = &mut self.table[index as usize];
-        assert!(
-            socket.phase == Phase::Free,
-            "only free places are handed out"
-        );
+        assert!(socket.phase == Phase::Free, "only free places are handed out");
         let generation = socket.generation;
-        *socket = Socket {
-            fd: Some(fd),
-            phase: Phase::Open,
-            ..Socket::free(generation)
-        };
+        *socket = Socket { fd: Some(fd), phase: Phase::Open, ..Socket::free(generation) };
         self.open += 1;
         self.touched.push(index);
         SocketId { index, generation }
@@ -225,11 +218,7 @@ impl Sockets {
         let Some(socket) = self.find(id) else {
             return 0;
         };
-        let turn = if socket.dirty {
-            socket.range.1 - socket.range.0
-        } else {
-            0
-        };
+        let turn = if socket.dirty { socket.range.1 - socket.range.0 } else { 0 };
         turn + socket.queue.len() + socket.flying.len() - socket.flown
     }
 
@@ -241,10 +230,7 @@ impl Sockets {
 
     /// Bytes of replies that the sockets' own queues hold. Looks at every socket: for statistics.
     pub fn queued_bytes(&self) -> usize {
-        self.table
-            .iter()
-            .map(|socket| socket.queue.len() + socket.flying.len() - socket.flown)
-            .sum()
+        self.table.iter().map(|socket| socket.queue.len() + socket.flying.len() - socket.flown).sum()
     }
 
     /// The socket's descriptor number, for display; −1 if it is closed.
@@ -260,9 +246,7 @@ impl Sockets {
                     socket.receiving = Receiving::Stopping { resume: false };
                     self.touched.push(id.index);
                 }
-                Receiving::Stopping { .. } => {
-                    socket.receiving = Receiving::Stopping { resume: false }
-                }
+                Receiving::Stopping { .. } => socket.receiving = Receiving::Stopping { resume: false },
                 Receiving::Idle => {}
             }
         }
@@ -272,9 +256,7 @@ impl Sockets {
     pub fn resume(&mut self, id: SocketId) {
         if let Some(socket) = self.find_mut(id) {
             match socket.receiving {
-                Receiving::Stopping { .. } => {
-                    socket.receiving = Receiving::Stopping { resume: true }
-                }
+                Receiving::Stopping { .. } => socket.receiving = Receiving::Stopping { resume: true },
                 Receiving::Idle => self.touched.push(id.index),
                 Receiving::Armed => {}
             }
@@ -314,10 +296,7 @@ impl Sockets {
     /// The name of the socket at `index`, if it still takes part in events.
     pub(crate) fn live_id(&self, index: u32) -> Option<SocketId> {
         let socket = &self.table[index as usize];
-        (socket.phase == Phase::Open).then_some(SocketId {
-            index,
-            generation: socket.generation,
-        })
+        (socket.phase == Phase::Open).then_some(SocketId { index, generation: socket.generation })
     }
 
     /// Queues this turn's sends and what `pause`, `resume`, `close` ask of the kernel. The arena must then stay
@@ -330,11 +309,7 @@ impl Sockets {
             if matches!(socket.phase, Phase::Open | Phase::Finishing) && !socket.broken {
                 let (start, stop) = socket.range;
                 self.sent_bytes += (stop - start) as u64;
-                ring.push(&send_now(
-                    socket.raw(),
-                    &self.arena[start..stop],
-                    Operation::SendArena.tagged(index),
-                ));
+                ring.push(&send_now(socket.raw(), &self.arena[start..stop], Operation::SendArena.tagged(index)));
             }
         }
         self.dirty = dirty;
@@ -353,16 +328,11 @@ impl Sockets {
         match (socket.phase, socket.receiving) {
             (Phase::Open, Receiving::Idle) if !socket.ended => {
                 socket.receiving = Receiving::Armed;
-                let entry =
-                    opcode::RecvMulti::new(types::Fd(socket.raw()), crate::buffers::GROUP).build();
+                let entry = opcode::RecvMulti::new(types::Fd(socket.raw()), crate::buffers::GROUP).build();
                 ring.push(&entry.user_data(user_data));
             }
             (Phase::Open, Receiving::Stopping { .. }) => {
-                ring.push(
-                    &opcode::AsyncCancel::new(user_data)
-                        .build()
-                        .user_data(Operation::Ignored.tagged(0)),
-                );
+                ring.push(&opcode::AsyncCancel::new(user_data).build().user_data(Operation::Ignored.tagged(0)));
             }
             (Phase::Closing, _) => self.release(index, ring),
             // Whether anything is left to send shows only after the enter.
@@ -381,35 +351,17 @@ impl Sockets {
             return;
         }
         let all = types::CancelBuilder::fd(types::Fd(socket.raw())).all();
-        ring.push(
-            &opcode::AsyncCancel2::new(all)
-                .build()
-                .user_data(Operation::Ignored.tagged(0)),
-        );
+        ring.push(&opcode::AsyncCancel2::new(all).build().user_data(Operation::Ignored.tagged(0)));
     }
 
     /// A receive's completion; `more` says whether the receive goes on.
-    pub(crate) fn received(
-        &mut self,
-        index: u32,
-        result: i32,
-        more: bool,
-        ring: &mut Ring,
-    ) -> Outcome {
+    pub(crate) fn received(&mut self, index: u32, result: i32, more: bool, ring: &mut Ring) -> Outcome {
         let socket = &mut self.table[index as usize];
-        let mut outcome = if result > 0 {
-            Outcome::Received
-        } else {
-            Outcome::Nothing
-        };
+        let mut outcome = if result > 0 { Outcome::Received } else { Outcome::Nothing };
         if !more {
             let stopping = socket.receiving;
             socket.receiving = Receiving::Idle;
-            let again = result > 0
-                || matches!(
-                    -result,
-                    libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN
-                );
+            let again = result > 0 || matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
             if socket.phase == Phase::Closing {
                 self.release(index, ring);
             } else if !again {
@@ -423,12 +375,7 @@ impl Sockets {
     }
 
     /// The completion of a send out of the arena: it was short, or failed.
-    pub(crate) fn arena_send_fell_short(
-        &mut self,
-        index: u32,
-        result: i32,
-        ring: &mut Ring,
-    ) -> Outcome {
+    pub(crate) fn arena_send_fell_short(&mut self, index: u32, result: i32, ring: &mut Ring) -> Outcome {
         let socket = &mut self.table[index as usize];
         let (start, stop) = socket.range;
         let sent = match result {
@@ -440,9 +387,7 @@ impl Sockets {
             return Outcome::Nothing;
         }
         socket.flying.clear();
-        socket
-            .flying
-            .extend_from_slice(&self.arena[start + sent..stop]);
+        socket.flying.extend_from_slice(&self.arena[start + sent..stop]);
         self.send_flying(index, ring);
         Outcome::Nothing
     }
@@ -499,11 +444,7 @@ impl Sockets {
         }
         self.touched.push(index);
         // The owner learns it once: the receive side may have ended already.
-        if std::mem::replace(&mut socket.ended, true) {
-            Outcome::Nothing
-        } else {
-            Outcome::Ended
-        }
+        if std::mem::replace(&mut socket.ended, true) { Outcome::Nothing } else { Outcome::Ended }
     }
 
     fn finish(&mut self, index: u32, ring: &mut Ring) {
@@ -535,9 +476,5 @@ fn send_now(fd: RawFd, bytes: &[u8], user_data: u64) -> squeue::Entry {
         .build()
         .user_data(user_data);
     // A cut one must report what it sent, so that the rest can follow.
-    if length == bytes.len() {
-        entry.flags(squeue::Flags::SKIP_SUCCESS)
-    } else {
-        entry
-    }
+    if length == bytes.len() { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }

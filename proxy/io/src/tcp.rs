@@ -14,11 +14,7 @@ use std::path::Path;
 /// # Errors
 /// If the address is not ours or in use.
 pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
-    let domain = if address.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
-    };
+    let domain = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     // SAFETY: plain syscall without pointers.
     let fd = unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     let socket = own(fd)?;
@@ -44,10 +40,7 @@ pub fn listen_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<O
     address.sun_family = libc::AF_UNIX as libc::sa_family_t;
     let bytes = path.as_os_str().as_bytes();
     if bytes.is_empty() || bytes.len() >= address.sun_path.len() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the path of a unix socket has 1 to 107 bytes",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path of a unix socket has 1 to 107 bytes"));
     }
     for (to, from) in address.sun_path.iter_mut().zip(bytes) {
         *to = *from as libc::c_char;
@@ -57,13 +50,7 @@ pub fn listen_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<O
         _ => {}
     }
     // SAFETY: `address` is valid and its size is passed along.
-    check(unsafe {
-        libc::bind(
-            fd,
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_un>() as libc::socklen_t,
-        )
-    })?;
+    check(unsafe { libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_un>() as libc::socklen_t) })?;
     if let Some(mode) = mode {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     }
@@ -97,12 +84,7 @@ pub fn set_keepalive(socket: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
     let seconds = seconds.min(i32::MAX as u32) as c_int;
     set_option(&socket, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)?;
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds)?;
-    set_option(
-        &socket,
-        libc::IPPROTO_TCP,
-        libc::TCP_KEEPINTVL,
-        (seconds / 3).max(1),
-    )?;
+    set_option(&socket, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, (seconds / 3).max(1))?;
     set_option(&socket, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3)
 }
 
@@ -127,12 +109,7 @@ pub fn listener_address(socket: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 pub fn send_farewell(socket: BorrowedFd<'_>, text: &[u8]) {
     // SAFETY: the text is valid for its length. Whether the peer gets it does not matter.
     unsafe {
-        libc::send(
-            socket.as_raw_fd(),
-            text.as_ptr().cast(),
-            text.len(),
-            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-        );
+        libc::send(socket.as_raw_fd(), text.as_ptr().cast(), text.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
     }
 }
 
@@ -150,11 +127,7 @@ fn own(fd: c_int) -> io::Result<OwnedFd> {
 }
 
 fn check(result: c_int) -> io::Result<()> {
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 fn set_option(socket: &impl AsRawFd, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
@@ -181,38 +154,22 @@ fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
             let raw = libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
                 sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr {
-                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
-                },
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
                 sin_zero: [0; 8],
             };
             // SAFETY: `raw` is valid and its size is passed along.
-            unsafe {
-                libc::bind(
-                    socket.as_raw_fd(),
-                    (&raw const raw).cast(),
-                    size_of_val(&raw) as libc::socklen_t,
-                )
-            }
+            unsafe { libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size_of_val(&raw) as libc::socklen_t) }
         }
         SocketAddr::V6(v6) => {
             let raw = libc::sockaddr_in6 {
                 sin6_family: libc::AF_INET6 as libc::sa_family_t,
                 sin6_port: v6.port().to_be(),
                 sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr {
-                    s6_addr: v6.ip().octets(),
-                },
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
                 sin6_scope_id: v6.scope_id(),
             };
             // SAFETY: `raw` is valid and its size is passed along.
-            unsafe {
-                libc::bind(
-                    socket.as_raw_fd(),
-                    (&raw const raw).cast(),
-                    size_of_val(&raw) as libc::socklen_t,
-                )
-            }
+            unsafe { libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size_of_val(&raw) as libc::socklen_t) }
         }
     };
     check(result)
@@ -240,10 +197,7 @@ mod tests {
     fn an_address_in_use_is_an_error() {
         let first = listen("127.0.0.1:0".parse().unwrap(), 5).unwrap();
         let address = listener_address(first.as_fd()).unwrap();
-        assert_eq!(
-            listen(address, 5).unwrap_err().kind(),
-            io::ErrorKind::AddrInUse
-        );
+        assert_eq!(listen(address, 5).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

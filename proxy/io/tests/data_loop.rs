@@ -45,43 +45,25 @@ fn start_echo() -> (SocketAddr, std::thread::JoinHandle<slotmesh_io::LoopStats>)
     let listener = tcp::listen("127.0.0.1:0".parse().unwrap(), 128).unwrap();
     let address = tcp::listener_address(listener.as_fd()).unwrap();
     let mail = mesh::<()>(1).pop().unwrap();
-    (
-        address,
-        std::thread::spawn(move || run_core(mail, |io| echo(io, listener)).unwrap()),
-    )
+    (address, std::thread::spawn(move || run_core(mail, |io| echo(io, listener)).unwrap()))
 }
 
-fn stop(
-    address: SocketAddr,
-    server: std::thread::JoinHandle<slotmesh_io::LoopStats>,
-) -> slotmesh_io::LoopStats {
-    TcpStream::connect(address)
-        .unwrap()
-        .write_all(STOP)
-        .unwrap();
+fn stop(address: SocketAddr, server: std::thread::JoinHandle<slotmesh_io::LoopStats>) -> slotmesh_io::LoopStats {
+    TcpStream::connect(address).unwrap().write_all(STOP).unwrap();
     server.join().unwrap()
 }
 
 fn pattern(seed: usize, len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|i| ((i * 31 + seed * 17) >> 3) as u8)
-        .collect()
+    (0..len).map(|i| ((i * 31 + seed * 17) >> 3) as u8).collect()
 }
 
 #[test]
 fn many_connections_get_their_own_bytes_back_in_order() {
     let (address, server) = start_echo();
-    let mut streams: Vec<_> = (0..200)
-        .map(|_| TcpStream::connect(address).unwrap())
-        .collect();
+    let mut streams: Vec<_> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
     for round in 0..20 {
-        let bytes: Vec<_> = (0..streams.len())
-            .map(|n| pattern(n + round, 1 + n * 37 + round))
-            .collect();
-        streams
-            .iter_mut()
-            .zip(&bytes)
-            .for_each(|(stream, bytes)| stream.write_all(bytes).unwrap());
+        let bytes: Vec<_> = (0..streams.len()).map(|n| pattern(n + round, 1 + n * 37 + round)).collect();
+        streams.iter_mut().zip(&bytes).for_each(|(stream, bytes)| stream.write_all(bytes).unwrap());
         for (stream, bytes) in streams.iter_mut().zip(&bytes) {
             let mut back = vec![0; bytes.len()];
             stream.read_exact(&mut back).unwrap();
@@ -120,13 +102,8 @@ fn connections_that_vanish_under_load_harm_nobody() {
     for round in 0..300 {
         let mut stream = TcpStream::connect(address).unwrap();
         // More than the socket buffers hold, never read: a send is in flight when the connection goes.
-        stream
-            .set_write_timeout(Some(Duration::from_millis(20)))
-            .unwrap();
-        let _ = stream.write_all(&pattern(
-            round,
-            if round % 10 == 0 { 8 << 20 } else { 50_000 },
-        ));
+        stream.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+        let _ = stream.write_all(&pattern(round, if round % 10 == 0 { 8 << 20 } else { 50_000 }));
         drop(stream);
         let bytes = pattern(round, 5000);
         faithful.write_all(&bytes).unwrap();
@@ -193,21 +170,15 @@ async fn ping_pong(
     let mut events = Vec::new();
     let mut seen = 0;
     if starts {
-        io.mail
-            .reserve(peer, Lane::Requests, 4)
-            .unwrap()
-            .copy_from_slice(&0u32.to_le_bytes());
+        io.mail.reserve(peer, Lane::Requests, 4).unwrap().copy_from_slice(&0u32.to_le_bytes());
     }
     while seen < rounds {
         io.turn(Wait::Forever, &mut events).await;
-        while let Some(number) = io.mail.receive(peer, Lane::Requests, |record| {
-            u32::from_le_bytes(record.try_into().unwrap())
-        }) {
+        while let Some(number) =
+            io.mail.receive(peer, Lane::Requests, |record| u32::from_le_bytes(record.try_into().unwrap()))
+        {
             seen += 1;
-            io.mail
-                .reserve(peer, Lane::Requests, 4)
-                .unwrap()
-                .copy_from_slice(&(number + 1).to_le_bytes());
+            io.mail.reserve(peer, Lane::Requests, 4).unwrap().copy_from_slice(&(number + 1).to_le_bytes());
         }
     }
     // The last answer must still be published.
@@ -221,15 +192,10 @@ fn cores_wake_each_other() {
         let rounds = 5000;
         let mut mails = mesh::<()>(2);
         let (b, a): (Mail<()>, Mail<()>) = (mails.pop().unwrap(), mails.pop().unwrap());
-        let other = std::thread::spawn(move || {
-            run_core(b, |io| ping_pong(io, 0, rounds, false, spins)).unwrap()
-        });
+        let other = std::thread::spawn(move || run_core(b, |io| ping_pong(io, 0, rounds, false, spins)).unwrap());
         let first = run_core(a, |io| ping_pong(io, 1, rounds, true, spins)).unwrap();
         let second = other.join().unwrap();
-        assert_eq!(
-            (first["seen"], second["seen"]),
-            (u64::from(rounds), u64::from(rounds))
-        );
+        assert_eq!((first["seen"], second["seen"]), (u64::from(rounds), u64::from(rounds)));
         if !spins {
             assert!(first["wakes"] > 0 && second["wakes"] > 0);
         }
@@ -243,12 +209,10 @@ fn a_deadline_ends_the_wait() {
         let start = slotmesh_io::clock::monotonic_nanos();
         // The first turns serve the control plane.
         for _ in 0..3 {
-            io.turn(Wait::Until(start + 30_000_000), &mut Vec::new())
-                .await;
+            io.turn(Wait::Until(start + 30_000_000), &mut Vec::new()).await;
         }
         while slotmesh_io::clock::monotonic_nanos() < start + 30_000_000 {
-            io.turn(Wait::Until(start + 30_000_000), &mut Vec::new())
-                .await;
+            io.turn(Wait::Until(start + 30_000_000), &mut Vec::new()).await;
         }
         assert!(io.stats().turns < 20, "the loop sleeps until the deadline");
     })

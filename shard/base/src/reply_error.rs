@@ -61,6 +61,8 @@ pub enum ReplyError {
     OutOfMemory,
     /// Too many clients.
     MaxClients,
+    /// A client of another host while no password protects us (`protected-mode`).
+    ProtectedMode,
 }
 
 impl fmt::Display for ReplyError {
@@ -98,7 +100,22 @@ impl fmt::Display for ReplyError {
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::MaxClients => "ERR max number of clients reached",
+            Self::ProtectedMode => PROTECTED_MODE,
         };
         f.write_str(text)
     }
 }
+
+const PROTECTED_MODE: &str = concat!(
+    "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. ",
+    "In this mode connections are only accepted from the loopback interface. ",
+    "If you want to connect from external computers to Redis you may adopt one of the following solutions: ",
+    "1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface ",
+    "by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible ",
+    "from internet if you do so. Use CONFIG REWRITE to make this change permanent. ",
+    "2) Alternatively you can just disable the protected mode by editing the Redis configuration file, ",
+    "and setting the protected mode option to 'no', and then restarting the server. ",
+    "3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. ",
+    "4) Set up an authentication password for the default user. ",
+    "NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.",
+);

@@ -124,7 +124,9 @@ mod tests {
     #[test]
     fn slots_are_those_of_redis() {
         // CLUSTER KEYSLOT of redis-server 7.0.15.
-        for (key, slot) in [("foo", 12182), ("bar", 5061), ("", 0), ("123456789", 12739), ("{user1000}.following", 3443)] {
+        for (key, slot) in
+            [("foo", 12182), ("bar", 5061), ("", 0), ("123456789", 12739), ("{user1000}.following", 3443)]
+        {
             assert_eq!(Slot::of_key(key.as_bytes()).number(), slot, "{key}");
         }
     }

@@ -1,0 +1,147 @@
+//! What a core shows of itself to the others: counters, written by the core once per turn and read by INFO.
+
+use slotmesh_base::UnixMillis;
+use slotmesh_io::LoopStats;
+use slotmesh_shard::{CoreFacts, DbFacts, Shard};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counters that a core keeps for itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: u64,
+    pub(crate) commands: u64,
+    pub(crate) errors: u64,
+    pub(crate) hops_out: u64,
+    pub(crate) hops_in: u64,
+}
+
+/// The numbers of one core, in the order of [`Board::publish`].
+const NUMBERS: usize = 18;
+
+/// One core's board. Numbers of one turn may be read half old, half new: they are statistics.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Board {
+    cpu: Option<usize>,
+    slots: Option<(u16, u16)>,
+    /// Connected clients, those on their way from the listener included: written by the dealer and the core.
+    pub(crate) clients: AtomicU64,
+    numbers: [AtomicU64; NUMBERS],
+    dbs: Vec<[AtomicU64; 3]>,
+}
+
+/// What costs a look at every connection, taken less often.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BufferBytes {
+    pub(crate) input: u64,
+    pub(crate) output: u64,
+}
+
+impl Board {
+    /// The board of a core that is pinned to `cpu` and owns `slots`.
+    pub(crate) fn new(cpu: Option<usize>, slots: Option<(u16, u16)>, databases: usize) -> Self {
+        Self {
+            cpu,
+            slots,
+            clients: AtomicU64::new(0),
+            numbers: Default::default(),
+            dbs: (0..databases).map(|_| Default::default()).collect(),
+        }
+    }
+
+    /// Shows the counters of the loop and the connections.
+    pub(crate) fn publish(&self, io: LoopStats, own: Counters, buffers: BufferBytes) {
+        let numbers = [
+            own.connections,
+            own.commands,
+            own.errors,
+            own.hops_out,
+            own.hops_in,
+            io.received_bytes,
+            io.sent_bytes,
+            io.turns,
+            io.enters,
+            io.buffers_exhausted,
+            io.wakes,
+            buffers.input,
+            buffers.output,
+        ];
+        for (place, number) in self.numbers.iter().zip(numbers) {
+            place.store(number, Relaxed);
+        }
+    }
+
+    /// Shows the CPU that the core's thread has used.
+    pub(crate) fn publish_cpu(&self, micros: u64) {
+        self.numbers[17].store(micros, Relaxed);
+    }
+
+    /// Shows what the shard holds.
+    pub(crate) fn publish_shard(&self, shard: &Shard, now: UnixMillis) {
+        let keyspace = shard.keyspace();
+        let stats = keyspace.stats();
+        let mut bytes = 0;
+        for (index, places) in self.dbs.iter().enumerate() {
+            let Some(db) = keyspace.find_db(index) else { continue };
+            bytes += db.bytes() as u64;
+            for (place, number) in places.iter().zip([db.len() as u64, db.expires() as u64, db.average_ttl_ms(now)]) {
+                place.store(number, Relaxed);
+            }
+        }
+        for (place, number) in self.numbers[13..17].iter().zip([stats.hits, stats.misses, stats.expired, bytes]) {
+            place.store(number, Relaxed);
+        }
+    }
+
+    /// What the board shows.
+    pub(crate) fn read(&self) -> CoreFacts {
+        let [
+            connections,
+            commands,
+            errors,
+            hops_out,
+            hops_in,
+            input_bytes,
+            output_bytes,
+            turns,
+            enters,
+            buffers_exhausted,
+            wakes,
+            query_buffer_bytes,
+            output_buffer_bytes,
+            hits,
+            misses,
+            expired,
+            keyspace_bytes,
+            cpu_micros,
+        ] = std::array::from_fn(|number| self.numbers[number].load(Relaxed));
+        let db = |places: &[AtomicU64; 3]| {
+            let [keys, expires, average_ttl_ms] = std::array::from_fn(|number| places[number].load(Relaxed));
+            DbFacts { keys, expires, average_ttl_ms }
+        };
+        CoreFacts {
+            cpu: self.cpu,
+            slots: self.slots,
+            clients: self.clients.load(Relaxed),
+            connections,
+            commands,
+            input_bytes,
+            output_bytes,
+            query_buffer_bytes,
+            output_buffer_bytes,
+            hits,
+            misses,
+            expired,
+            errors,
+            keyspace_bytes,
+            dbs: self.dbs.iter().map(db).collect(),
+            turns,
+            enters,
+            buffers_exhausted,
+            hops_out,
+            hops_in,
+            wakes,
+            cpu_micros,
+        }
+    }
+}

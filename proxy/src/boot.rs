@@ -1,0 +1,319 @@
+//! From settings to running cores: checks, listeners, threads. Knows every room and decides nothing else.
+
+use crate::board::Board;
+use crate::core_loop::Core;
+use crate::engine::Engine;
+use crate::hop::Parcel;
+use crate::listener::Dealer;
+use crate::log::Log;
+use crate::process::{Identity, Process};
+use slotmesh_base::{SLOT_COUNT, UnixMillis};
+use slotmesh_conf::{Loaded, Settings, directive};
+use slotmesh_io::{Mail, Refusal, clock, entropy, mesh, process as os, tcp};
+use slotmesh_keyspace::KeyHasher;
+use slotmesh_shard::{Shard, ShardSettings, SlotMap};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Descriptors that the process needs beside its clients'.
+const RESERVED_DESCRIPTORS: u64 = 128;
+
+/// Why the process does not start.
+#[derive(Debug)]
+pub(crate) enum BootError {
+    /// The kernel refuses the data loop.
+    Ring(Refusal),
+    /// More shards than cores.
+    ShardsExceedCores { shards: usize, cores: usize },
+    /// Fewer CPUs than `server_cpulist` wants, or the kernel does not tell.
+    Cpus(io::Error),
+    /// The working directory cannot be entered.
+    Directory { path: String, error: io::Error },
+    /// The log cannot be opened.
+    Log { path: String, error: io::Error },
+    /// An address cannot be listened on.
+    Listen { address: String, error: io::Error },
+    /// Signals cannot be caught, or a thread not be started.
+    System(io::Error),
+}
+
+impl fmt::Display for BootError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(refusal) => refusal.fmt(f),
+            Self::ShardsExceedCores { shards, cores } => {
+                write!(f, "shards {shards} does not fit cores {cores}: each core has at most one shard")
+            }
+            Self::Cpus(error) => write!(f, "the CPUs of this process cannot be used as asked: {error}"),
+            Self::Directory { path, error } => write!(f, "Can't chdir to '{path}': {error}"),
+            Self::Log { path, error } => write!(f, "Can't open the log file '{path}': {error}"),
+            Self::Listen { address, error } => {
+                write!(f, "Failed listening on {address}: {error}, aborting.")
+            }
+            Self::System(error) => write!(f, "the system refuses to run us: {error}"),
+        }
+    }
+}
+
+/// The cores and CPUs of the process.
+struct Layout {
+    cores: usize,
+    shards: usize,
+    /// The CPU of each core, if they are pinned.
+    cpus: Option<Vec<usize>>,
+    /// Whether each core can have a CPU of its own.
+    enough_cpus: bool,
+}
+
+/// Runs the process until it is told to stop.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub(crate) fn serve(loaded: Loaded, config_file: Option<&Path>) -> Result<(), BootError> {
+    let signals = os::catch_signals().map_err(BootError::System)?;
+    let config_file = config_file.and_then(|path| std::path::absolute(path).ok());
+    let mut settings = loaded.settings;
+    enter_directory(&mut settings)?;
+    let log = open_log(&settings)?;
+    let layout = layout(&settings)?;
+    slotmesh_io::probe().map_err(BootError::Ring)?;
+    greet(&log, &layout, config_file.as_deref());
+    for unused in &loaded.without_effect {
+        if !unused.is_default {
+            log.warning(format_args!("'{}' ({}) is accepted and has no effect yet", unused.name, unused.origin));
+        }
+    }
+    fit_descriptors(&mut settings, &log);
+    let tcp = listen_tcp(&settings, &log)?;
+    let unix = listen_unix(&settings)?;
+    let ready = Ready { tcp: !tcp.is_empty(), unix: unix.is_some() };
+    let dealer = Dealer::new(tcp, unix, signals);
+    let unix_path = settings.value(directive::UNIXSOCKET).to_owned();
+    let process = Arc::new(make_process(settings, config_file.as_deref(), &layout, log));
+    run_cores(&process, &layout, dealer, ready)?;
+    if !unix_path.is_empty() {
+        process.log.notice(format_args!("Removing the unix socket file."));
+        let _ = std::fs::remove_file(unix_path);
+    }
+    process.log.warning(format_args!("slotmesh is now ready to exit, bye bye..."));
+    Ok(())
+}
+
+/// What the process listens on, for the log.
+struct Ready {
+    tcp: bool,
+    unix: bool,
+}
+
+fn enter_directory(settings: &mut Settings) -> Result<(), BootError> {
+    let path = settings.value(directive::DIR).to_owned();
+    let entered = std::env::set_current_dir(&path).and_then(|()| std::env::current_dir());
+    let current = entered.map_err(|error| BootError::Directory { path, error })?;
+    settings.set_working_directory(&current.to_string_lossy());
+    Ok(())
+}
+
+fn open_log(settings: &Settings) -> Result<Log, BootError> {
+    let path = settings.value(directive::LOGFILE);
+    let file = (!path.is_empty()).then(|| Path::new(path));
+    let level = settings.value(directive::LOGLEVEL);
+    Log::open(file, level).map_err(|error| BootError::Log { path: path.to_owned(), error })
+}
+
+fn layout(settings: &Settings) -> Result<Layout, BootError> {
+    let allowed = slotmesh_io::allowed_cpus().map_err(BootError::Cpus)?;
+    let listed = settings.value(directive::SERVER_CPULIST);
+    let available = if listed.is_empty() { allowed.len() } else { listed.len() };
+    let cores = match settings.value(directive::CORES) {
+        0 => available,
+        cores => cores,
+    };
+    let shards = match settings.value(directive::SHARDS) {
+        0 => cores,
+        shards => shards,
+    };
+    if shards > cores || shards > SLOT_COUNT {
+        return Err(BootError::ShardsExceedCores { shards, cores });
+    }
+    // Without a list, cores are bound to CPUs only if they take all of them: other processes may live here.
+    let cpus = if listed.is_empty() { allowed } else { listed };
+    let pins = !settings.value(directive::SERVER_CPULIST).is_empty() && cores <= cpus.len() || cores == cpus.len();
+    Ok(Layout { cores, shards, enough_cpus: cores <= cpus.len(), cpus: pins.then_some(cpus) })
+}
+
+fn greet(log: &Log, layout: &Layout, config_file: Option<&Path>) {
+    let pid = std::process::id();
+    log.notice(format_args!("oO0OoO0OoO0Oo slotmesh is starting oO0OoO0OoO0Oo"));
+    log.notice(format_args!(
+        "slotmesh version={}, bits=64, cores={}, shards={}, pid={pid}, just started",
+        env!("CARGO_PKG_VERSION"),
+        layout.cores,
+        layout.shards
+    ));
+    match config_file {
+        Some(_) => log.notice(format_args!("Configuration loaded")),
+        None => log.warning(format_args!(
+            "Warning: no config file specified, using the default config. In order to specify a config file use slotmesh /path/to/slotmesh.conf"
+        )),
+    }
+}
+
+/// Makes room for `maxclients` descriptors, or lowers it to the room that there is, as Redis does.
+fn fit_descriptors(settings: &mut Settings, log: &Log) {
+    let wanted = settings.value(directive::MAXCLIENTS);
+    let Ok(limit) = os::raise_open_files(u64::from(wanted) + RESERVED_DESCRIPTORS) else { return };
+    let room = limit.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+    if room < u64::from(wanted) {
+        log.warning(format_args!(
+            "You requested maxclients of {wanted} requiring at least {} max file descriptors. Current maximum open files is {limit}. maxclients has been reduced to {room} to compensate for low ulimit. If you need higher maxclients increase 'ulimit -n'.",
+            u64::from(wanted) + RESERVED_DESCRIPTORS
+        ));
+        let set = settings.set(&[("maxclients", room.to_string())]);
+        assert!(set.is_ok(), "a smaller number of clients is always allowed");
+    }
+}
+
+fn listen_tcp(settings: &Settings, log: &Log) -> Result<Vec<OwnedFd>, BootError> {
+    let port = settings.value(directive::PORT);
+    let backlog = settings.value(directive::TCP_BACKLOG) as u32;
+    let mut listeners = Vec::new();
+    if port == 0 {
+        return Ok(listeners);
+    }
+    for written in settings.value(directive::BIND) {
+        let (name, may_fail) = match written.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (written.as_str(), false),
+        };
+        match listen_on(name, port, backlog) {
+            Ok(listener) => listeners.push(listener),
+            // An optional address may be missing on this host; that it is taken by another is an error.
+            Err(error) if may_fail && is_missing_address(&error) => {
+                log.verbose(format_args!("Not listening on {name}:{port}: {error}"));
+            }
+            Err(error) => return Err(BootError::Listen { address: format!("{name}:{port}"), error }),
+        }
+    }
+    Ok(listeners)
+}
+
+fn listen_on(name: &str, port: u16, backlog: u32) -> io::Result<OwnedFd> {
+    let host = match name {
+        "*" => "0.0.0.0",
+        "::*" => "::",
+        other => other,
+    };
+    let address: SocketAddr = (host, port)
+        .to_socket_addrs()?
+        .next()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"))?;
+    tcp::listen(address, backlog)
+}
+
+fn is_missing_address(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, Unsupported};
+    matches!(error.kind(), AddrNotAvailable | Unsupported) || error.raw_os_error() == Some(os::EAFNOSUPPORT)
+}
+
+fn listen_unix(settings: &Settings) -> Result<Option<OwnedFd>, BootError> {
+    let path = settings.value(directive::UNIXSOCKET);
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let mode = settings.value(directive::UNIXSOCKETPERM);
+    let backlog = settings.value(directive::TCP_BACKLOG) as u32;
+    tcp::listen_unix(Path::new(path), (mode != 0).then_some(mode), backlog)
+        .map(Some)
+        .map_err(|error| BootError::Listen { address: path.to_owned(), error })
+}
+
+fn make_process(settings: Settings, config_file: Option<&Path>, layout: &Layout, log: Log) -> Process {
+    let map = SlotMap::even(layout.shards as u16);
+    let databases = settings.value(directive::DATABASES);
+    let boards = (0..layout.cores)
+        .map(|core| {
+            let slots = map.slots(core as u16).map(|slots| (*slots.start(), *slots.end()));
+            Board::new(layout.cpus.as_ref().map(|cpus| cpus[core]), slots, databases)
+        })
+        .collect();
+    let digits: String = (0..3).map(|_| format!("{:016x}", entropy::random_u64())).collect();
+    let identity = Identity {
+        run_id: digits[..40].to_owned(),
+        started_at: UnixMillis(clock::unix_millis()),
+        executable: std::env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned()),
+        config_file: config_file.map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
+    };
+    Process::new(settings, identity, boards, map, log)
+}
+
+/// Starts a thread for each core and waits for all of them.
+fn run_cores(process: &Arc<Process>, layout: &Layout, dealer: Dealer, ready: Ready) -> Result<(), BootError> {
+    let hasher = KeyHasher::new([entropy::random_u64(), entropy::random_u64()]);
+    let mut dealer = Some(dealer);
+    let mut threads = Vec::new();
+    for (core, mail) in mesh::<Parcel>(layout.cores).into_iter().enumerate() {
+        let task = CoreTask {
+            core,
+            cpu: layout.cpus.as_ref().map(|cpus| cpus[core]),
+            may_spin: layout.enough_cpus,
+            dealer: dealer.take(),
+            hasher,
+            process: process.clone(),
+        };
+        let thread = std::thread::Builder::new().name(format!("core-{core}"));
+        threads.push(thread.spawn(move || task.run(mail)).map_err(BootError::System)?);
+    }
+    process.log.notice(format_args!("Server initialized, PID: {}", std::process::id()));
+    if ready.tcp {
+        process.log.notice(format_args!("Ready to accept connections tcp"));
+    }
+    if ready.unix {
+        process.log.notice(format_args!("Ready to accept connections unix"));
+    }
+    threads.into_iter().for_each(|thread| thread.join().expect("a core that panics stops the process"));
+    Ok(())
+}
+
+/// What a core's thread is started with.
+struct CoreTask {
+    core: usize,
+    cpu: Option<usize>,
+    may_spin: bool,
+    dealer: Option<Dealer>,
+    hasher: KeyHasher,
+    process: Arc<Process>,
+}
+
+impl CoreTask {
+    fn run(self, mail: Mail<Parcel>) {
+        let Self { core, cpu, may_spin, dealer, hasher, process } = self;
+        if let Some(cpu) = cpu
+            && let Err(error) = slotmesh_io::pin_to(cpu)
+        {
+            process.log.warning(format_args!("Core {core} cannot be bound to CPU {cpu}: {error}"));
+        }
+        let settings = process.settings();
+        let shard = process.map.slots(core as u16).map(|slots| {
+            Box::new(Shard::new(ShardSettings {
+                slots,
+                databases: settings.value(directive::DATABASES),
+                hasher,
+                seed: entropy::random_u64(),
+            }))
+        });
+        let log = process.clone();
+        let engine = Engine::new(core as u16, shard, process, hasher, settings);
+        let served = slotmesh_io::run_core(mail, |io| Core::new(io, engine, dealer, may_spin).run());
+        if let Err(error) = served {
+            // The probe has passed, so this is scarcity: descriptors or locked memory for this many cores.
+            log.log.warning(format_args!(
+                "Core {core} cannot set up its rings: {error}; lower 'cores', or raise ulimit -l and ulimit -n"
+            ));
+            std::process::exit(1);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Clients of one core: their connections, the order of their replies.
+
+pub(crate) mod connection;
+pub(crate) mod pipeline;
+
+pub(crate) use connection::Connection;
+pub(crate) use pipeline::Pipeline;

@@ -1,0 +1,207 @@
+//! Replies in the order of their requests, whichever core they come from.
+//!
+//! A connection whose requests were all answered has no tickets, and its replies go straight to its output. While
+//! an answer is outstanding, each request takes a ticket; what is answered before its turn is kept. Neighbouring
+//! replies of our own shard share one ticket.
+
+use slotmesh_shard::Gather;
+use std::collections::VecDeque;
+
+/// What a ticket waits for.
+#[derive(Debug)]
+enum Ticket {
+    /// A reply of another core.
+    Waiting,
+    /// Replies of several cores that become one.
+    Gathering(Box<Gather>),
+    /// Its turn.
+    Ready(Vec<u8>),
+}
+
+/// The outstanding replies of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Pipeline {
+    tickets: VecDeque<Ticket>,
+    /// Number of the ticket at the front.
+    first: u32,
+    /// Tickets that wait for other cores.
+    waiting: usize,
+    /// Bytes of replies that wait for their turn.
+    kept_bytes: usize,
+}
+
+impl Pipeline {
+    /// Whether every request has been answered, so that a reply may go straight out.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tickets.is_empty()
+    }
+
+    /// Number of requests that other cores have not answered.
+    #[inline]
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Bytes of replies that wait for their turn.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Takes a ticket for a reply of another core; gives its number.
+    pub(crate) fn expect_reply(&mut self) -> u32 {
+        self.push(Ticket::Waiting)
+    }
+
+    /// Takes a ticket for replies of several cores.
+    pub(crate) fn expect_gathered(&mut self, gather: Gather) -> u32 {
+        self.push(Ticket::Gathering(Box::new(gather)))
+    }
+
+    fn push(&mut self, ticket: Ticket) -> u32 {
+        self.waiting += 1;
+        self.tickets.push_back(ticket);
+        self.first.wrapping_add(self.tickets.len() as u32 - 1)
+    }
+
+    /// Writes a reply that is there already, behind those that are outstanding.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !matches!(self.tickets.back(), Some(Ticket::Ready(_))) {
+            self.tickets.push_back(Ticket::Ready(Vec::new()));
+        }
+        if let Some(Ticket::Ready(bytes)) = self.tickets.back_mut() {
+            let before = bytes.len();
+            write(bytes);
+            self.kept_bytes += bytes.len() - before;
+        }
+    }
+
+    /// Whether the reply of `ticket` may go straight out: it is the next, and whole.
+    #[inline]
+    pub(crate) fn is_next(&self, ticket: u32) -> bool {
+        ticket == self.first && matches!(self.tickets.front(), Some(Ticket::Waiting))
+    }
+
+    /// Passes the next ticket, whose reply went straight out.
+    #[inline]
+    pub(crate) fn pass_next(&mut self) {
+        self.tickets.pop_front();
+        self.first = self.first.wrapping_add(1);
+        self.waiting -= 1;
+    }
+
+    /// Takes the reply (or part of it) of a ticket that is not the next.
+    ///
+    /// # Panics
+    /// If the ticket expects none: other cores of this process answer once.
+    pub(crate) fn accept(&mut self, ticket: u32, part: u32, reply: &[u8]) {
+        let place = ticket.wrapping_sub(self.first) as usize;
+        let slot = self.tickets.get_mut(place).expect("only tickets that were given out are answered");
+        let bytes = match slot {
+            Ticket::Waiting => reply.to_vec(),
+            Ticket::Gathering(gather) => {
+                if !gather.add(part as usize, reply) {
+                    return;
+                }
+                let Ticket::Gathering(gather) = std::mem::replace(slot, Ticket::Waiting) else {
+                    unreachable!("the ticket was just looked at")
+                };
+                let mut joined = Vec::new();
+                gather.finish(&mut joined);
+                joined
+            }
+            Ticket::Ready(_) => panic!("a ticket is answered once"),
+        };
+        self.kept_bytes += bytes.len();
+        self.waiting -= 1;
+        *slot = Ticket::Ready(bytes);
+    }
+
+    /// Moves the replies whose turn has come to the connection's output.
+    pub(crate) fn release(&mut self, output: &mut Vec<u8>) {
+        while let Some(Ticket::Ready(bytes)) = self.tickets.front() {
+            output.extend_from_slice(bytes);
+            self.kept_bytes -= bytes.len();
+            self.tickets.pop_front();
+            self.first = self.first.wrapping_add(1);
+        }
+    }
+
+    /// Whether a reply's turn has come.
+    #[inline]
+    pub(crate) fn has_ready(&self) -> bool {
+        matches!(self.tickets.front(), Some(Ticket::Ready(_)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slotmesh_base::Rng;
+    use slotmesh_resp::Protocol;
+
+    fn released(pipeline: &mut Pipeline) -> String {
+        let mut output = Vec::new();
+        pipeline.release(&mut output);
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn replies_leave_in_the_order_of_their_requests() {
+        let mut pipeline = Pipeline::default();
+        let first = pipeline.expect_reply();
+        pipeline.append(|out| out.extend_from_slice(b"local "));
+        pipeline.append(|out| out.extend_from_slice(b"again "));
+        let last = pipeline.expect_reply();
+        assert_eq!(pipeline.waiting(), 2);
+        pipeline.accept(last, 0, b"last ");
+        assert_eq!(released(&mut pipeline), "");
+        assert!(pipeline.is_next(first) && !pipeline.is_next(last));
+        pipeline.pass_next();
+        assert_eq!(released(&mut pipeline), "local again last ");
+        assert!(pipeline.is_empty() && pipeline.kept_bytes() == 0 && pipeline.waiting() == 0);
+    }
+
+    #[test]
+    fn gathered_replies_take_their_place_when_whole() {
+        let mut pipeline = Pipeline::default();
+        let ticket = pipeline.expect_gathered(Gather::texts(2, Protocol::Resp2));
+        assert!(!pipeline.is_next(ticket), "a part must not go straight out");
+        pipeline.accept(ticket, 1, b"$1\r\nb\r\n");
+        assert!(!pipeline.has_ready());
+        pipeline.accept(ticket, 0, b"$1\r\na\r\n");
+        assert_eq!(released(&mut pipeline), "$2\r\nab\r\n");
+    }
+
+    #[test]
+    fn any_order_of_answers_gives_the_order_of_requests() {
+        let mut rng = Rng::new(5);
+        let mut pipeline = Pipeline { first: u32::MAX - 50, ..Pipeline::default() };
+        let (mut outstanding, mut expected, mut seen) = (Vec::new(), String::new(), String::new());
+        for number in 0..2000 {
+            let text = format!("{number} ");
+            expected.push_str(&text);
+            if rng.below(3) == 0 && !pipeline.is_empty() {
+                pipeline.append(|out| out.extend_from_slice(text.as_bytes()));
+            } else {
+                outstanding.push((pipeline.expect_reply(), text));
+            }
+            while outstanding.len() > rng.below(20) as usize {
+                let (ticket, text) = outstanding.swap_remove(rng.below(outstanding.len() as u64) as usize);
+                if pipeline.is_next(ticket) {
+                    pipeline.pass_next();
+                    seen.push_str(&text);
+                } else {
+                    pipeline.accept(ticket, 0, text.as_bytes());
+                }
+                seen.push_str(&released(&mut pipeline));
+            }
+        }
+        for (ticket, text) in outstanding {
+            pipeline.accept(ticket, 0, text.as_bytes());
+        }
+        seen.push_str(&released(&mut pipeline));
+        assert_eq!(seen, expected);
+        assert!(pipeline.is_empty());
+    }
+}

@@ -1,0 +1,444 @@
+//! One core: a turn takes what has arrived, runs it, and hands what it wrote to the kernel and the other cores.
+
+use crate::batch::{Batch, Decoded, LentTail, Source};
+use crate::client::Connection;
+use crate::engine::{Done, Engine, Hands};
+use crate::hop::Parcel;
+use crate::listener::Dealer;
+use slotmesh_base::{Monotonic, UnixMillis};
+use slotmesh_command::Flags;
+use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
+use slotmesh_resp::DecodeLimits;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Bytes of replies that a turn gathers before it sends some of them early.
+const TURN_BYTES_MAX: usize = 4 << 20;
+/// Capacity that a connection's empty tail keeps, in bytes.
+const TAIL_BYTES_KEPT: usize = 16 * 1024;
+/// Time between two looks at idle and slow clients, in nanoseconds.
+const CRON_NANOS: u64 = 1_000_000_000;
+
+/// Everything that a core thread owns.
+pub(crate) struct Core {
+    pub(crate) io: DataLoop<Parcel>,
+    pub(crate) engine: Engine,
+    pub(crate) batch: Batch,
+    /// Accepts and deals connections; on core 0.
+    pub(crate) dealer: Option<Dealer>,
+    /// Whether cores have CPUs of their own, so that spinning pays.
+    pub(crate) may_spin: bool,
+    next_cron: u64,
+    stopping: bool,
+}
+
+impl Core {
+    pub(crate) fn new(io: DataLoop<Parcel>, engine: Engine, dealer: Option<Dealer>, may_spin: bool) -> Self {
+        Self { io, engine, batch: Batch::default(), dealer, may_spin, next_cron: 0, stopping: false }
+    }
+
+    /// Serves until the process is told to stop.
+    pub(crate) async fn run(mut self) {
+        let mut events = Vec::new();
+        if let Some(dealer) = &mut self.dealer {
+            dealer.start(&mut self.io);
+        }
+        let mut wait = Wait::No;
+        while !self.stopping && !self.engine.process.is_stopping() {
+            self.io.spins = self.may_spin && self.engine.outstanding > 0;
+            self.io.turn(wait, &mut events).await;
+            self.engine.now = UnixMillis(clock::unix_millis());
+            self.engine.monotonic = Monotonic(clock::monotonic_nanos());
+            self.engine.refresh_settings();
+            for event in events.drain(..) {
+                self.handle(event);
+            }
+            self.run_batch();
+            self.exchange_mail();
+            self.resume_stalled();
+            wait = self.keep_house();
+        }
+        // What was written in this turn still goes out.
+        self.io.turn(Wait::No, &mut events).await;
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Received { socket, chunk } => self.receive(socket, chunk),
+            Event::Ended { socket } => {
+                self.run_batch();
+                if let Some(connection) = self.engine.connection(socket.index) {
+                    connection.ended = true;
+                    self.close_if_finished(socket.index);
+                }
+            }
+            Event::Accepted { token, socket } => {
+                let Self { dealer, io, engine, .. } = self;
+                if let Some(dealer) = dealer {
+                    dealer.deal(io, engine, socket, token);
+                }
+            }
+            Event::AcceptFailed { token, error } => {
+                let Self { dealer, engine, .. } = self;
+                if let Some(dealer) = dealer {
+                    dealer.note_failure(engine, token, &error);
+                }
+            }
+            Event::Readable { .. } => {
+                let Self { dealer, io, engine, .. } = self;
+                if let Some(dealer) = dealer
+                    && dealer.stop_requested(io, engine)
+                {
+                    self.stopping = true;
+                }
+            }
+        }
+    }
+
+    /// Decodes what has arrived on a connection.
+    fn receive(&mut self, socket: SocketId, chunk: Chunk) {
+        let index = socket.index;
+        let is_lent = self.batch.tails.iter().any(|tail| tail.connection == index);
+        if is_lent {
+            self.run_batch();
+        }
+        let Some(connection) = self.engine.connections.get_mut(index as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        if connection.client.closing {
+            return;
+        }
+        if connection.tail.is_empty() && !connection.stalled {
+            return self.decode_chunk(index, chunk);
+        }
+        let bytes = self.io.input.read(chunk);
+        if connection.tail.capacity() - connection.tail.len() < bytes.len() {
+            // An argument that is on its way gets its room in few steps, but never more than has arrived already.
+            let missing = connection.decoder.missing().min(connection.tail.len());
+            connection.tail.reserve(missing.max(bytes.len()));
+        }
+        connection.tail.extend_from_slice(bytes);
+        if connection.tail.len() as u64 > self.engine.hot.query_buffer_limit_bytes {
+            let client = &connection.client;
+            self.engine.process.log.warning(format_args!(
+                "Closing client that reached max query buffer length: id={} addr={}",
+                client.id, client.address
+            ));
+            return self.close(index);
+        }
+        if !connection.stalled {
+            self.decode_tail(index);
+        }
+    }
+
+    fn decode_chunk(&mut self, index: u32, chunk: Chunk) {
+        let mut position = 0;
+        loop {
+            let Some(connection) = self.engine.connections[index as usize].as_deref_mut() else { return };
+            if connection.client.closing {
+                return;
+            }
+            if connection.stalled {
+                connection.tail.extend_from_slice(&self.io.input.read(chunk)[position..]);
+                return;
+            }
+            let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
+            let bytes = self.io.input.bytes(chunk);
+            let decoded = self.batch.decode(
+                index,
+                Source::Chunk(chunk),
+                &mut connection.decoder,
+                bytes,
+                position,
+                &limits,
+                &self.engine.hasher,
+            );
+            match decoded {
+                Decoded::Failed => return,
+                Decoded::Through(end) => {
+                    connection.tail.extend_from_slice(&bytes[end..]);
+                    return;
+                }
+                Decoded::Full(end) => {
+                    position = end;
+                    self.run_batch();
+                }
+            }
+        }
+    }
+
+    fn decode_tail(&mut self, index: u32) {
+        loop {
+            let Some(connection) = self.engine.connections[index as usize].as_deref_mut() else { return };
+            if connection.client.closing || connection.stalled || connection.tail.is_empty() {
+                return;
+            }
+            let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
+            let mut bytes = std::mem::take(&mut connection.tail);
+            let source = Source::Tail(self.batch.tails.len());
+            let decoder = &mut connection.decoder;
+            let decoded = self.batch.decode(index, source, decoder, &mut bytes, 0, &limits, &self.engine.hasher);
+            let used = match decoded {
+                Decoded::Through(end) | Decoded::Full(end) => end,
+                Decoded::Failed => bytes.len(),
+            };
+            if used == 0 {
+                connection.tail = bytes;
+                if decoded != (Decoded::Full(0)) {
+                    return;
+                }
+            } else {
+                self.batch.tails.push(LentTail { connection: index, bytes, used });
+            }
+            match decoded {
+                Decoded::Full(_) => self.run_batch(),
+                Decoded::Through(_) | Decoded::Failed => return,
+            }
+        }
+    }
+
+    /// Runs the decoded requests of this turn, in their order.
+    pub(crate) fn run_batch(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        self.prefetch();
+        let mut next = 0;
+        while next < self.batch.frames.len() {
+            // A panic in a command is laid at the door of whoever sent it, if nothing can have been half written.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run_frames(&mut next)));
+            if outcome.is_err() {
+                self.survive_panic();
+                next += 1;
+            }
+        }
+        self.batch.clear();
+        self.return_tails();
+    }
+
+    fn run_frames(&mut self, next: &mut usize) {
+        while let Some(frame) = self.batch.frames.get(*next) {
+            let args = self.batch.args(frame, &self.io.input);
+            let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+            let index = frame.connection;
+            let done = match frame.failure {
+                Some(failure) => self.engine.fail(&mut hands, index, failure),
+                None => self.engine.run(&mut hands, index, frame.spec, args, frame.first_key),
+            };
+            if done == Done::NotYet {
+                self.engine.stall(&mut hands, index, frame.spec, args, frame.failure);
+            }
+            let closing = self.engine.connection(index).is_some_and(|connection| connection.client.closing);
+            if closing {
+                self.close_if_finished(index);
+            }
+            self.bound_output(index);
+            *next += 1;
+        }
+    }
+
+    /// Brings what the batch will read into the cache.
+    fn prefetch(&mut self) {
+        let Some(shard) = &self.engine.shard else { return };
+        if self.batch.frames.len() < 2 {
+            return;
+        }
+        let map = &self.engine.process.map;
+        let ours = |&(slot, _): &(_, u64)| map.owner(slot) == self.engine.core;
+        self.batch.keys.clear();
+        self.batch.keys.extend(self.batch.frames.iter().filter_map(|frame| frame.first_key).filter(ours));
+        let first = self.batch.frames[0].connection as usize;
+        let db = self.engine.connections[first].as_ref().map_or(0, |connection| connection.client.db);
+        shard.prefetch(db, &self.batch.keys);
+    }
+
+    /// After a panic in a read its connection is closed; after one in a write nobody knows what was done, and the
+    /// process stops before it can answer wrongly.
+    fn survive_panic(&mut self) {
+        let Some((index, spec)) = self.engine.running.take() else { std::process::abort() };
+        let name = spec.map_or("unknown", |spec| spec.full_name);
+        let reads_only = spec.is_some_and(|spec| !spec.flags.contains(Flags::WRITE));
+        self.engine.process.log.warning(format_args!("A bug was met while running '{name}'"));
+        if !reads_only {
+            std::process::abort();
+        }
+        self.engine.scratch = Vec::new();
+        self.close(index);
+    }
+
+    /// Gives tails back to their connections, without what was decoded of them.
+    fn return_tails(&mut self) {
+        for LentTail { connection, mut bytes, used } in self.batch.tails.drain(..) {
+            let Some(connection) = self.engine.connection(connection) else { continue };
+            bytes.drain(..used);
+            if bytes.is_empty() {
+                bytes.shrink_to(TAIL_BYTES_KEPT);
+            }
+            connection.tail = bytes;
+        }
+    }
+
+    /// Sends early if the turn has written much, and closes a client that lets too much pile up.
+    #[inline]
+    fn bound_output(&mut self, index: u32) {
+        if self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
+            self.io.send_now();
+        }
+        let hard = self.engine.hot.output_limits.normal.hard_bytes;
+        if hard > 0 {
+            self.enforce_hard_limit(index, hard);
+        }
+    }
+
+    fn enforce_hard_limit(&mut self, index: u32, hard: u64) {
+        let Some(pending) = self.pending_output(index) else { return };
+        if pending > hard {
+            // What this turn wrote may yet fit into the kernel's buffers.
+            self.io.send_now();
+            if self.pending_output(index).is_some_and(|pending| pending > hard) {
+                self.close_for_output(index);
+            }
+        }
+    }
+
+    fn pending_output(&mut self, index: u32) -> Option<u64> {
+        let connection = self.engine.connections[index as usize].as_deref()?;
+        Some((self.io.sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes()) as u64)
+    }
+
+    fn close_for_output(&mut self, index: u32) {
+        if let Some(connection) = self.engine.connection(index) {
+            let (id, address) = (connection.client.id, connection.client.address.clone());
+            self.engine
+                .process
+                .log
+                .warning(format_args!("Client id={id} addr={address} closed for overcoming of output buffer limits."));
+        }
+        self.close(index);
+    }
+
+    /// Runs what waited for other cores.
+    fn resume_stalled(&mut self) {
+        for index in std::mem::take(&mut self.engine.stalled) {
+            let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+            if !self.engine.resume(&mut hands, index) {
+                continue;
+            }
+            self.close_if_finished(index);
+            self.decode_tail(index);
+            self.run_batch();
+            self.close_if_finished(index);
+        }
+    }
+
+    /// Takes replies and requests of the other cores.
+    fn exchange_mail(&mut self) {
+        for core in self.io.mail.peers() {
+            let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+            self.engine.take_replies(&mut hands, core);
+            for index in std::mem::take(&mut self.engine.answered) {
+                self.bound_output(index);
+                self.close_if_finished(index);
+            }
+            loop {
+                let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+                let Some(served) = self.engine.serve(&mut hands, core) else { break };
+                self.stopping |= served.stop;
+                for (socket, unix_socket) in served.connections {
+                    crate::listener::adopt(&mut self.io, &mut self.engine, socket, unix_socket);
+                }
+            }
+        }
+    }
+
+    /// Active expiry, idle clients, statistics; says how long the next turn may wait.
+    fn keep_house(&mut self) -> Wait {
+        let monotonic = self.engine.monotonic;
+        let effort = self.engine.hot.active_expire_effort as u8;
+        let now = self.engine.now;
+        let expiry = self.engine.shard.as_mut().and_then(|shard| shard.housekeep(now, monotonic, effort));
+        if monotonic.0 >= self.next_cron {
+            self.next_cron = monotonic.0 + CRON_NANOS;
+            self.check_clients();
+            if let Some(dealer) = &mut self.dealer {
+                dealer.retry(&mut self.io);
+            }
+        }
+        let engine = &mut self.engine;
+        let board = &engine.process.boards[usize::from(engine.core)];
+        board.publish(self.io.stats(), engine.counters, engine.buffers);
+        engine.publish();
+        let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
+        if next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
+    }
+
+    /// Closes idle clients and those that have been slow for too long, and counts the bytes that clients hold.
+    fn check_clients(&mut self) {
+        let board = &self.engine.process.boards[usize::from(self.engine.core)];
+        board.publish_cpu(clock::thread_cpu_micros());
+        self.engine.shard_used = self.engine.shard.is_some();
+        let (mut input, mut output) = (0, 0);
+        for index in 0..self.engine.connections.len() as u32 {
+            let Some(connection) = self.engine.connection(index) else { continue };
+            input += connection.input_bytes() as u64;
+            let idle_s = (self.engine.now.0
+                - self.engine.connections[index as usize].as_ref().map_or(0, |c| c.client.active_at.0))
+                / 1000;
+            let pending = self.pending_output(index).unwrap_or(0);
+            output += pending;
+            let timeout = i64::from(self.engine.hot.timeout_s);
+            if timeout > 0 && idle_s > timeout {
+                self.engine.process.log.verbose(format_args!("Closing idle client"));
+                self.close(index);
+            } else {
+                self.enforce_soft_limit(index, pending);
+            }
+        }
+        self.engine.buffers = crate::board::BufferBytes { input, output };
+    }
+
+    fn enforce_soft_limit(&mut self, index: u32, pending: u64) {
+        let limit = self.engine.hot.output_limits.normal;
+        let now = self.engine.monotonic;
+        let Some(connection) = self.engine.connection(index) else { return };
+        if limit.soft_bytes == 0 || pending <= limit.soft_bytes {
+            connection.above_soft_limit_since = None;
+            return;
+        }
+        let since = *connection.above_soft_limit_since.get_or_insert(now);
+        if now.nanos_since(since) / 1_000_000_000 >= limit.soft_seconds {
+            self.close_for_output(index);
+        }
+    }
+
+    /// Closes a connection that has said and heard everything.
+    fn close_if_finished(&mut self, index: u32) {
+        let Some(connection) = self.engine.connection(index) else { return };
+        if connection.is_finished() {
+            let socket = connection.socket;
+            self.forget(index);
+            self.io.sockets.close_when_sent(socket);
+        }
+    }
+
+    /// Closes a connection at once.
+    fn close(&mut self, index: u32) {
+        if let Some(connection) = self.engine.connection(index) {
+            let socket = connection.socket;
+            self.forget(index);
+            self.io.sockets.close(socket);
+        }
+    }
+
+    fn forget(&mut self, index: u32) {
+        self.engine.connections[index as usize] = None;
+        let board = &self.engine.process.boards[usize::from(self.engine.core)];
+        board.clients.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+fn decode_limits(connection: &Connection, bulk_bytes_max: u64) -> DecodeLimits {
+    DecodeLimits {
+        bulk_bytes_max: i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX),
+        authenticated: connection.client.authenticated,
+    }
+}

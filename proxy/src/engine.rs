@@ -1,0 +1,483 @@
+//! What one core does with requests: local execution, hops to other cores, gathering. The data loop calls it; it
+//! writes to sockets and mailboxes through [`Hands`].
+
+use crate::batch;
+use crate::board::{BufferBytes, Counters};
+use crate::client::Connection;
+use crate::exchange::Service;
+use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
+use crate::process::{NodeView, Process};
+use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_HOPS_MAX};
+use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
+use slotmesh_command::{Reach, Spec, ValueLimits, first_key_index};
+use slotmesh_conf::{Hot, Settings};
+use slotmesh_io::{Lane, Mail, SocketId, Sockets};
+use slotmesh_keyspace::{Key, KeyHasher};
+use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
+use slotmesh_shard::{
+    ClientFilter, Context, Gather, NodeAction, Part, Placement, Shard, admit, place, run_connection_command,
+    run_node_command, split,
+};
+use std::sync::Arc;
+
+/// What the engine writes with; lent by the data loop.
+pub(crate) struct Hands<'a> {
+    pub(crate) sockets: &'a mut Sockets,
+    pub(crate) mail: &'a mut Mail<Parcel>,
+}
+
+/// Whether a request was dealt with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Done {
+    /// It was.
+    Yes,
+    /// It must wait until other cores have answered or have room.
+    NotYet,
+}
+
+/// The requests' side of one core.
+pub(crate) struct Engine {
+    pub(crate) core: u16,
+    pub(crate) shard: Option<Box<Shard>>,
+    pub(crate) process: Arc<Process>,
+    pub(crate) hasher: KeyHasher,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings_version: u64,
+    pub(crate) hot: Hot,
+    pub(crate) connections: Vec<Option<Box<Connection>>>,
+    /// Connections that wait for other cores.
+    pub(crate) stalled: Vec<u32>,
+    pub(crate) now: UnixMillis,
+    pub(crate) monotonic: Monotonic,
+    pub(crate) counters: Counters,
+    pub(crate) buffers: BufferBytes,
+    /// Requests that other cores have not answered.
+    pub(crate) outstanding: usize,
+    /// Whether the shard changed or was read since its board was written.
+    pub(crate) shard_used: bool,
+    /// Room for replies that do not go straight out.
+    pub(crate) scratch: Vec<u8>,
+    /// Connections that got replies of other cores in this turn.
+    pub(crate) answered: Vec<u32>,
+    pub(crate) service: Service,
+    /// What is running, so that a panic can be laid at its door.
+    pub(crate) running: Option<(u32, Option<&'static Spec>)>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        core: u16,
+        shard: Option<Box<Shard>>,
+        process: Arc<Process>,
+        hasher: KeyHasher,
+        settings: Arc<Settings>,
+    ) -> Self {
+        Self {
+            core,
+            shard,
+            hasher,
+            settings_version: process.settings_version(),
+            process,
+            hot: settings.hot(),
+            settings,
+            connections: Vec::new(),
+            stalled: Vec::new(),
+            now: UnixMillis::default(),
+            monotonic: Monotonic::default(),
+            counters: Counters::default(),
+            buffers: BufferBytes::default(),
+            outstanding: 0,
+            shard_used: false,
+            scratch: Vec::new(),
+            answered: Vec::new(),
+            service: Service::default(),
+            running: None,
+        }
+    }
+
+    pub(crate) fn connection(&mut self, index: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(index as usize)?.as_deref_mut()
+    }
+
+    pub(crate) fn hot_limits(&self) -> ValueLimits {
+        ValueLimits { string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize }
+    }
+
+    /// Takes over settings that have changed.
+    pub(crate) fn refresh_settings(&mut self) {
+        let version = self.process.settings_version();
+        if version != self.settings_version {
+            self.settings = self.process.settings();
+            self.hot = self.settings.hot();
+            self.settings_version = version;
+        }
+    }
+
+    /// Runs one request of a connection, or sends it where it runs. `first_key` is what the decoder has hashed.
+    #[inline]
+    pub(crate) fn run(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: Option<&'static Spec>,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Done {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        if connection.client.closing {
+            return Done::Yes;
+        }
+        if connection.stalled || connection.pipeline.waiting() >= PENDING_HOPS_MAX {
+            return Done::NotYet;
+        }
+        self.running = Some((index, spec));
+        let client = &mut connection.client;
+        let mut refusal = Reply::new(&mut self.scratch, client.protocol);
+        let Some(spec) = admit(client, spec, args, &mut refusal) else { return self.refuse(hands, index) };
+        client.active_at = self.now;
+        self.running = Some((index, Some(spec)));
+        self.counters.commands += 1;
+        let (Reach::Slot(_) | Reach::Shard(_)) = spec.reach else {
+            return self.run_locally(hands, index, spec, args);
+        };
+        let hashed = first_key.or_else(|| batch::first_key(spec, args, &self.hasher));
+        let key = hashed.zip(first_key_index(spec, args.len()));
+        let key = key.map(|((slot, hash), at)| Key { bytes: args.at(at), slot, hash });
+        match place(spec, args, key.as_ref(), &self.process.map) {
+            Ok(Placement::Core(core)) if core == self.core => self.run_here(hands, index, spec, args, key),
+            Ok(Placement::Core(core)) => self.send_whole(hands, index, core, args, hashed),
+            Ok(Placement::Split) => self.run_split(hands, index, spec, args),
+            Ok(Placement::Everywhere) => self.run_everywhere(hands, index, spec, args),
+            Err(error) => {
+                Reply::new(&mut self.scratch, connection.client.protocol).error(error);
+                self.reply_scratch(hands, index)
+            }
+        }
+    }
+
+    /// Sends what `admit` has written, if anything.
+    #[cold]
+    fn refuse(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
+        if let Some(connection) = self.connections[index as usize].as_deref()
+            && connection.client.closing
+            && self.scratch.is_empty()
+        {
+            self.process.log.warning(format_args!(
+                "A client from {} sent what a web browser sends (POST or Host:): its connection is closed, it may be a cross-protocol attack.",
+                connection.client.address
+            ));
+        }
+        self.counters.commands += 1;
+        self.reply_scratch(hands, index)
+    }
+
+    /// Hands out what was written to the scratch buffer.
+    fn reply_scratch(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        if !scratch.is_empty() {
+            self.counters.errors += u64::from(scratch[0] == b'-');
+            self.reply(hands, index, &scratch);
+        }
+        scratch.clear();
+        scratch.shrink_to(MAILBOX_RECORD_BYTES_MAX);
+        self.scratch = scratch;
+        Done::Yes
+    }
+
+    /// Runs a command on the connection or the node.
+    fn run_locally(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
+        self.publish();
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let client = &mut connection.client;
+        let node = NodeView { process: &self.process, settings: &self.settings };
+        let mut reply = Reply::new(&mut self.scratch, client.protocol);
+        match spec.reach {
+            Reach::Connection(command) => {
+                run_connection_command(command, client, args, &node, self.now, &mut reply);
+            }
+            Reach::Node(command) => match run_node_command(command, args, &node, self.now, &mut reply) {
+                NodeAction::Done => self.refresh_settings(),
+                NodeAction::ListClients(filter) => return self.list_clients(hands, index, &filter),
+            },
+            Reach::Container => reply.error(ReplyError::WrongArity(spec.full_name)),
+            Reach::Slot(_) | Reach::Shard(_) => unreachable!("what works on keys was placed"),
+        }
+        self.reply_scratch(hands, index)
+    }
+
+    /// Runs a command on our own shard.
+    #[inline]
+    fn run_here(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        first_key: Option<Key<'_>>,
+    ) -> Done {
+        let limits = self.hot_limits();
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let (db, protocol) = (connection.client.db, connection.client.protocol);
+        let context = Context { db, protocol, now: self.now, first_key, limits, partial: false };
+        let shard = self.shard.as_deref_mut().expect("a command is placed here only if we own slots");
+        self.shard_used = true;
+        if !connection.pipeline.is_empty() {
+            connection.pipeline.append(|output| shard.execute(spec, args, &context, output));
+            self.release(hands, index);
+            return Done::Yes;
+        }
+        let Some(output) = hands.sockets.output(connection.socket) else { return Done::Yes };
+        let start = output.len();
+        shard.execute(spec, args, &context, output);
+        self.counters.errors += u64::from(output.get(start) == Some(&b'-'));
+        hands.sockets.commit(connection.socket);
+        Done::Yes
+    }
+
+    /// Sends a whole command to another core.
+    fn send_whole(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        core: u16,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Done {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let len = hop::request_len(args.iter_from(0));
+        if !has_room(hands.mail, core, len) {
+            return Done::NotYet;
+        }
+        let ticket = connection.pipeline.expect_reply();
+        let head = RequestHead {
+            kind: RequestKind::Command,
+            protocol: connection.client.protocol,
+            partial: false,
+            db: connection.client.db,
+            first_key,
+            back: ReturnAddress { socket: connection.socket, ticket, part: 0 },
+        };
+        send_request(hands.mail, core, &head, len, args.iter_from(0));
+        self.outstanding += 1;
+        self.counters.hops_out += 1;
+        Done::Yes
+    }
+
+    /// Sends each core its keys of a command, and gathers.
+    fn run_split(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
+        let parts = split(spec, args, &self.process.map);
+        let words = |part: &Part| {
+            let mut words = vec![args.at(0)];
+            words.extend(part.arguments.iter().map(|&argument| args.at(argument as usize)));
+            words
+        };
+        let requests: Vec<(u16, Vec<&[u8]>)> = parts.iter().map(|part| (part.core, words(part))).collect();
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        let gather = Gather::of_parts(spec, args, &parts, connection.client.protocol);
+        self.run_parts(hands, index, spec, gather, &requests)
+    }
+
+    /// Sends a command to every shard, and gathers.
+    fn run_everywhere(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
+        let shards = self.process.map.shards();
+        let words: Vec<&[u8]> = args.iter_from(0).collect();
+        let requests: Vec<(u16, Vec<&[u8]>)> = (0..shards).map(|core| (core, words.clone())).collect();
+        let chance = slotmesh_io::entropy::random_u64();
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        let gather = Gather::everywhere(spec, usize::from(shards), connection.client.protocol, chance);
+        self.run_parts(hands, index, spec, gather, &requests)
+    }
+
+    fn run_parts(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        gather: Gather,
+        requests: &[(u16, Vec<&[u8]>)],
+    ) -> Done {
+        let len = |words: &Vec<&[u8]>| hop::request_len(words.iter().copied());
+        // All parts go, or none: half a command must not wait.
+        if requests.iter().any(|(core, words)| *core != self.core && !has_room(hands.mail, *core, len(words))) {
+            return Done::NotYet;
+        }
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let (socket, protocol, db) = (connection.socket, connection.client.protocol, connection.client.db);
+        let ticket = connection.pipeline.expect_gathered(gather);
+        for (part, (core, words)) in requests.iter().enumerate() {
+            let back = ReturnAddress { socket, ticket, part: part as u32 };
+            if *core == self.core {
+                self.run_own_part(index, spec, words, back);
+            } else {
+                let kind = RequestKind::Command;
+                let head = RequestHead { kind, protocol, partial: true, db, first_key: None, back };
+                send_request(hands.mail, *core, &head, len(words), words.iter().copied());
+                self.outstanding += 1;
+                self.counters.hops_out += 1;
+            }
+        }
+        self.release(hands, index);
+        Done::Yes
+    }
+
+    fn run_own_part(&mut self, index: u32, spec: &'static Spec, words: &[&[u8]], back: ReturnAddress) {
+        let mut request = Vec::new();
+        let mut ranges = Vec::with_capacity(words.len());
+        for word in words {
+            ranges.push(ArgRange { start: request.len() as u32, len: word.len() as u32 });
+            request.extend_from_slice(word);
+        }
+        let limits = self.hot_limits();
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
+        let (db, protocol) = (connection.client.db, connection.client.protocol);
+        let context = Context { db, protocol, now: self.now, first_key: None, limits, partial: true };
+        let shard = self.shard.as_deref_mut().expect("a part is placed here only if we own slots");
+        let mut reply = Vec::new();
+        shard.execute(spec, Args::new(&request, &ranges), &context, &mut reply);
+        self.shard_used = true;
+        connection.pipeline.accept(back.ticket, back.part, &reply);
+    }
+
+    /// Asks every core for the lines of its clients.
+    fn list_clients(&mut self, hands: &mut Hands<'_>, index: u32, filter: &ClientFilter) -> Done {
+        let cores = self.process.boards.len();
+        let ids: Vec<String> = if filter.nobody {
+            // Ids begin with 1.
+            vec!["0".to_owned()]
+        } else {
+            filter.ids.iter().map(u64::to_string).collect()
+        };
+        let words = || ids.iter().map(|id| id.as_bytes());
+        let len = hop::request_len(words());
+        let others: Vec<u16> = (0..cores as u16).filter(|&core| core != self.core).collect();
+        if others.iter().any(|&core| !has_room(hands.mail, core, len)) {
+            return Done::NotYet;
+        }
+        let mut own = Vec::new();
+        let wanted: Vec<u64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        self.write_client_lines(hands.sockets, &wanted, &mut own);
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let protocol = connection.client.protocol;
+        let ticket = connection.pipeline.expect_gathered(Gather::texts(cores, protocol));
+        for core in others {
+            let back = ReturnAddress { socket: connection.socket, ticket, part: u32::from(core) };
+            let kind = RequestKind::ListClients;
+            let head = RequestHead { kind, protocol, partial: true, db: 0, first_key: None, back };
+            send_request(hands.mail, core, &head, len, words());
+            self.outstanding += 1;
+        }
+        let mut part = Vec::new();
+        Reply::new(&mut part, protocol).bulk(&own);
+        connection.pipeline.accept(ticket, u32::from(self.core), &part);
+        self.release(hands, index);
+        Done::Yes
+    }
+
+    /// Appends the lines of our clients with these ids, or of all.
+    pub(crate) fn write_client_lines(&self, sockets: &Sockets, ids: &[u64], text: &mut Vec<u8>) {
+        for connection in self.connections.iter().flatten() {
+            let client = &connection.client;
+            if ids.is_empty() || ids.contains(&client.id) {
+                let output = sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes();
+                slotmesh_shard::describe_client(client, client.fd, output, connection.input_bytes(), self.now, text);
+            }
+        }
+    }
+
+    /// Hands a reply to a connection: straight out, or behind those that are outstanding.
+    pub(crate) fn reply(&mut self, hands: &mut Hands<'_>, index: u32, bytes: &[u8]) {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
+        if !connection.pipeline.is_empty() {
+            connection.pipeline.append(|output| output.extend_from_slice(bytes));
+            self.release(hands, index);
+        } else if let Some(output) = hands.sockets.output(connection.socket) {
+            output.extend_from_slice(bytes);
+            hands.sockets.commit(connection.socket);
+        }
+    }
+
+    /// Sends the replies of a connection whose turn has come.
+    pub(crate) fn release(&mut self, hands: &mut Hands<'_>, index: u32) {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
+        if !connection.pipeline.has_ready() {
+            return;
+        }
+        match hands.sockets.output(connection.socket) {
+            Some(output) => {
+                connection.pipeline.release(output);
+                hands.sockets.commit(connection.socket);
+            }
+            // Broken: the replies have nowhere to go.
+            None => connection.pipeline.release(&mut Vec::new()),
+        }
+    }
+
+    /// Answers bytes that are no protocol; the connection closes behind the answer.
+    pub(crate) fn fail(&mut self, hands: &mut Hands<'_>, index: u32, error: ProtocolError) -> Done {
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        if connection.stalled {
+            return Done::NotYet;
+        }
+        if !connection.client.closing {
+            let mut bytes = Vec::new();
+            Reply::new(&mut bytes, connection.client.protocol).protocol_error(error);
+            connection.client.closing = true;
+            self.process.log.verbose(format_args!("Protocol error ({error}) from a client"));
+            self.counters.errors += 1;
+            self.reply(hands, index, &bytes);
+        }
+        Done::Yes
+    }
+
+    /// Writes our board.
+    pub(crate) fn publish(&mut self) {
+        let board = &self.process.boards[usize::from(self.core)];
+        if let Some(shard) = &self.shard
+            && std::mem::take(&mut self.shard_used)
+        {
+            board.publish_shard(shard, self.now);
+        }
+    }
+
+    /// Number of our connections' places; a connection's index lies below it.
+    pub(crate) fn adopt(&mut self, id: SocketId, connection: Connection) {
+        let place = id.index as usize;
+        if self.connections.len() <= place {
+            self.connections.resize_with(place + 1, || None);
+        }
+        self.connections[place] = Some(Box::new(connection));
+    }
+}
+
+/// Whether a request of `len` bytes can be sent to `core` now, itself or as a parcel.
+fn has_room(mail: &mut Mail<Parcel>, core: u16, len: usize) -> bool {
+    mail.has_room(usize::from(core), Lane::Requests, 1, len.min(MAILBOX_RECORD_BYTES_MAX))
+}
+
+/// Sends a request for which there is room.
+fn send_request<'a>(
+    mail: &mut Mail<Parcel>,
+    core: u16,
+    head: &RequestHead,
+    len: usize,
+    arguments: impl ExactSizeIterator<Item = &'a [u8]>,
+) {
+    let core = usize::from(core);
+    if len <= MAILBOX_RECORD_BYTES_MAX {
+        let room = mail.reserve(core, Lane::Requests, len).expect("room was found before");
+        hop::write_request(head, arguments, room);
+        return;
+    }
+    let mut bytes = vec![0; len];
+    hop::write_request(head, arguments, &mut bytes);
+    mail.put_parcel(core, Lane::Requests, Parcel::Bytes(bytes));
+    announce_parcel(mail, core);
+}
+
+/// Writes the record that speaks of a parcel.
+pub(crate) fn announce_parcel(mail: &mut Mail<Parcel>, core: usize) {
+    let head = RequestHead::bare(RequestKind::Parcel);
+    let len = hop::request_len(std::iter::empty());
+    let room = mail.reserve(core, Lane::Requests, len).expect("room was found before");
+    hop::write_request(&head, std::iter::empty(), room);
+}

@@ -1,0 +1,222 @@
+//! Records that travel between cores: requests for the owner of a slot, and replies back to the connection.
+//!
+//! All numbers are little-endian.
+//!
+//! | request | offset | bytes |
+//! |---|---|---|
+//! | kind ([`RequestKind`]) | 0 | 1 |
+//! | protocol (2 or 3) | 1 | 1 |
+//! | 1 if the reply is a share of a gathered one | 2 | 1 |
+//! | 1 if slot and hash of the first key follow | 3 | 1 |
+//! | database | 4 | 2 |
+//! | slot of the first key | 6 | 2 |
+//! | hash of the first key | 8 | 8 |
+//! | return address ([`ReturnAddress`]) | 16 | 16 |
+//! | number of arguments | 32 | 4 |
+//! | length of each argument | 36 | 4 each |
+//! | the arguments | | |
+//!
+//! | reply | offset | bytes |
+//! |---|---|---|
+//! | return address | 0 | 16 |
+//! | 1 if the reply itself is a parcel | 16 | 1, and 7 unused |
+//! | the reply | 24 | |
+
+use slotmesh_base::Slot;
+use slotmesh_io::SocketId;
+use slotmesh_resp::{ArgRange, Args, Protocol};
+use std::os::fd::OwnedFd;
+
+/// Bytes of a request before the lengths of its arguments.
+const REQUEST_HEAD: usize = 36;
+/// Bytes of a reply before the reply itself.
+pub(crate) const REPLY_HEAD: usize = 24;
+
+const _: () = assert!(REQUEST_HEAD == 16 + ReturnAddress::BYTES + 4 && REPLY_HEAD == ReturnAddress::BYTES + 8);
+
+/// What travels beside the records.
+#[derive(Debug)]
+pub(crate) enum Parcel {
+    /// A connection for the other core to serve.
+    Connection {
+        /// The connection.
+        socket: OwnedFd,
+        /// Whether it came through the unix socket.
+        unix_socket: bool,
+    },
+    /// A request record or a reply that is too long for the ring.
+    Bytes(Vec<u8>),
+}
+
+/// What a request record asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RequestKind {
+    /// Run a command on the shard.
+    Command,
+    /// Print the core's clients; the arguments are their ids in decimal, none for all.
+    ListClients,
+    /// A parcel comes with it.
+    Parcel,
+    /// Stop after this turn.
+    Stop,
+}
+
+impl RequestKind {
+    fn of(byte: u8) -> Self {
+        match byte {
+            0 => Self::Command,
+            1 => Self::ListClients,
+            2 => Self::Parcel,
+            3 => Self::Stop,
+            other => panic!("cores of one process agree on records, and {other} is none"),
+        }
+    }
+}
+
+/// Where a reply goes: a ticket of a connection, and the part of it where it is gathered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ReturnAddress {
+    /// The connection.
+    pub(crate) socket: SocketId,
+    /// Its ticket.
+    pub(crate) ticket: u32,
+    /// The part.
+    pub(crate) part: u32,
+}
+
+impl ReturnAddress {
+    const BYTES: usize = 16;
+
+    fn write(self, to: &mut [u8]) {
+        let words = [self.socket.index, self.socket.generation, self.ticket, self.part];
+        for (place, word) in to.chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+
+    fn read(from: &[u8]) -> Self {
+        let [index, generation, ticket, part] = std::array::from_fn(|word| read_u32(from, word * 4));
+        Self { socket: SocketId { index, generation }, ticket, part }
+    }
+}
+
+/// A request as it travels, without its arguments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RequestHead {
+    pub(crate) kind: RequestKind,
+    pub(crate) protocol: Protocol,
+    pub(crate) partial: bool,
+    pub(crate) db: u16,
+    pub(crate) first_key: Option<(Slot, u64)>,
+    pub(crate) back: ReturnAddress,
+}
+
+impl RequestHead {
+    /// A record that only speaks of something else.
+    pub(crate) fn bare(kind: RequestKind) -> Self {
+        let back = ReturnAddress { socket: SocketId { index: 0, generation: 0 }, ticket: 0, part: 0 };
+        Self { kind, protocol: Protocol::Resp2, partial: false, db: 0, first_key: None, back }
+    }
+}
+
+/// Length of a request's record.
+pub(crate) fn request_len<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>) -> usize {
+    REQUEST_HEAD + 4 * arguments.len() + arguments.map(<[u8]>::len).sum::<usize>()
+}
+
+/// Writes a request's record, for which `to` has exactly the room.
+pub(crate) fn write_request<'a>(head: &RequestHead, arguments: impl ExactSizeIterator<Item = &'a [u8]>, to: &mut [u8]) {
+    to[0] = head.kind as u8;
+    to[1] = if head.protocol == Protocol::Resp3 { 3 } else { 2 };
+    to[2] = u8::from(head.partial);
+    to[3] = u8::from(head.first_key.is_some());
+    to[4..6].copy_from_slice(&head.db.to_le_bytes());
+    let (slot, hash) = head.first_key.map_or((0, 0), |(slot, hash)| (slot.number(), hash));
+    to[6..8].copy_from_slice(&slot.to_le_bytes());
+    to[8..16].copy_from_slice(&hash.to_le_bytes());
+    head.back.write(&mut to[16..32]);
+    to[32..36].copy_from_slice(&(arguments.len() as u32).to_le_bytes());
+    let (mut length_at, mut byte_at) = (REQUEST_HEAD, REQUEST_HEAD + 4 * arguments.len());
+    for argument in arguments {
+        to[length_at..length_at + 4].copy_from_slice(&(argument.len() as u32).to_le_bytes());
+        to[byte_at..byte_at + argument.len()].copy_from_slice(argument);
+        length_at += 4;
+        byte_at += argument.len();
+    }
+}
+
+/// Reads a request's head.
+pub(crate) fn read_request_head(record: &[u8]) -> RequestHead {
+    let slot = Slot::new(u16::from_le_bytes([record[6], record[7]]));
+    let hash = u64::from_le_bytes(record[8..16].try_into().expect("eight bytes"));
+    RequestHead {
+        kind: RequestKind::of(record[0]),
+        protocol: if record[1] == 3 { Protocol::Resp3 } else { Protocol::Resp2 },
+        partial: record[2] == 1,
+        db: u16::from_le_bytes([record[4], record[5]]),
+        first_key: if record[3] == 1 { slot.map(|slot| (slot, hash)) } else { None },
+        back: ReturnAddress::read(&record[16..32]),
+    }
+}
+
+/// Reads a request's arguments; `ranges` holds where they lie.
+pub(crate) fn read_arguments<'a>(record: &'a [u8], ranges: &'a mut Vec<ArgRange>) -> Args<'a> {
+    ranges.clear();
+    let count = read_u32(record, 32) as usize;
+    let mut start = (REQUEST_HEAD + 4 * count) as u32;
+    for argument in 0..count {
+        let len = read_u32(record, REQUEST_HEAD + 4 * argument);
+        ranges.push(ArgRange { start, len });
+        start += len;
+    }
+    Args::new(record, ranges)
+}
+
+/// Writes a reply's record, for which `to` has exactly the room.
+pub(crate) fn write_reply(back: ReturnAddress, is_parcel: bool, reply: &[u8], to: &mut [u8]) {
+    back.write(&mut to[..ReturnAddress::BYTES]);
+    to[16..REPLY_HEAD].fill(0);
+    to[16] = u8::from(is_parcel);
+    to[REPLY_HEAD..].copy_from_slice(reply);
+}
+
+/// Reads a reply's record: where it goes, the reply, and whether that is a parcel instead.
+pub(crate) fn read_reply(record: &[u8]) -> (ReturnAddress, &[u8], bool) {
+    (ReturnAddress::read(&record[..ReturnAddress::BYTES]), &record[REPLY_HEAD..], record[16] == 1)
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_read_as_they_were_written() {
+        let back = ReturnAddress { socket: SocketId { index: 7, generation: 9 }, ticket: u32::MAX, part: 3 };
+        for (kind, first_key) in [
+            (RequestKind::Command, Slot::new(16383).map(|slot| (slot, u64::MAX))),
+            (RequestKind::ListClients, None),
+            (RequestKind::Stop, None),
+        ] {
+            let head = RequestHead { kind, protocol: Protocol::Resp3, partial: true, db: 15, first_key, back };
+            let arguments: [&[u8]; 3] = [b"SET", b"", b"value"];
+            let mut record = vec![0xee; request_len(arguments.into_iter())];
+            write_request(&head, arguments.into_iter(), &mut record);
+            assert_eq!(read_request_head(&record), head);
+            let mut ranges = Vec::new();
+            let read = read_arguments(&record, &mut ranges);
+            assert!(read.iter_from(0).eq(arguments));
+        }
+    }
+
+    #[test]
+    fn replies_find_their_way_back() {
+        let back = ReturnAddress { socket: SocketId { index: 1, generation: 2 }, ticket: 3, part: 4 };
+        let mut record = vec![0xee; REPLY_HEAD + 5];
+        write_reply(back, false, b"+OK\r\n", &mut record);
+        assert_eq!(read_reply(&record), (back, &b"+OK\r\n"[..], false));
+    }
+}

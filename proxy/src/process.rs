@@ -1,0 +1,178 @@
+//! What all cores of the process share: settings, boards, the number of clients.
+
+use crate::board::Board;
+use crate::log::Log;
+use slotmesh_base::UnixMillis;
+use slotmesh_conf::{SetError, Settings, directive};
+use slotmesh_io::process as os;
+use slotmesh_shard::{CoreFacts, Node, ProcessFacts, SlotMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+use tikv_jemalloc_ctl::{epoch, stats};
+
+/// Who the process is; does not change.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) run_id: String,
+    pub(crate) started_at: UnixMillis,
+    pub(crate) executable: String,
+    pub(crate) config_file: String,
+}
+
+/// The process, shared by its cores. Nothing here is touched on the way of a command.
+#[derive(Debug)]
+pub(crate) struct Process {
+    settings: RwLock<Arc<Settings>>,
+    /// Rises with every change of the settings.
+    version: AtomicU64,
+    identity: Identity,
+    pub(crate) boards: Vec<Board>,
+    pub(crate) map: SlotMap,
+    pub(crate) log: Log,
+    next_client: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    peak_bytes: AtomicU64,
+    /// Set when the process shall stop.
+    stopping: AtomicBool,
+    /// What the boards showed when CONFIG RESETSTAT came.
+    baseline: Mutex<Vec<CoreFacts>>,
+}
+
+impl Process {
+    pub(crate) fn new(settings: Settings, identity: Identity, boards: Vec<Board>, map: SlotMap, log: Log) -> Self {
+        Self {
+            settings: RwLock::new(Arc::new(settings)),
+            version: AtomicU64::new(0),
+            identity,
+            baseline: Mutex::new(vec![CoreFacts::default(); boards.len()]),
+            boards,
+            map,
+            log,
+            next_client: AtomicU64::new(1),
+            rejected: AtomicU64::new(0),
+            peak_bytes: AtomicU64::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.read().expect("no writer panics").clone()
+    }
+
+    /// Changes with every change of the settings.
+    #[inline]
+    pub(crate) fn settings_version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// A number for a new client.
+    pub(crate) fn next_client(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Asks all cores to stop.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the cores shall stop.
+    #[inline]
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Connected clients of all cores.
+    pub(crate) fn clients(&self) -> u64 {
+        self.boards.iter().map(|board| board.clients.load(Ordering::Relaxed)).sum()
+    }
+
+    fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), SetError> {
+        let mut settings = self.settings.write().expect("no writer panics");
+        let mut changed = Settings::clone(&settings);
+        changed.set(pairs)?;
+        self.log.set_level(changed.value(directive::LOGLEVEL));
+        *settings = Arc::new(changed);
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// The boards, less what they showed at CONFIG RESETSTAT.
+    fn cores(&self) -> Vec<CoreFacts> {
+        let baseline = self.baseline.lock().expect("no holder panics");
+        self.boards
+            .iter()
+            .zip(&*baseline)
+            .map(|(board, old)| {
+                let now = board.read();
+                CoreFacts {
+                    connections: now.connections - old.connections,
+                    commands: now.commands - old.commands,
+                    input_bytes: now.input_bytes - old.input_bytes,
+                    output_bytes: now.output_bytes - old.output_bytes,
+                    hits: now.hits - old.hits,
+                    misses: now.misses - old.misses,
+                    expired: now.expired - old.expired,
+                    errors: now.errors - old.errors,
+                    ..now
+                }
+            })
+            .collect()
+    }
+
+    fn facts(&self) -> ProcessFacts {
+        // The allocator's counters are as of the last epoch; if it does not count, they stay 0.
+        let _ = epoch::advance();
+        let allocated_bytes = stats::allocated::read().unwrap_or(0) as u64;
+        let (cpu_system_micros, cpu_user_micros) = os::cpu_micros();
+        ProcessFacts {
+            pid: std::process::id(),
+            run_id: self.identity.run_id.clone(),
+            started_at: self.identity.started_at,
+            os: os::kernel(),
+            executable: self.identity.executable.clone(),
+            config_file: self.identity.config_file.clone(),
+            allocated_bytes,
+            active_bytes: stats::active::read().unwrap_or(0) as u64,
+            allocator_resident_bytes: stats::resident::read().unwrap_or(0) as u64,
+            resident_bytes: os::resident_bytes(),
+            peak_bytes: self.peak_bytes.fetch_max(allocated_bytes, Ordering::Relaxed).max(allocated_bytes),
+            system_bytes: os::system_bytes(),
+            cpu_system_micros,
+            cpu_user_micros,
+            rejected_connections: self.rejected.load(Ordering::Relaxed),
+            io_backend: "io_uring",
+        }
+    }
+}
+
+/// The process as node commands see it, with the settings of the core that runs them.
+pub(crate) struct NodeView<'a> {
+    pub(crate) process: &'a Process,
+    pub(crate) settings: &'a Settings,
+}
+
+impl Node for NodeView<'_> {
+    fn settings(&self) -> &Settings {
+        self.settings
+    }
+
+    fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), SetError> {
+        self.process.configure(pairs)
+    }
+
+    fn cores(&self) -> Vec<CoreFacts> {
+        self.process.cores()
+    }
+
+    fn process(&self) -> ProcessFacts {
+        self.process.facts()
+    }
+
+    fn reset_statistics(&self) {
+        let facts = self.process.boards.iter().map(Board::read).collect();
+        *self.process.baseline.lock().expect("no holder panics") = facts;
+        self.process.rejected.store(0, Ordering::Relaxed);
+        self.process.peak_bytes.store(0, Ordering::Relaxed);
+    }
+}
