@@ -1,5 +1,7 @@
 //! The data loop against real sockets: an echo that must return every byte in order, whatever the peer does.
 
+#![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
+
 use slotmesh_io::{DataLoop, Event, Lane, Mail, Wait, mesh, run_core, tcp};
 use std::collections::HashMap;
 use std::io::{Read, Write};
