@@ -92,7 +92,7 @@ fn store(db: &mut Db, hasher: &KeyHasher, names: &[[u8; 16]]) {
     });
     for steps in 0..=3 {
         time(&format!("GET in batches, {steps} prefetch steps"), OPERATIONS, |_| {
-            batches(db, hasher, names, steps, |db, key| get(db, key));
+            batches(db, hasher, names, steps, get);
         });
     }
     time("SET", OPERATIONS, |round| {

@@ -135,7 +135,7 @@ fn run(db: &mut Db, model: &mut Model, step: Step, number: usize) {
         Step::Set(key, length, expiry) => {
             let was_live = model.live(&key).is_some();
             let key_hashed = HASHER.key(&key);
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 db.get(&key_hashed, now);
                 assert_eq!(db.set_string(&key_hashed, &fill(length), expiry), was_live);
             } else {
