@@ -55,7 +55,7 @@ units:
 	$(CARGO) test --workspace
 
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
 # The load generator; `make bench BENCH="…"` passes its arguments.
 bench:

@@ -1,0 +1,208 @@
+//! The same steps to two servers; where their replies differ; the shortest sequence that shows it.
+
+use crate::{Connection, Server, matches, request, show};
+use slotmesh_base::Rng;
+use slotmesh_resp::elements;
+use std::fmt;
+use std::io::{self, Error, ErrorKind};
+use std::time::{Duration, Instant};
+
+/// Most requests that are sent before their replies are read.
+const BATCH_MAX: u64 = 40;
+
+/// Longest search for a shorter sequence.
+const SHRINK_TIME: Duration = Duration::from_secs(15);
+
+/// One step of a sequence.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// One request.
+    Command(Vec<Vec<u8>>),
+    /// A whole iteration of SCAN with these options; what counts is the set of keys.
+    ScanAll(Vec<Vec<u8>>),
+    /// RANDOMKEY; what counts is whether the key exists.
+    RandomKey,
+}
+
+impl Step {
+    /// The request that the rules of `difference.rs` are asked about.
+    fn args(&self) -> &[Vec<u8>] {
+        match self {
+            Self::Command(args) => args,
+            Self::ScanAll(_) | Self::RandomKey => &[],
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, args) = match self {
+            Self::Command(args) => ("", args.as_slice()),
+            Self::ScanAll(args) => ("(whole iteration) SCAN", args.as_slice()),
+            Self::RandomKey => ("(membership) RANDOMKEY", [].as_slice()),
+        };
+        f.write_str(name)?;
+        args.iter().try_for_each(|arg| write!(f, " \"{}\"", show(arg)))
+    }
+}
+
+/// Where two servers differ.
+pub struct Failure {
+    /// Index of the step.
+    pub at: usize,
+    /// The oracle's reply.
+    pub expected: Vec<u8>,
+    /// Ours.
+    pub got: Vec<u8>,
+}
+
+/// Runs `steps` against both servers, from an empty store on new connections, pipelined in random batches (one by
+/// one if `seed` is nothing), after the `opening` requests; the first difference, if any.
+///
+/// Where a server closes the connection, the rest of the batch counts as answered by that, and a new one is made.
+///
+/// # Panics
+/// If a server is silent.
+pub fn find_failure(
+    oracle: &Server,
+    ours: &Server,
+    opening: &[Vec<u8>],
+    steps: &[Step],
+    seed: Option<u64>,
+) -> Option<Failure> {
+    let mut sides = [oracle, ours].map(|server| Side::new(server, opening));
+    let mut rng = seed.map(Rng::new);
+    let mut at = 0;
+    while at < steps.len() {
+        let wanted = rng.as_mut().map_or(1, |rng| 1 + rng.below(BATCH_MAX));
+        let batch = batch(&steps[at..], usize::try_from(wanted).expect("a small number"));
+        let [expected, got] = sides.each_mut().map(|side| side.run(batch));
+        let is_closed = expected.last().is_some_and(|reply| reply == CLOSED);
+        for (index, (expected, got)) in expected.into_iter().zip(got).enumerate() {
+            if !matches(batch[index].args(), &expected, &got) {
+                return Some(Failure { at: at + index, expected, got });
+            }
+        }
+        if is_closed {
+            sides = [oracle, ours].map(|server| Side::new(server, &[]));
+        }
+        at += batch.len();
+    }
+    None
+}
+
+/// The steps that can be sent together: one that takes several round trips stands alone, and nothing follows QUIT (a
+/// server that closes a connection with bytes unread resets it, and a reset overtakes replies).
+fn batch(steps: &[Step], wanted: usize) -> &[Step] {
+    let commands = steps.iter().take(wanted).take_while(|step| matches!(step, Step::Command(_))).count();
+    let is_quit = |step: &Step| step.args().first().is_some_and(|name| name.eq_ignore_ascii_case(b"quit"));
+    let until_quit = steps.iter().position(is_quit).map_or(steps.len(), |at| at + 1);
+    &steps[..commands.max(1).min(until_quit)]
+}
+
+/// The shortest sequence found that still fails, with its failure: first all steps behind the difference go, then
+/// single ones.
+///
+/// If the difference does not come back when all is run again (it depends on time, then), `first` is it.
+///
+/// # Panics
+/// If a server is silent.
+pub fn shrink(
+    oracle: &Server,
+    ours: &Server,
+    opening: &[Vec<u8>],
+    steps: &[Step],
+    seed: u64,
+    first: Failure,
+) -> (Vec<Step>, Failure) {
+    let deadline = Instant::now() + SHRINK_TIME;
+    // Differences that need no pipelining are shown without.
+    let pipelined = find_failure(oracle, ours, opening, steps, None).is_none().then_some(seed);
+    let run = |steps: &[Step]| find_failure(oracle, ours, opening, steps, pipelined);
+    let Some(mut failure) = run(steps) else { return (steps[..=first.at].to_vec(), first) };
+    let mut steps = steps[..=failure.at].to_vec();
+    let mut width = steps.len() / 2;
+    while width > 0 && Instant::now() < deadline {
+        let mut end = steps.len().saturating_sub(1);
+        while end > 0 && Instant::now() < deadline {
+            let start = end.saturating_sub(width);
+            let shorter: Vec<Step> = [&steps[..start], &steps[end..]].concat();
+            if let Some(found) = run(&shorter) {
+                steps = shorter[..=found.at].to_vec();
+                failure = found;
+            }
+            end = start.min(steps.len().saturating_sub(1));
+        }
+        width /= 2;
+    }
+    (steps, failure)
+}
+
+/// Stands for the reply that never comes.
+const CLOSED: &[u8] = b"(closed)";
+
+fn closed(error: &Error) -> Vec<u8> {
+    let is_close =
+        matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe);
+    assert!(is_close, "neither a reply nor a close: {error}");
+    CLOSED.to_vec()
+}
+
+struct Side(Connection);
+
+impl Side {
+    fn new(server: &Server, opening: &[Vec<u8>]) -> Self {
+        let mut connection = server.connect();
+        for bytes in opening {
+            connection.send(bytes);
+            connection.reply();
+        }
+        Self(connection)
+    }
+
+    fn run(&mut self, batch: &[Step]) -> Vec<Vec<u8>> {
+        if let [Step::ScanAll(options)] = batch {
+            return vec![self.scan_all(options).unwrap_or_else(|error| closed(&error))];
+        }
+        if let [Step::RandomKey] = batch {
+            return vec![self.random_key().unwrap_or_else(|error| closed(&error))];
+        }
+        let bytes: Vec<u8> = batch.iter().flat_map(|step| request(step.args())).collect();
+        // A server that closes the connection in between may refuse the rest.
+        let _ = self.0.try_send(&bytes);
+        batch.iter().map(|_| self.0.try_reply().unwrap_or_else(|error| closed(&error))).collect()
+    }
+
+    /// All keys of an iteration, sorted, each once; or the first error.
+    fn scan_all(&mut self, options: &[Vec<u8>]) -> io::Result<Vec<u8>> {
+        let (mut cursor, mut keys) = (b"0".to_vec(), Vec::new());
+        loop {
+            let args = [&[b"SCAN".to_vec(), cursor], options].concat();
+            let reply = self.ask(&args)?;
+            let Ok(mut parts) = elements(&reply) else { return Ok(reply) };
+            let (Some(next), Some(found)) = (parts.next(), parts.next()) else { return Ok(reply) };
+            keys.extend(elements(found).into_iter().flatten().map(<[u8]>::to_vec));
+            cursor = next.split(|&byte| byte == b'\r').nth(1).unwrap_or_default()[1..].to_vec();
+            if cursor == b"0" {
+                keys.sort();
+                keys.dedup();
+                return Ok(keys.concat());
+            }
+        }
+    }
+
+    fn random_key(&mut self) -> io::Result<Vec<u8>> {
+        let reply = self.ask(&["RANDOMKEY"])?;
+        let keys = self.ask(&["KEYS", "*"])?;
+        let mut keys = elements(&keys).into_iter().flatten();
+        Ok(match reply.first() {
+            Some(b'$') if keys.any(|key| key == reply) => b"one of the keys".to_vec(),
+            _ => reply,
+        })
+    }
+
+    fn ask<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Vec<u8>> {
+        self.0.try_send(&request(args))?;
+        self.0.try_reply()
+    }
+}
