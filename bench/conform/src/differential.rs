@@ -91,13 +91,17 @@ pub fn find_failure(
     None
 }
 
-/// The steps that can be sent together: one that takes several round trips stands alone, and nothing follows QUIT (a
-/// server that closes a connection with bytes unread resets it, and a reset overtakes replies).
+/// The steps that can be sent together. Those that take several round trips stand alone, and those that may end the
+/// connection: a server that closes one with bytes unread resets it, and a reset overtakes replies.
 fn batch(steps: &[Step], wanted: usize) -> &[Step] {
-    let commands = steps.iter().take(wanted).take_while(|step| matches!(step, Step::Command(_))).count();
-    let is_quit = |step: &Step| step.args().first().is_some_and(|name| name.eq_ignore_ascii_case(b"quit"));
-    let until_quit = steps.iter().position(is_quit).map_or(steps.len(), |at| at + 1);
-    &steps[..commands.max(1).min(until_quit)]
+    let together = |step: &&Step| matches!(step, Step::Command(args) if !may_close(args));
+    let commands = steps.iter().take(wanted).take_while(together).count();
+    &steps[..commands.max(1)]
+}
+
+/// Whether a request may be answered by a close: QUIT, and what is too large for a client without authentication.
+fn may_close(args: &[Vec<u8>]) -> bool {
+    args[0].eq_ignore_ascii_case(b"quit") || args.len() > 10 || args.iter().any(|arg| arg.len() > 16 * 1024)
 }
 
 /// The shortest sequence found that still fails, with its failure: first all steps behind the difference go, then
