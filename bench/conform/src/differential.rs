@@ -7,11 +7,17 @@ use std::fmt;
 use std::io::{self, Error, ErrorKind};
 use std::time::{Duration, Instant};
 
-/// Most requests that are sent before their replies are read.
-const BATCH_MAX: u64 = 40;
-
 /// Longest search for a shorter sequence.
 const SHRINK_TIME: Duration = Duration::from_secs(15);
+
+/// How a sequence is cut into pipelines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Batches {
+    /// Draws the sizes.
+    pub seed: u64,
+    /// Most requests that are sent before their replies are read.
+    pub max: u64,
+}
 
 /// One step of a sequence.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +63,7 @@ pub struct Failure {
 }
 
 /// Runs `steps` against both servers, from an empty store on new connections, pipelined in random batches (one by
-/// one if `seed` is nothing), after the `opening` requests; the first difference, if any.
+/// one if `batches` is nothing), after the `opening` requests; the first difference, if any.
 ///
 /// Where a server closes the connection, the rest of the batch counts as answered by that, and a new one is made.
 ///
@@ -68,13 +74,13 @@ pub fn find_failure(
     ours: &Server,
     opening: &[Vec<u8>],
     steps: &[Step],
-    seed: Option<u64>,
+    batches: Option<Batches>,
 ) -> Option<Failure> {
     let mut sides = [oracle, ours].map(|server| Side::new(server, opening));
-    let mut rng = seed.map(Rng::new);
+    let mut rng = batches.map(|batches| (Rng::new(batches.seed), batches.max));
     let mut at = 0;
     while at < steps.len() {
-        let wanted = rng.as_mut().map_or(1, |rng| 1 + rng.below(BATCH_MAX));
+        let wanted = rng.as_mut().map_or(1, |(rng, max)| 1 + rng.below(*max));
         let batch = batch(&steps[at..], usize::try_from(wanted).expect("a small number"));
         let [expected, got] = sides.each_mut().map(|side| side.run(batch));
         let is_closed = expected.last().is_some_and(|reply| reply == CLOSED);
@@ -116,12 +122,12 @@ pub fn shrink(
     ours: &Server,
     opening: &[Vec<u8>],
     steps: &[Step],
-    seed: u64,
+    batches: Batches,
     first: Failure,
 ) -> (Vec<Step>, Failure) {
     let deadline = Instant::now() + SHRINK_TIME;
     // Differences that need no pipelining are shown without.
-    let pipelined = find_failure(oracle, ours, opening, steps, None).is_none().then_some(seed);
+    let pipelined = find_failure(oracle, ours, opening, steps, None).is_none().then_some(batches);
     let run = |steps: &[Step]| find_failure(oracle, ours, opening, steps, pipelined);
     let Some(mut failure) = run(steps) else { return (steps[..=first.at].to_vec(), first) };
     let mut steps = steps[..=failure.at].to_vec();

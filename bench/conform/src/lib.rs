@@ -20,7 +20,7 @@ mod server;
 
 pub use connection::Connection;
 pub use difference::{RULES, Rule, matches};
-pub use differential::{Failure, Step, find_failure, shrink};
+pub use differential::{Batches, Failure, Step, find_failure, shrink};
 pub use generate::{Generator, Grammar, PASSWORD};
 pub use process::{await_condition, cpu_count, resident_bytes};
 pub use request::{request, show, words};
