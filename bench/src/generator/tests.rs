@@ -1,0 +1,116 @@
+//! The generator against the echo server, over real sockets.
+
+use super::*;
+use crate::arguments::default_load;
+use crate::echo;
+use crate::workload::{Sizes, parse_mix};
+use slotmesh_io::tcp;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+
+const SIZES: Sizes = Sizes { key_bytes: 16, value_bytes: 32 };
+
+fn start_echo() -> Endpoint {
+    let listener = echo::listen(0).unwrap();
+    let address = tcp::listener_address(listener.as_fd()).unwrap();
+    std::thread::spawn(move || echo::serve_on(listener, SIZES).unwrap());
+    Endpoint::parse(&format!("echo={address},pid={}", std::process::id())).unwrap()
+}
+
+fn load(clients: usize, pipeline: u64, threads: usize, requests: u64) -> Load {
+    Load {
+        clients,
+        pipeline,
+        threads,
+        extent: Extent::Requests(requests),
+        warmup_seconds: 0.01,
+        mix: parse_mix("get:3,set:1").unwrap(),
+        ..default_load()
+    }
+}
+
+fn run_hidden(endpoint: &Endpoint, load: &Load) -> Result<Measurement, Failure> {
+    run(endpoint, load, &ProgressBar::hidden())
+}
+
+#[test]
+fn a_closed_loop_gets_every_reply() {
+    let endpoint = start_echo();
+    for (clients, pipeline, threads, requests) in
+        [(1, 1, 1, 100), (50, 1, 1, 5000), (7, 64, 2, 10_001), (300, 100, 3, 100_000), (20, 8, 1, 5)]
+    {
+        let measurement = run_hidden(&endpoint, &load(clients, pipeline, threads, requests)).unwrap();
+        assert_eq!(measurement.tally.replies, requests);
+        assert_eq!(measurement.tally.latencies.len(), requests);
+        assert_eq!((measurement.tally.errors, measurement.tally.surplus, measurement.tally.nulls), (0, 0, 0));
+        assert!(measurement.seconds > 0.0 && measurement.cpu.is_some());
+    }
+}
+
+#[test]
+fn an_open_loop_sends_as_scheduled() {
+    let endpoint = start_echo();
+    for (pipeline, threads, requests) in [(1, 1, 2000), (16, 2, 4001)] {
+        let load = Load { rate: Some(20_000.0), ..load(10, pipeline, threads, requests) };
+        let measurement = run_hidden(&endpoint, &load).unwrap();
+        assert_eq!(measurement.tally.latencies.len(), requests);
+        // It cannot be done before the last batch is due; how much later is the machine's affair.
+        let last_due = (requests - 2 * pipeline * threads as u64) as f64 / 20_000.0;
+        assert!(measurement.seconds >= last_due, "{} s", measurement.seconds);
+    }
+}
+
+#[test]
+fn a_run_bounded_by_time_takes_that_time() {
+    let endpoint = start_echo();
+    let load = Load { extent: Extent::Seconds(0.05), ..load(10, 4, 1, 1) };
+    let measurement = run_hidden(&endpoint, &load).unwrap();
+    assert!(measurement.seconds >= 0.04 && measurement.tally.replies > 0);
+    assert_eq!(measurement.tally.replies % 4, 0);
+}
+
+/// Answers every request of `request_bytes` with `reply`, on one connection; then closes it.
+fn start_server(request_bytes: usize, reply: &'static [u8], requests: usize) -> Endpoint {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = vec![0; request_bytes];
+        for _ in 0..requests {
+            stream.read_exact(&mut request).unwrap();
+            stream.write_all(reply).unwrap();
+        }
+    });
+    Endpoint::parse(&address.to_string()).unwrap()
+}
+
+fn failure_of(reply: &'static [u8], requests: usize) -> Failure {
+    let load = Load { mix: parse_mix("get").unwrap(), warmup_seconds: 0.0, ..load(1, 1, 1, 10) };
+    run_hidden(&start_server(SIZES.get_bytes(), reply, requests), &load).unwrap_err()
+}
+
+#[test]
+fn a_server_that_answers_wrongly_fails_the_run() {
+    let error = failure_of(b"-ERR no such thing\r\n", 10).to_string();
+    assert!(error.contains("10 error replies (the first: -ERR no such thing)"), "{error}");
+    assert!(matches!(failure_of(b"+OK\r\n+OK\r\n", 10), Failure::Wrong { errors: 0, surplus, .. } if surplus > 0));
+    assert!(matches!(failure_of(b"hello\r\n", 10), Failure::Malformed { .. }));
+    assert!(matches!(failure_of(b"+OK\r\n", 5), Failure::Closed { .. }));
+    assert!(matches!(failure_of(b"-ERR out\r\n", 5), Failure::Wrong { errors: 5, .. }));
+}
+
+#[test]
+fn nulls_are_counted() {
+    let load = Load { mix: parse_mix("get").unwrap(), warmup_seconds: 0.0, ..load(1, 1, 1, 10) };
+    let measurement = run_hidden(&start_server(SIZES.get_bytes(), b"$-1\r\n", 10), &load).unwrap();
+    assert_eq!((measurement.tally.replies, measurement.tally.nulls), (10, 10));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoint = Endpoint::parse(&format!("gone={port}")).unwrap();
+    let error = run_hidden(&endpoint, &load(4, 1, 2, 10)).unwrap_err().to_string();
+    assert!(error.starts_with("cannot connect to gone: "), "{error}");
+}

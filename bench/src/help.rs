@@ -1,0 +1,63 @@
+//! The text of `--help`.
+
+/// All options; `arguments.rs` reads them.
+pub(crate) const TEXT: &str = "\
+slotmesh-bench: a load generator for servers of the Redis protocol
+
+USAGE
+  slotmesh-bench [ENDPOINT] [OPTIONS]            load one server (default 127.0.0.1:6379)
+  slotmesh-bench --compare A B ... [OPTIONS]     load servers in interleaved rounds, print ratios
+  slotmesh-bench --echo-server PORT [OPTIONS]    answer this program's GET and SET without a store:
+                                                 the physical limit
+  slotmesh-bench suite [OPTIONS]                 measure bench/RESULTS.md
+
+  ENDPOINT is [name=]host:port[,pid=PID], or a unix socket's path for host:port. With the pid of the
+  server's process its CPU time per request is reported.
+
+LOAD
+  --clients N           connections [50]
+  --pipeline N          requests that a connection sends at once [1]
+  --threads N           load threads, each with its own data loop [1]
+  --cpus LIST           CPUs to pin them to, such as 1 or 2-5,7 [not pinned]
+  --requests N          requests in all [1M]
+  --seconds S           run for a time instead
+  --warmup S            seconds of load before anything is measured [0.1]
+  --rate R              open loop: R requests/s in all, at a constant schedule, whatever the server does;
+                        latency counts from when a request should have been sent. Without it a connection
+                        sends its next batch when it has the replies of the last one (closed loop)
+  --mix LIST            commands with weights [get]: get:9,set:1; of get set setex incr mget:KEYS del
+                        exists ping echo (mget:10:2 is an mget of ten keys with weight 2)
+  --keys N              different keys [1M]
+  --key-bytes N         their length [16]
+  --value-bytes N       length of values [32]
+  --zipf S              choose keys by Zipf's law with exponent S [evenly]
+  --preload             set every key once before the run
+  --seed N              seed of all chance [1]
+  --spin                look for replies a moment before sleeping
+
+  Numbers may end in k, M or G (thousands). Error replies, unasked replies and missing replies fail the run.
+
+OUTPUT
+  --json FILE           figures as JSON
+  --svg FILE            latency by percentile as a plot
+
+COMPARISON
+  --rounds N            rounds; in each, every server runs once, in a shuffled order [9]
+  --baseline NAME       the server that ratios are to [the first]
+
+ECHO SERVER
+  --cpu N               CPU to pin it to; --key-bytes and --value-bytes as those of the load
+
+SUITE
+  --out FILE            where the tables go [bench/RESULTS.md]
+  --only PARTS          of speed,memory,shards [all]
+  --quick               a smoke run of about a minute
+  --redis PATH          [redis-server]
+  --slotmesh PATH       [beside this program]
+  --server-cpu N        CPU of the servers [0]
+  --cpus LIST           CPUs of the load [1]
+
+  --help, --version
+
+Exit code: 0, 1 if a run failed, 2 for wrong arguments.
+";
