@@ -17,8 +17,9 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use crate::page::{NEVER, Page, is_expired};
+use crate::page::{Draft, NEVER, Page, is_expired};
 use crate::tally::Tally;
+use crate::value::Value;
 use crate::{Expiry, Key, KeyHasher};
 use alloc::vec::Vec;
 use core::{mem, slice};
@@ -108,15 +109,25 @@ impl SlotTable {
             Expiry::At(at) => Some(at.0),
             Expiry::Keep | Expiry::Never => None,
         };
+        self.insert(key, &Draft::string(key.bytes, value, expiry), hasher, tally);
+    }
+
+    /// Adds a value of any type, in a record of its own, under a key that is not there.
+    pub(crate) fn insert_boxed(&mut self, key: &Key<'_>, value: Value, hasher: &KeyHasher, tally: &mut Tally) {
+        self.insert(key, &Draft::boxed(key.bytes, value, None), hasher, tally);
+    }
+
+    #[inline]
+    fn insert(&mut self, key: &Key<'_>, draft: &Draft<'_>, hasher: &KeyHasher, tally: &mut Tally) {
         let tag = tag_of(key.hash);
         self.len += 1;
         let pages = self.pages.as_mut_slice();
         if pages.is_empty() {
-            self.pages = Pages::One(Page::with_string(tag, key.bytes, value, expiry, tally));
+            self.pages = Pages::One(Page::with_entry(tag, draft, tally));
             return;
         }
         let page = page_of(key.hash, pages.len());
-        let rebuilt = pages[page].insert_string(tag, key.bytes, value, expiry, tally);
+        let rebuilt = pages[page].push(tag, draft, tally);
         // One page is rebuilt for an insert, not two: a split that is due waits for the next one.
         if !rebuilt && self.len as usize > pages.len() * PAGE_ENTRIES_MEAN_MAX {
             self.split(hasher, tally);
@@ -164,14 +175,22 @@ impl SlotTable {
         None
     }
 
-    /// Frees one page, if there is any; for tables that are no longer in use: counts become wrong.
-    pub(crate) fn free_page(&mut self) -> bool {
-        if let Pages::Many(pages) = &mut self.pages
-            && pages.pop().is_some()
-        {
-            return true;
-        }
-        matches!(mem::replace(&mut self.pages, Pages::Empty), Pages::One(_))
+    /// Frees one page, if there is any; for tables that are no longer in use: counts become wrong. What is costly to
+    /// free goes to `dead`.
+    pub(crate) fn free_page(&mut self, dead: &mut Vec<Value>) -> bool {
+        let page = match &mut self.pages {
+            Pages::Many(pages) => pages.pop(),
+            Pages::Empty | Pages::One(_) => None,
+        };
+        let page = match (page, mem::replace(&mut self.pages, Pages::Empty)) {
+            (Some(page), rest) => {
+                self.pages = rest;
+                Some(page)
+            }
+            (None, Pages::One(page)) => Some(page),
+            (None, Pages::Empty | Pages::Many(_)) => None,
+        };
+        page.map(|mut page| page.take_heavy(dead)).is_some()
     }
 
     /// Asks for the head of the page that a key with this hash is in. Reads the table itself.
