@@ -215,7 +215,7 @@ impl Shards {
         partial: bool,
         out: &mut Vec<u8>,
     ) {
-        let limits = ValueLimits { string_bytes_max: 1 << 20 };
+        let limits = ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() };
         let context = Context { db: 0, protocol, now: self.now, first_key: None, limits, partial };
         self.shards[usize::from(core)].execute(spec, args, &context, out);
     }
