@@ -3,7 +3,7 @@
 
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
-use slotmesh_base::Slot;
+use slotmesh_base::{ReplyError, Slot};
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_HOPS_MAX};
 use slotmesh_command::{Flags, Spec, resolve};
 use slotmesh_io::{Lane, Sockets};
@@ -223,7 +223,7 @@ impl Engine {
                 std::process::abort();
             }
             out.truncate(start);
-            Reply::new(out, head.protocol).error_text(b"ERR internal error, see the log");
+            Reply::new(out, head.protocol).error(ReplyError::Internal);
         }
     }
 }
