@@ -5,6 +5,7 @@ use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::Dealer;
+use slotmesh_base::limits::FINISHING_IDLE_SECONDS_MAX;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::Flags;
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
@@ -66,7 +67,9 @@ impl Core {
             Event::Received { socket, chunk } => self.receive(socket, chunk),
             Event::Ended { socket } => {
                 self.run_batch();
-                if let Some(connection) = self.engine.connection(socket.index) {
+                if let Some(connection) = self.engine.connection(socket.index)
+                    && connection.socket == socket
+                {
                     connection.ended = true;
                     self.close_if_finished(socket.index);
                 }
@@ -104,9 +107,11 @@ impl Core {
         let Some(connection) = self.engine.connections.get_mut(index as usize).and_then(Option::as_deref_mut) else {
             return;
         };
-        if connection.client.closing {
+        if connection.socket != socket || connection.client.closing {
             return;
         }
+        // As in Redis a client that is still sending its request is not idle.
+        connection.client.active_at = self.engine.now;
         if connection.tail.is_empty() && !connection.stalled {
             return self.decode_chunk(index, chunk);
         }
@@ -117,7 +122,8 @@ impl Core {
             connection.tail.reserve(missing.max(bytes.len()));
         }
         connection.tail.extend_from_slice(bytes);
-        if connection.tail.len() as u64 > self.engine.hot.query_buffer_limit_bytes {
+        // While a connection is stalled it is not read: what comes was on its way, and is no query that grows.
+        if !connection.stalled && connection.input_bytes() as u64 > self.engine.hot.query_buffer_limit_bytes {
             let client = &connection.client;
             self.engine.process.log.warning(format_args!(
                 "Closing client that reached max query buffer length: id={} addr={}",
@@ -176,14 +182,15 @@ impl Core {
             let mut bytes = std::mem::take(&mut connection.tail);
             let source = Source::Tail(self.batch.tails.len());
             let decoder = &mut connection.decoder;
-            let decoded = self.batch.decode(index, source, decoder, &mut bytes, 0, &limits, &self.engine.hasher);
+            let from = std::mem::take(&mut connection.tail_start);
+            let decoded = self.batch.decode(index, source, decoder, &mut bytes, from, &limits, &self.engine.hasher);
             let used = match decoded {
                 Decoded::Through(end) | Decoded::Full(end) => end,
                 Decoded::Failed => bytes.len(),
             };
-            if used == 0 {
-                connection.tail = bytes;
-                if decoded != (Decoded::Full(0)) {
+            if used == from {
+                (connection.tail, connection.tail_start) = (bytes, from);
+                if decoded != Decoded::Full(from) {
                     return;
                 }
             } else {
@@ -269,9 +276,15 @@ impl Core {
     fn return_tails(&mut self) {
         for LentTail { connection, mut bytes, used } in self.batch.tails.drain(..) {
             let Some(connection) = self.engine.connection(connection) else { continue };
-            bytes.drain(..used);
-            if bytes.is_empty() {
+            connection.tail_start = used;
+            if used == bytes.len() {
+                bytes.clear();
                 bytes.shrink_to(TAIL_BYTES_KEPT);
+                connection.tail_start = 0;
+            } else if used > bytes.len() / 2 {
+                // Not for each batch of a long tail: what is moved is less than what was taken.
+                bytes.drain(..used);
+                connection.tail_start = 0;
             }
             connection.tail = bytes;
         }
@@ -323,7 +336,7 @@ impl Core {
             if !self.engine.resume(&mut hands, index) {
                 continue;
             }
-            self.close_if_finished(index);
+            // Also when the peer has closed its side: what it sent before counts.
             self.decode_tail(index);
             self.run_batch();
             self.close_if_finished(index);
@@ -366,6 +379,12 @@ impl Core {
         let engine = &mut self.engine;
         let board = &engine.process.boards[usize::from(engine.core)];
         board.publish(self.io.stats(), engine.counters, engine.buffers);
+        // A connection counts until its descriptor is closed, or clients that never read their last replies would be
+        // many more than `maxclients`.
+        let closed = self.io.sockets.take_closed() as u64;
+        if closed > 0 {
+            board.clients.fetch_sub(closed, std::sync::atomic::Ordering::Relaxed);
+        }
         engine.publish();
         let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
         if next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
@@ -393,6 +412,7 @@ impl Core {
                 self.enforce_soft_limit(index, pending);
             }
         }
+        self.io.sockets.close_stuck(FINISHING_IDLE_SECONDS_MAX);
         self.engine.buffers = crate::board::BufferBytes { input, output };
     }
 
@@ -431,8 +451,6 @@ impl Core {
 
     fn forget(&mut self, index: u32) {
         self.engine.connections[index as usize] = None;
-        let board = &self.engine.process.boards[usize::from(self.engine.core)];
-        board.clients.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

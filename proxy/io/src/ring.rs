@@ -106,6 +106,11 @@ impl Ring {
         self.inner.submission().taskrun() || !self.inner.completion().is_empty()
     }
 
+    /// Whether the kernel has not taken everything that was queued (it may lack memory for a moment).
+    pub(crate) fn has_unsubmitted(&mut self) -> bool {
+        !self.inner.submission().is_empty()
+    }
+
     /// Whether completions wait in the kernel because the queue was full.
     pub(crate) fn has_overflow(&mut self) -> bool {
         self.inner.submission().cq_overflow()

@@ -35,6 +35,10 @@ pub const PENDING_HOPS_MAX: usize = 4096;
 /// Most commands of one turn that are looked up together, so that their cache misses overlap.
 pub const BATCH_COMMANDS_MAX: usize = 128;
 
+/// Longest time, in seconds, that a connection which was closed by either side may take none of the replies that
+/// are left for it. At the bound they are dropped.
+pub const FINISHING_IDLE_SECONDS_MAX: u8 = 30;
+
 const _: () = assert!(BATCH_COMMANDS_MAX <= PENDING_HOPS_MAX);
 
 /// Least time between two passes of a shard's housekeeping, in ms. A pass that ends with work left goes on
