@@ -8,8 +8,15 @@ use slotmesh_io::tcp;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SIZES: Sizes = Sizes { key_bytes: 16, value_bytes: 32 };
+
+/// Rings are opened and closed by one test at a time: opening one is recognised by the descriptors that appear.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn start_echo() -> Endpoint {
     let listener = echo::listen(0).unwrap();
@@ -36,6 +43,7 @@ fn run_hidden(endpoint: &Endpoint, load: &Load) -> Result<Measurement, Failure> 
 
 #[test]
 fn a_closed_loop_gets_every_reply() {
+    let _alone = alone();
     let endpoint = start_echo();
     for (clients, pipeline, threads, requests) in
         [(1, 1, 1, 100), (50, 1, 1, 5000), (7, 64, 2, 10_001), (300, 100, 3, 100_000), (20, 8, 1, 5)]
@@ -50,6 +58,7 @@ fn a_closed_loop_gets_every_reply() {
 
 #[test]
 fn an_open_loop_sends_as_scheduled() {
+    let _alone = alone();
     let endpoint = start_echo();
     for (pipeline, threads, requests) in [(1, 1, 2000), (16, 2, 4001)] {
         let load = Load { rate: Some(20_000.0), ..load(10, pipeline, threads, requests) };
@@ -63,6 +72,7 @@ fn an_open_loop_sends_as_scheduled() {
 
 #[test]
 fn a_run_bounded_by_time_takes_that_time() {
+    let _alone = alone();
     let endpoint = start_echo();
     let load = Load { extent: Extent::Seconds(0.05), ..load(10, 4, 1, 1) };
     let measurement = run_hidden(&endpoint, &load).unwrap();
@@ -92,6 +102,7 @@ fn failure_of(reply: &'static [u8], requests: usize) -> Failure {
 
 #[test]
 fn a_server_that_answers_wrongly_fails_the_run() {
+    let _alone = alone();
     let error = failure_of(b"-ERR no such thing\r\n", 10).to_string();
     assert!(error.contains("10 error replies (the first: -ERR no such thing)"), "{error}");
     assert!(matches!(failure_of(b"+OK\r\n+OK\r\n", 10), Failure::Wrong { errors: 0, surplus, .. } if surplus > 0));
@@ -102,6 +113,7 @@ fn a_server_that_answers_wrongly_fails_the_run() {
 
 #[test]
 fn nulls_are_counted() {
+    let _alone = alone();
     let load = Load { mix: parse_mix("get").unwrap(), warmup_seconds: 0.0, ..load(1, 1, 1, 10) };
     let measurement = run_hidden(&start_server(SIZES.get_bytes(), b"$-1\r\n", 10), &load).unwrap();
     assert_eq!((measurement.tally.replies, measurement.tally.nulls), (10, 10));
@@ -109,6 +121,7 @@ fn nulls_are_counted() {
 
 #[test]
 fn a_server_that_is_not_there_is_named() {
+    let _alone = alone();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let endpoint = Endpoint::parse(&format!("gone={port}")).unwrap();
     let error = run_hidden(&endpoint, &load(4, 1, 2, 10)).unwrap_err().to_string();
