@@ -3,8 +3,8 @@
 
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
-use slotmesh_base::{ReplyError, Slot};
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_HOPS_MAX};
+use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Flags, Spec, resolve};
 use slotmesh_io::{Lane, Sockets};
 use slotmesh_keyspace::Key;
