@@ -31,7 +31,7 @@ impl Scale {
                 seconds: 0.1,
                 warmup_seconds: 0.02,
                 keys: 100_000,
-                memory_steps: vec![100_000, 300_000, 500_000],
+                memory_steps: vec![300_000, 500_000, 700_000],
             }
         } else {
             let thousands = [300, 500, 700, 1000, 1500, 2000, 3000, 4000, 6000, 8000];

@@ -127,3 +127,40 @@ fn a_server_that_is_not_there_is_named() {
     let error = run_hidden(&endpoint, &load(4, 1, 2, 10)).unwrap_err().to_string();
     assert!(error.starts_with("cannot connect to gone: "), "{error}");
 }
+
+/// A server that stalls: it answers nothing until it has 50 requests. A closed loop would never send the second.
+#[test]
+fn an_open_loop_goes_on_sending_and_counts_the_whole_wait() {
+    let _alone = alone();
+    const REQUESTS: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut requests = vec![0; SIZES.get_bytes() * REQUESTS];
+        stream.read_exact(&mut requests).unwrap();
+        stream.write_all(&b"+OK\r\n".repeat(REQUESTS)).unwrap();
+        // Until the other side closes.
+        let _ = stream.read(&mut [0]);
+    });
+    let mix = parse_mix("get").unwrap();
+    let load = Load { mix, warmup_seconds: 0.0, rate: Some(1000.0), ..load(1, 1, 1, REQUESTS as u64) };
+    let latencies = run_hidden(&endpoint, &load).unwrap().tally.latencies;
+    assert_eq!(latencies.len(), REQUESTS as u64);
+    // The first one waited for the last one's due time, those between for less, evenly.
+    assert!(latencies.max() >= 48_000_000, "{}", latencies.max());
+    assert!(latencies.value_at_quantile(0.5) >= 24_000_000);
+}
+
+#[test]
+fn unix_sockets_serve_as_well() {
+    let _alone = alone();
+    let path = std::env::temp_dir().join(format!("slotmesh-bench-{}.sock", std::process::id()));
+    let listener = tcp::listen_unix(&path, None, 16).unwrap();
+    std::thread::spawn(move || echo::serve_on(listener, SIZES).unwrap());
+    let endpoint = Endpoint::parse(&format!("echo={}", path.display())).unwrap();
+    let measurement = run_hidden(&endpoint, &load(5, 16, 1, 3000)).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(measurement.tally.replies, 3000);
+    assert!(measurement.cpu.is_none());
+}

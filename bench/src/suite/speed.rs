@@ -83,8 +83,9 @@ fn write_tables(text: &mut String, title: &str, cells: &[Cell]) {
     let _ = write!(
         text,
         "\n### {title}: throughput and latency (redis · slotmesh · echo)\n\n\
-         | clients | pipeline | thousand requests/s | slotmesh / redis | p50 µs | p99 µs | p99.9 µs |\n\
-         |--:|--:|--:|--:|--:|--:|--:|\n"
+         | clients | pipeline | thousand requests/s | slotmesh / redis | server's CPU % | p50 µs | p99 µs | \
+         p99.9 µs |\n\
+         |--:|--:|--:|--:|--:|--:|--:|--:|\n"
     );
     for cell in cells {
         let _ = writeln!(text, "{}", cell.throughput_row());
@@ -123,11 +124,12 @@ impl Cell {
                 .join(" · ")
         };
         format!(
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             self.clients,
             self.pipeline,
             all(Metric::Throughput, 1000.0),
             ratio(self.slotmesh.ratio(&self.redis, Metric::Throughput)),
+            all(Metric::Busy, 0.01),
             all(Metric::P50, 1.0),
             all(Metric::P99, 1.0),
             all(Metric::P999, 1.0),
@@ -169,7 +171,7 @@ mod tests {
              2.00 [2.00–2.00] | ≤ 0.50 × redis | pass |"
         );
         let row = cell.throughput_row();
-        assert!(row.starts_with("| 50 | 8 | 100 · 100 · 100 | 1.00 [1.00–1.00] | 20.0 · "), "{row}");
+        assert!(row.starts_with("| 50 | 8 | 100 · 100 · 100 | 1.00 [1.00–1.00] | 80.0 · "), "{row}");
     }
 
     #[test]
