@@ -49,6 +49,7 @@ impl Core {
             self.io.turn(wait, &mut events).await;
             self.engine.now = UnixMillis(clock::unix_millis());
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
+            self.engine.is_late = false;
             self.engine.refresh_settings();
             for event in events.drain(..) {
                 self.handle(event);
@@ -103,6 +104,9 @@ impl Core {
         let is_lent = self.batch.tails.iter().any(|tail| tail.connection == index);
         if is_lent {
             self.run_batch();
+        }
+        if self.engine.is_late {
+            self.engine.hold(&mut self.io.sockets, index);
         }
         let Some(connection) = self.engine.connections.get_mut(index as usize).and_then(Option::as_deref_mut) else {
             return;
@@ -166,7 +170,7 @@ impl Core {
                 }
                 Decoded::Full(end) => {
                     position = end;
-                    self.run_batch();
+                    self.run_and_look_at_clock(index);
                 }
             }
         }
@@ -197,9 +201,18 @@ impl Core {
                 self.batch.tails.push(LentTail { connection: index, bytes, used });
             }
             match decoded {
-                Decoded::Full(_) => self.run_batch(),
+                Decoded::Full(_) => self.run_and_look_at_clock(index),
                 Decoded::Through(_) | Decoded::Failed => return,
             }
+        }
+    }
+
+    /// Runs the batch; if the turn has lasted too long, the rest of the connection's requests waits for the next.
+    fn run_and_look_at_clock(&mut self, index: u32) {
+        self.run_batch();
+        self.engine.look_at_clock();
+        if self.engine.is_late {
+            self.engine.hold(&mut self.io.sockets, index);
         }
     }
 
@@ -329,13 +342,27 @@ impl Core {
         self.close(index);
     }
 
-    /// Runs what waited for other cores.
+    /// Runs what waited for other cores, or for this turn: of at least one connection, however late it is. Those that
+    /// get nothing now are the first of the next turn.
     fn resume_stalled(&mut self) {
-        for index in std::mem::take(&mut self.engine.stalled) {
-            let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
-            if !self.engine.resume(&mut hands, index) {
-                continue;
+        if self.engine.stalled.is_empty() {
+            return;
+        }
+        self.engine.is_late = false;
+        let mut stalled = std::mem::take(&mut self.engine.stalled).into_iter();
+        for index in stalled.by_ref() {
+            self.resume(index);
+            self.engine.look_at_clock();
+            if self.engine.is_late {
+                break;
             }
+        }
+        self.engine.stalled.splice(..0, stalled);
+    }
+
+    fn resume(&mut self, index: u32) {
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        if self.engine.resume(&mut hands, index) {
             // Also when the peer has closed its side: what it sent before counts.
             self.decode_tail(index);
             self.run_batch();
@@ -358,6 +385,10 @@ impl Core {
                 self.stopping |= served.stop;
                 for (socket, unix_socket) in served.connections {
                     crate::listener::adopt(&mut self.io, &mut self.engine, socket, unix_socket);
+                }
+                self.engine.look_at_clock();
+                if self.engine.is_late {
+                    break;
                 }
             }
         }
@@ -387,7 +418,8 @@ impl Core {
         }
         engine.publish();
         let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
-        if next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
+        let has_more = engine.is_late && !engine.stalled.is_empty();
+        if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 
     /// Closes idle clients and those that have been slow for too long, and counts the bytes that clients hold.

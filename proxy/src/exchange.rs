@@ -52,9 +52,15 @@ impl Engine {
             Some(failure) => connection.waiting.failure = Some(failure),
             None => connection.waiting.push(spec, args.iter_from(0)),
         }
+        self.hold(hands.sockets, index);
+    }
+
+    /// Executes nothing of a connection, and does not read it, until [`resume`](Self::resume).
+    pub(crate) fn hold(&mut self, sockets: &mut Sockets, index: u32) {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         if !std::mem::replace(&mut connection.stalled, true) {
             self.stalled.push(index);
-            hands.sockets.pause(connection.socket);
+            sockets.pause(connection.socket);
         }
     }
 

@@ -78,10 +78,6 @@ pub(crate) struct WaitingRequest {
 }
 
 impl Waiting {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
-    }
-
     /// Keeps a request.
     pub(crate) fn push<'a>(&mut self, spec: Option<&'static Spec>, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
         let request = WaitingRequest { spec, first_range: self.ranges.len(), arguments: arguments.len() };

@@ -39,6 +39,14 @@ pub const BATCH_COMMANDS_MAX: usize = 128;
 /// are left for it. At the bound they are dropped.
 pub const FINISHING_IDLE_SECONDS_MAX: u8 = 30;
 
+/// Most outstanding commands of one connection while a further one may go to all shards (KEYS, FLUSHALL): such a
+/// command may take long, and what others ask of a shard waits behind it. At the bound it waits.
+pub const PENDING_EVERYWHERE_MAX: usize = 16;
+
+/// Time in nanoseconds after which a core's turn takes up no further batch of commands, so that a client with a
+/// long pipeline does not keep the others waiting. At the bound what has arrived waits for the next turn.
+pub const TURN_NANOS_MAX: u64 = 25_000_000;
+
 const _: () = assert!(BATCH_COMMANDS_MAX <= PENDING_HOPS_MAX);
 
 /// Least time between two passes of a shard's housekeeping, in ms. A pass that ends with work left goes on
