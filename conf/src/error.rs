@@ -288,6 +288,8 @@ impl fmt::Display for SetError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, reason): (&str, &dyn fmt::Display) = match self {
             SetError::Unknown(name) => {
+                // Redis prints a name up to its first zero byte.
+                let name = name.split('\0').next().unwrap_or_default();
                 return write!(
                     out,
                     "Unknown option or number of arguments for CONFIG SET - '{name}'"
