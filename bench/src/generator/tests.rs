@@ -13,19 +13,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const SIZES: Sizes = Sizes { key_bytes: 16, value_bytes: 32 };
 
 /// Rings are opened and closed by one test at a time: opening one is recognised by the descriptors that appear.
-fn alone() -> MutexGuard<'static, ()> {
+pub(super) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn start_echo() -> Endpoint {
+pub(super) fn start_echo() -> Endpoint {
     let listener = echo::listen(0).unwrap();
     let address = tcp::listener_address(listener.as_fd()).unwrap();
     std::thread::spawn(move || echo::serve_on(listener, SIZES).unwrap());
     Endpoint::parse(&format!("echo={address},pid={}", std::process::id())).unwrap()
 }
 
-fn load(clients: usize, pipeline: u64, threads: usize, requests: u64) -> Load {
+pub(super) fn load(clients: usize, pipeline: u64, threads: usize, requests: u64) -> Load {
     Load {
         clients,
         pipeline,

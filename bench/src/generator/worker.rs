@@ -376,6 +376,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests;
     use super::*;
 
     fn connection(lefts: &[(u64, u64)]) -> Connection {
@@ -405,6 +406,25 @@ mod tests {
         assert_eq!((tally.replies, tally.errors, tally.surplus), (1, 1, 1));
         assert_eq!(tally.first_error, "-ERR x");
         assert_eq!(connection.receive(b"what", 5, &mut tally), None);
+    }
+
+    /// The load falls behind its schedule by half a second: every request has waited for as long.
+    #[test]
+    fn open_loop_latency_counts_from_the_intended_time() {
+        let _alone = tests::alone();
+        let endpoint = tests::start_echo();
+        let load = Load { rate: Some(1000.0), ..tests::load(3, 1, 1, 100) };
+        let mail = mesh::<()>(1).pop().unwrap();
+        let tally = run_core(mail, |io| async {
+            let mut worker = Worker::new(io, &endpoint, &load, 0);
+            worker.prepare().await.unwrap();
+            let start = monotonic_nanos() - 500_000_000;
+            worker.measure(start, &AtomicU64::new(0)).await.unwrap()
+        });
+        let latencies = tally.unwrap().latencies;
+        assert_eq!(latencies.len(), 100);
+        assert!(latencies.min() >= 390_000_000, "the last was due 400 ms ago: {}", latencies.min());
+        assert!(latencies.max() >= 495_000_000, "the first was due 500 ms ago: {}", latencies.max());
     }
 
     #[test]

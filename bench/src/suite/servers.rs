@@ -7,6 +7,7 @@ use crate::failure::Failure;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -118,7 +119,8 @@ impl Programs {
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
-    output: PathBuf,
+    /// What it prints.
+    output: File,
     pub(super) endpoint: Endpoint,
 }
 
@@ -126,10 +128,10 @@ impl Server {
     fn start(name: &str, command: impl FnOnce(&str) -> Command) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Server { name: name.to_owned(), problem: error.to_string() };
         let port = free_port().map_err(failed)?;
-        let output = std::env::temp_dir().join(format!("slotmesh-bench-{}-{port}.log", std::process::id()));
-        let file = File::create(&output).map_err(failed)?;
+        let output = nameless_file(port).map_err(failed)?;
         let mut command = command(&port.to_string());
-        command.stdin(Stdio::null()).stderr(file.try_clone().map_err(failed)?).stdout(file);
+        command.stdin(Stdio::null());
+        command.stdout(output.try_clone().map_err(failed)?).stderr(output.try_clone().map_err(failed)?);
         let child = command.spawn().map_err(failed)?;
         let endpoint = Endpoint::local(name, port, child.id());
         let mut server = Self { child, output, endpoint };
@@ -143,14 +145,20 @@ impl Server {
             let ended = self.child.try_wait().ok().flatten();
             if ended.is_some() || Instant::now() > deadline {
                 let what = ended.map_or("does not answer".to_owned(), |status| format!("has ended ({status})"));
-                let output = std::fs::read(&self.output).unwrap_or_default();
-                let shown = &output[output.len().saturating_sub(OUTPUT_BYTES_SHOWN)..];
-                let problem = format!("{what}; its output: {}", String::from_utf8_lossy(shown).trim());
+                let problem = format!("{what}; its output: {}", self.last_output());
                 return Err(Failure::Server { name: self.endpoint.name.clone(), problem });
             }
             std::thread::sleep(START_INTERVAL);
         }
         Ok(())
+    }
+
+    fn last_output(&self) -> String {
+        let written = self.output.metadata().map_or(0, |metadata| metadata.len());
+        let mut shown = [0; OUTPUT_BYTES_SHOWN];
+        let from = written.saturating_sub(shown.len() as u64);
+        let read = self.output.read_at(&mut shown, from).unwrap_or(0);
+        String::from_utf8_lossy(&shown[..read]).trim().to_owned()
     }
 
     /// Its process.
@@ -164,8 +172,15 @@ impl Drop for Server {
         // It holds nothing worth saving; if it is gone already, so much the better.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.output);
     }
+}
+
+/// A file that is gone when nobody has it open any more, however we end.
+fn nameless_file(port: u16) -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("slotmesh-bench-{}-{port}.log", std::process::id()));
+    let file = File::options().create_new(true).read(true).append(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
 }
 
 fn free_port() -> io::Result<u16> {
