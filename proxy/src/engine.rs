@@ -7,7 +7,7 @@ use crate::client::Connection;
 use crate::exchange::Service;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::process::{NodeView, Process};
-use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, PENDING_HOPS_MAX, TURN_NANOS_MAX};
+use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Reach, Spec, ValueLimits, first_key_index};
 use slotmesh_conf::{Hot, Settings};
@@ -138,7 +138,7 @@ impl Engine {
         let pending = connection.pipeline.waiting();
         let may_last = spec.is_some_and(|spec| matches!(spec.reach, Reach::Shard(_)));
         if connection.stalled
-            || pending >= PENDING_HOPS_MAX
+            || connection.pipeline.is_full()
             || may_last && (self.is_late || pending >= PENDING_EVERYWHERE_MAX)
         {
             return Done::NotYet;

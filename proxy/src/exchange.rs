@@ -3,7 +3,7 @@
 
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
-use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_HOPS_MAX};
+use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Flags, Spec, resolve};
 use slotmesh_io::{Lane, Sockets};
@@ -67,7 +67,7 @@ impl Engine {
     /// Goes on with what a connection keeps; whether all of it went.
     pub(crate) fn resume(&mut self, hands: &mut Hands<'_>, index: u32) -> bool {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return false };
-        if connection.pipeline.waiting() > PENDING_HOPS_MAX / 2 {
+        if !connection.pipeline.has_room() {
             self.stalled.push(index);
             return false;
         }
@@ -119,6 +119,7 @@ impl Engine {
             return;
         }
         self.counters.errors += u64::from(reply.first() == Some(&b'-'));
+        connection.pipeline.note_reply(reply.len());
         let mut nowhere = Vec::new();
         let output = sockets.output(back.socket);
         let is_open = output.is_some();
