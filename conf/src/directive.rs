@@ -5,9 +5,7 @@
 //! starts the node. A directive that would promise what we do not do yet is `default_only`: its default is
 //! accepted, anything else is refused. To give a directive code, move its row up and write its text.
 
-use crate::declaration::{
-    Directive, Kind, boolean, choice, dropped, file_only, integer, memory, special, text,
-};
+use crate::declaration::{Directive, Kind, boolean, choice, dropped, file_only, integer, memory, special, text};
 use crate::handle::Handle;
 use crate::value::{LogLevel, OutputLimits};
 
@@ -38,9 +36,7 @@ const EVICTION: &[&str] = &[
     "allkeys-random",
     "noeviction",
 ];
-const FACILITIES: &[&str] = &[
-    "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
+const FACILITIES: &[&str] = &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 const PROTECTED: &[&str] = &["no", "yes", "local"];
 const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
 
