@@ -134,7 +134,6 @@ const AUTHENTICATION: Rows = &[
     (3, "HELLO"),
     (4, "HELLO PROTOCOL"),
     (8, "HELLO PROTOCOL HELLOOPTION"),
-    (3, "HELLO PROTOCOL SETNAME TEXT"),
     (6, "PING"),
     (3, "PING TEXT TEXT"),
     (4, "GET K"),

@@ -83,8 +83,8 @@ impl Server {
     /// If it does not start.
     pub fn slotmesh(cores: usize, shards: usize, args: &[&str]) -> Self {
         let (cores, shards) = (cores.to_string(), shards.to_string());
-        let own = ["--cores", cores.as_str(), "--shards", shards.as_str()];
-        let own: &[&str] = if is_self_test() { &["--save", ""] } else { &own };
+        let own = ["--save", "", "--cores", cores.as_str(), "--shards", shards.as_str()];
+        let own = if is_self_test() { &own[..2] } else { &own };
         Self::start("slotmesh", Command::new(binary()), &[own, args].concat())
     }
 

@@ -21,7 +21,6 @@ const SETTING_DIFFERENCES: &[(&str, &str)] = &[
     ("port", "each server has its own"),
     ("dir", "each server has its own"),
     ("unixsocket", "each server has its own"),
-    ("save", "the oracle is started without"),
     ("bind", "ours listens on loopback only by default, as the issue has it; Redis without a file on all"),
     ("aof-disable-auto-gc", "hidden since 7.2"),
     ("set-max-listpack-entries", "new in 7.2"),
