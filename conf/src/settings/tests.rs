@@ -114,7 +114,7 @@ fn config_get_finds_names_aliases_and_patterns() {
 fn config_set_is_all_or_nothing_with_the_texts_of_redis() {
     let mut settings = Settings::default();
     let failed = "CONFIG SET failed (possibly related to argument";
-    let cases: [(&[(&str, &str)], String); 13] = [
+    let cases: [(&[(&str, &str)], String); 14] = [
         (&[("nope", "1"), ("port", "1")], "Unknown option or number of arguments for CONFIG SET - 'nope'".to_owned()),
         // The first name that is wrong is told.
         (&[("databases", "1"), ("Nope", "1")], format!("{failed} 'databases') - can't set immutable config")),
