@@ -7,7 +7,7 @@ use crate::arguments::SuiteOptions;
 use crate::cpu_time::resident_bytes;
 use crate::failure::Failure;
 use crate::generator;
-use crate::load::Load;
+use crate::load::{Extent, Load};
 use crate::workload::{CommandKind, Sizes};
 use indicatif::ProgressBar;
 use std::fmt::Write;
@@ -19,6 +19,9 @@ const SETTLED_READINGS: u32 = 3;
 const SETTLE_INTERVAL: Duration = Duration::from_millis(100);
 /// Most readings.
 const READINGS_MAX: u32 = 30;
+
+/// Requests without keys before the empty process is looked at: enough to touch every receive buffer.
+const TRAFFIC_REQUESTS: u64 = 300_000;
 
 /// Bytes per key of one server at each step.
 type Sweep = Vec<f64>;
@@ -46,6 +49,10 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
 }
 
 fn sweep(server: Server, kind: CommandKind, load: &Load, steps: &[u64], bar: &ProgressBar) -> Result<Sweep, Failure> {
+    // Buffers of connections become resident with the first traffic, however few keys there are; so the empty
+    // process is one that has served as many connections.
+    let echoes = Load { extent: Extent::Requests(TRAFFIC_REQUESTS), ..load.filling(CommandKind::Echo, 0, 1) };
+    generator::run(&server.endpoint, &echoes, &ProgressBar::hidden())?;
     let empty = settled_bytes(&server)?;
     let mut before = 0;
     steps
@@ -78,8 +85,8 @@ fn settled_bytes(server: &Server) -> Result<u64, Failure> {
 
 fn section(steps: &[u64], [redis, ours, redis_expiring, ours_expiring]: &[Sweep; 4]) -> String {
     let mut text = format!(
-        "\n## Memory per key\n\nBytes of resident memory per key, less the empty process; keys of {} B, values of \
-         {} B.\n\n\
+        "\n## Memory per key\n\nBytes of resident memory per key, less the empty process (after traffic that stores \
+         nothing); keys of {} B, values of {} B.\n\n\
          | keys | redis | slotmesh | redis, with expiry | slotmesh, with expiry | an expiry adds |\n\
          |--:|--:|--:|--:|--:|--:|\n",
         SIZES.key_bytes, SIZES.value_bytes
