@@ -1,6 +1,6 @@
 //! Starts that cannot succeed: one clear line on standard error, and exit code 1.
 
-use slotmesh_conform::{Server, await_condition, binary, is_self_test, unused_port};
+use slotmesh_conform::{Server, await_condition, binary, is_self_test, node_command, unused_port};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ impl Drop for Dir {
 }
 
 fn node(args: &[&str]) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = node_command();
     command.args(args).stdin(Stdio::null());
     command
 }
