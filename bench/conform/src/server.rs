@@ -41,10 +41,11 @@ pub fn binary() -> &'static Path {
 /// directives.
 pub fn node_command() -> Command {
     let mut command = Command::new(binary());
-    let names = std::env::vars_os().map(|(name, _)| name);
-    names
-        .filter(|name| name.to_string_lossy().starts_with("SLOTMESH_"))
-        .for_each(|name| drop(command.env_remove(name)));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SLOTMESH_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -157,7 +157,9 @@ fn redis_rs_makes_a_round_trip() -> redis::RedisResult<()> {
         connection.mset::<_, _, ()>(&pairs)?;
         assert_eq!(connection.mget::<_, Vec<Option<i64>>>(&["key:3", "nosuch", "key:99"])?, [Some(3), None, Some(99)]);
         let mut pipe = redis::pipe();
-        (0..1000).for_each(|index| drop(pipe.incr(format!("pipe:{}", index % 7), 1)));
+        for index in 0..1000 {
+            pipe.incr(format!("pipe:{}", index % 7), 1);
+        }
         let replies: Vec<i64> = pipe.query(&mut connection)?;
         assert_eq!(replies, (0..1000).map(|index| index / 7 + 1).collect::<Vec<i64>>());
         let mut keys: Vec<String> = connection.scan_match("key:1*")?.collect::<Result<_, _>>()?;

@@ -203,23 +203,35 @@ fn a_stopped_client_does_not_hold_up_others() {
     assert_eq!(output.lines().last(), Some(all.to_string().as_str()), "bytes of all replies");
 }
 
+/// A new connection, if the server does not refuse it.
+fn served(server: &Server) -> Option<Connection> {
+    let mut connection = server.connect();
+    let reply = connection.try_send(&words("PING")).and_then(|()| connection.try_reply());
+    reply.is_ok_and(|reply| reply == b"+PONG\r\n").then_some(connection)
+}
+
 #[test]
 fn clients_beyond_the_maximum_are_refused_as_in_redis() {
     for server in [Server::redis(&["--maxclients", "20"]), Server::slotmesh(3, 3, &["--maxclients", "20"])] {
-        let mut held: Vec<_> = (0..20).map(|_| server.connect()).collect();
-        held.iter_mut().for_each(|connection| assert_eq!(connection.say("PING"), b"+PONG\r\n"));
+        let mut held = Vec::new();
+        // The connection that saw the server start may not be forgotten yet.
+        await_condition("as many as the maximum are served", 10, || {
+            held.extend(served(&server));
+            held.len() == 20
+        });
+        let rejected = info(&mut held[0], "rejected_connections");
         for _ in 0..3 {
             let refused = server.connect().read_to_close();
             assert_eq!(show(&refused), "-ERR max number of clients reached\\r\\n", "{}", server.name());
         }
-        assert_eq!(info(&mut held[0], "rejected_connections"), 3);
+        assert_eq!(info(&mut held[0], "rejected_connections"), rejected + 3);
         held.truncate(19);
         await_condition("one that comes after one has left is served", 10, || {
-            let mut late = server.connect();
-            late.try_send(&words("PING")).is_ok() && late.try_reply().is_ok_and(|reply| reply == b"+PONG\r\n")
+            held.extend(served(&server));
+            held.len() == 20
         });
         assert_eq!(held[0].say("CONFIG SET maxclients 25"), b"+OK\r\n");
-        let more: Vec<_> = (0..6).map(|_| server.connect()).collect();
+        let more: Vec<_> = (0..5).map(|_| server.connect()).collect();
         for mut connection in more {
             assert_eq!(connection.say("PING"), b"+PONG\r\n");
         }
@@ -277,8 +289,7 @@ fn ipv6_loopback_serves() {
 /// Sends PING from a network namespace of its own, over an address that is not loopback, to a server in it.
 fn ping_from_outside(server: &std::path::Path, args: &str) -> Option<String> {
     let script = format!(
-        "ip link set lo up; ip link add dummy0 type dummy 2>/dev/null && ip addr add 10.99.0.1/24 dev dummy0 && \
-         ip link set dummy0 up || exit 77\n\
+        "ip link set lo up && ip addr add 10.99.0.1/32 dev lo || exit 77\n\
          dir=$(mktemp -d); {} --port 6399 --bind '10.99.0.1 127.0.0.1' --dir $dir {args} >$dir/log 2>&1 &\n\
          pid=$!\n\
          for try in $(seq 200); do redis-cli -p 6399 ping 2>/dev/null | grep -q PONG && break; sleep 0.05; done\n\
@@ -299,6 +310,8 @@ fn protected_mode_refuses_strangers_as_redis_does() {
         eprintln!("SKIPPED: no network namespace with an address of its own can be made here");
         return;
     };
+    // 7.2 mends a slip of the pen.
+    let expected = expected.replace("Setup a an", "Set up an");
     let ours = slotmesh_conform::binary();
     assert_eq!(ping_from_outside(ours, ""), Some(expected));
     assert_eq!(ping_from_outside(ours, "--protected-mode no"), Some("+PONG\r\n".to_owned()));
