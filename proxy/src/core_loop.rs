@@ -247,12 +247,13 @@ impl Core {
             if done == Done::NotYet {
                 self.engine.stall(&mut hands, index, frame.spec, args, frame.failure);
             }
-            let closing = self.engine.connection(index).is_some_and(|connection| connection.client.closing);
-            if closing {
-                self.close_if_finished(index);
-            }
             self.bound_output(index);
             *next += 1;
+            // The frames behind a QUIT are passed over, so the last one of the connection is early enough.
+            let goes_on = self.batch.frames.get(*next).is_some_and(|frame| frame.connection == index);
+            if !goes_on && self.engine.connection(index).is_some_and(|connection| connection.client.closing) {
+                self.close_if_finished(index);
+            }
         }
     }
 

@@ -127,12 +127,14 @@ where
     F: Future<Output = T>,
 {
     let (mut runtime, control_ring) = control::build_runtime()?;
-    runtime.block_on(async move { Ok(body(DataLoop::new(mail, control_ring)?).await) })
+    let result = runtime.block_on(async move { Ok(body(DataLoop::new(mail, control_ring)?).await) });
+    control::while_no_runtime_is_built(|| drop(runtime));
+    result
 }
 
 impl<P> DataLoop<P> {
     fn new(mut mail: Mail<P>, control_ring: RawFd) -> io::Result<Self> {
-        let ring = control::while_no_runtime_is_built(Ring::new)?;
+        let ring = Ring::new()?;
         let input = ReceiveBuffers::register(&ring)?;
         mail.set_ring(ring.fd());
         let mut data_loop = Self {
