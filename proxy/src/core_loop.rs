@@ -59,6 +59,7 @@ impl Core {
             self.resume_stalled();
             wait = self.keep_house();
         }
+        self.io.stop_listening();
         // What was written in this turn still goes out.
         self.io.turn(Wait::No, &mut events).await;
     }

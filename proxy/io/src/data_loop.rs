@@ -170,6 +170,15 @@ impl<P> DataLoop<P> {
         }
     }
 
+    /// Gives the addresses of all listeners free at once: the kernel lets go of a dead process's ring, and with it of
+    /// what is armed there, only some time later, and the next process could not listen until then.
+    pub fn stop_listening(&mut self) {
+        for listener in self.listeners.drain(..) {
+            // The call is the same for every kind of socket; that it fails would change nothing.
+            let _ = std::net::TcpStream::from(listener.descriptor).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
     fn accept_on(&mut self, place: usize) {
         let listener = &mut self.listeners[place];
         listener.armed = true;
@@ -311,8 +320,11 @@ impl<P> DataLoop<P> {
     }
 
     fn accepted(&mut self, result: i32, place: usize, more: bool) {
-        let token = self.listeners[place].token;
-        self.listeners[place].armed = more;
+        let Some(listener) = self.listeners.get_mut(place) else {
+            return; // We have stopped listening.
+        };
+        let token = listener.token;
+        listener.armed = more;
         if result < 0 {
             let error = io::Error::from_raw_os_error(-result);
             return self.early.push(Event::AcceptFailed { token, error });
