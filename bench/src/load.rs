@@ -61,10 +61,14 @@ impl Load {
             Distribution::Zipf(exponent) => format!("{} keys by Zipf {exponent}", self.keys),
             Distribution::Uniform | Distribution::Sequence { .. } => format!("{} keys", self.keys),
         };
+        let mix: Vec<_> = self.mix.iter().map(ToString::to_string).collect();
         let Sizes { key_bytes, value_bytes } = self.sizes;
         format!(
-            "{mode}, {} clients, pipeline {}, {keys} of {key_bytes} B, values of {value_bytes} B, seed {}",
-            self.clients, self.pipeline, self.seed
+            "{}: {mode}, {} clients, pipeline {}, {keys} of {key_bytes} B, values of {value_bytes} B, seed {}",
+            mix.join(","),
+            self.clients,
+            self.pipeline,
+            self.seed
         )
     }
 }

@@ -13,8 +13,14 @@ impl Series {
         self.rounds.iter().map(|round| metric.of(round)).collect()
     }
 
-    /// Its median over the rounds.
+    /// Its median over the rounds. How CPU time is split is told by ticks so coarse that those of all rounds are
+    /// taken together: many a round has none of one kind.
     pub(crate) fn median(&self, metric: Metric) -> Option<f64> {
+        if matches!(metric, Metric::CpuUser | Metric::CpuSystem) {
+            let sum = |metric| Some(self.values(metric)?.iter().sum::<f64>());
+            let total = sum(Metric::CpuTotal).filter(|total| *total > 0.0)?;
+            return Some(self.median(Metric::CpuTotal)? * sum(metric)? / total);
+        }
         self.values(metric).map(|values| median(&values))
     }
 
@@ -183,11 +189,23 @@ mod tests {
         let mut one = series("ours", &[10, 30, 20]);
         let text = table(std::slice::from_ref(&one));
         let lines: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1][..5], ["ours", "200", "20.0", "5.00", "15.0"]);
+        assert_eq!(lines[1][..6], ["ours", "200", "20.0", "5.00", "15.0", "0.004"]);
         one.rounds.iter_mut().for_each(|round| round.cpu = None);
         one.rounds[0].tally.nulls = 3;
         let text = table(&[one]);
         assert!(!text.contains("CPU") && text.contains("3 replies were nulls"), "{text}");
+    }
+
+    #[test]
+    fn the_split_is_taken_over_all_rounds() {
+        let mut one = series("ours", &[10, 10, 10, 10]);
+        for (round, user_share) in one.rounds.iter_mut().zip([0.0, 0.0, 0.0, 1.0]) {
+            let cpu = round.cpu.as_mut().unwrap();
+            cpu.user_nanos = cpu.total_nanos * user_share;
+            cpu.system_nanos = cpu.total_nanos - cpu.user_nanos;
+        }
+        assert_eq!(one.median(Metric::CpuUser), Some(2.5));
+        assert_eq!(one.median(Metric::CpuSystem), Some(7.5));
     }
 
     #[test]

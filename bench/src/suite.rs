@@ -1,9 +1,119 @@
-//! The figures of `bench/RESULTS.md`.
+//! The figures of `bench/RESULTS.md`: our server, redis-server and the echo on one CPU, the load on another.
 
-use crate::arguments::SuiteOptions;
+mod floors;
+mod memory;
+mod servers;
+mod shards;
+mod speed;
+
+use crate::arguments::{Part, SuiteOptions};
 use crate::failure::Failure;
+use crate::load::{Extent, Load};
+use std::path::PathBuf;
 
-/// To come.
-pub(crate) fn run(_options: &SuiteOptions) -> Result<(), Failure> {
+/// How much is measured.
+#[derive(Clone, Debug)]
+struct Scale {
+    rounds: usize,
+    seconds: f64,
+    warmup_seconds: f64,
+    /// Keys of the speed tables.
+    keys: u64,
+    /// Numbers of keys at which memory is read.
+    memory_steps: Vec<u64>,
+}
+
+impl Scale {
+    fn of(options: &SuiteOptions) -> Self {
+        if options.quick {
+            Self {
+                rounds: 3,
+                seconds: 0.1,
+                warmup_seconds: 0.02,
+                keys: 100_000,
+                memory_steps: vec![300_000, 500_000, 700_000],
+            }
+        } else {
+            let thousands = [300, 500, 700, 1000, 1500, 2000, 3000, 4000, 6000, 8000];
+            Self {
+                rounds: 9,
+                seconds: 0.6,
+                warmup_seconds: 0.1,
+                keys: 1_000_000,
+                memory_steps: thousands.map(|count| count * 1000).to_vec(),
+            }
+        }
+    }
+
+    /// The load that all parts vary.
+    fn load(&self, options: &SuiteOptions) -> Load {
+        Load {
+            extent: Extent::Seconds(self.seconds),
+            warmup_seconds: self.warmup_seconds,
+            keys: self.keys,
+            cpus: options.load_cpus.clone(),
+            seed: options.seed,
+            ..crate::arguments::default_load()
+        }
+    }
+}
+
+/// Measures the parts that were asked for; each is written when it is there.
+///
+/// # Errors
+/// If a server cannot be started or fails, or the file cannot be written.
+pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
+    let scale = Scale::of(options);
+    let programs = servers::Programs::find(options)?;
+    let mut text = introduction(options, &scale, &programs);
+    for part in &options.parts {
+        let section = match part {
+            Part::Speed => speed::measure(options, &scale, &programs)?,
+            Part::Memory => memory::measure(options, &scale, &programs)?,
+            Part::Shards => shards::measure(options, &scale, &programs)?,
+        };
+        println!("{section}");
+        text.push_str(&section);
+        std::fs::write(&options.out, &text).map_err(|error| Failure::Write { path: options.out.clone(), error })?;
+    }
+    println!("written to {}", options.out.display());
     Ok(())
+}
+
+fn introduction(options: &SuiteOptions, scale: &Scale, programs: &servers::Programs) -> String {
+    let words = options.words.join(" ");
+    let Scale { rounds, seconds, warmup_seconds, .. } = scale;
+    let cpus = options.load_cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    format!(
+        "# Results\n\n\
+         Written by `cargo build --release -p slotmesh && cargo run --release -p slotmesh-bench -- {words}`; do not edit.\n\n\
+         - Machine: {}, {} CPUs; {}\n\
+         - {}; {}\n\
+         - Servers on CPU {}, load on CPU {cpus}; each figure is the median of {rounds} rounds of {seconds} s behind \
+         {warmup_seconds} s of warm-up, in which all servers take their turns in a shuffled order (seed {}).\n\
+         - Ratios are medians of the ratios within rounds; in brackets the interval of that median from order \
+         statistics ({:.0} % confidence). A floor holds if the whole interval is on its right side.\n\
+         - CPU is the server's time by the scheduler, kernel included, over the replies. Latency counts from a \
+         batch's send to each of its replies, in a closed loop: with a full server it is clients × pipeline / \
+         throughput, and says little beyond that.\n\n",
+        cpu_model(),
+        std::thread::available_parallelism().map_or(0, usize::from),
+        slotmesh_io::process::kernel(),
+        programs.redis_version,
+        programs.slotmesh_version,
+        options.server_cpu,
+        options.seed,
+        crate::statistics::Spread::of(&vec![1.0; *rounds]).map_or(0.0, |spread| spread.coverage * 100.0),
+    )
+}
+
+fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    model.map_or("unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
+}
+
+/// Our server's default place: where cargo puts it, beside this program.
+fn beside_this_program() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.parent()?.join("slotmesh"))
 }

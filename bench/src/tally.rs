@@ -86,6 +86,8 @@ pub(crate) enum Metric {
     CpuTotal,
     CpuUser,
     CpuSystem,
+    /// How much of a CPU the server used; well below 1 under full load, the load was the limit, not the server.
+    Busy,
     P50,
     P90,
     P99,
@@ -94,11 +96,12 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Throughput,
         Self::CpuTotal,
         Self::CpuUser,
         Self::CpuSystem,
+        Self::Busy,
         Self::P50,
         Self::P90,
         Self::P99,
@@ -113,6 +116,7 @@ impl Metric {
             Self::CpuTotal => "CPU us/op",
             Self::CpuUser => "user us/op",
             Self::CpuSystem => "system us/op",
+            Self::Busy => "busy CPUs",
             Self::P50 => "p50 us",
             Self::P90 => "p90 us",
             Self::P99 => "p99 us",
@@ -128,6 +132,7 @@ impl Metric {
             Self::CpuTotal => "cpu_micros_per_request",
             Self::CpuUser => "cpu_user_micros_per_request",
             Self::CpuSystem => "cpu_system_micros_per_request",
+            Self::Busy => "cpu_seconds_per_second",
             Self::P50 => "latency_p50_micros",
             Self::P90 => "latency_p90_micros",
             Self::P99 => "latency_p99_micros",
@@ -146,6 +151,7 @@ impl Metric {
             Self::CpuTotal => cpu(|cpu| cpu.total_nanos),
             Self::CpuUser => cpu(|cpu| cpu.user_nanos),
             Self::CpuSystem => cpu(|cpu| cpu.system_nanos),
+            Self::Busy => Some(measurement.cpu?.total_nanos / 1e9 / measurement.seconds),
             Self::P50 => latency(0.5),
             Self::P90 => latency(0.9),
             Self::P99 => latency(0.99),

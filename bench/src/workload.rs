@@ -32,6 +32,24 @@ pub(crate) struct Share {
     pub(crate) weight: u32,
 }
 
+impl std::fmt::Display for Share {
+    /// As [`parse_mix`] reads it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            CommandKind::Get => f.write_str("get"),
+            CommandKind::Set => f.write_str("set"),
+            CommandKind::SetEx => f.write_str("setex"),
+            CommandKind::Incr => f.write_str("incr"),
+            CommandKind::MGet(keys) => write!(f, "mget:{keys}"),
+            CommandKind::Del => f.write_str("del"),
+            CommandKind::Exists => f.write_str("exists"),
+            CommandKind::Ping => f.write_str("ping"),
+            CommandKind::Echo => f.write_str("echo"),
+        }?;
+        if self.weight == 1 { Ok(()) } else { write!(f, ":{}", self.weight) }
+    }
+}
+
 /// Reads `get:9,set:1,mget:10:2`: names with weights, 1 if there is none; `mget` has its number of keys first.
 pub(crate) fn parse_mix(text: &str) -> Option<Vec<Share>> {
     text.split(',').map(parse_share).collect()
@@ -258,6 +276,9 @@ mod tests {
         let mget = Share { kind: CommandKind::MGet(10), weight: 2 };
         let get = Share { kind: CommandKind::Get, weight: 9 };
         assert_eq!(parse_mix("GET:9,mget:10:2"), Some(vec![get, mget]));
+        for text in ["get", "set:3", "setex", "incr", "mget:10", "mget:10:2", "del", "exists", "ping", "echo:7"] {
+            assert_eq!(parse_mix(text).unwrap()[0].to_string(), text);
+        }
         for bad in ["", "get,", "get:0", "get:1:2", "mget", "mget:0", "mget:1001", "flushall", "get:x", "get:-1"] {
             assert_eq!(parse_mix(bad), None, "{bad}");
         }

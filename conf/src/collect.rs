@@ -40,11 +40,7 @@ impl Statement {
             Some(_) => self.written.as_str(),
         };
         let written = one_line(&format!("{}{rest}", self.lead));
-        ConfError::Directive {
-            origin: self.origin.clone(),
-            written,
-            reason,
-        }
+        ConfError::Directive { origin: self.origin.clone(), written, reason }
     }
 }
 
@@ -54,11 +50,8 @@ const SHOWN_LETTERS_MAX: usize = 200;
 /// Text that cannot break the line of the log that shows it.
 pub(crate) fn one_line(text: &str) -> String {
     let text = text.trim_end_matches([' ', '=']);
-    let mut shown: String = text
-        .chars()
-        .map(|letter| if letter.is_control() { '?' } else { letter })
-        .take(SHOWN_LETTERS_MAX)
-        .collect();
+    let mut shown: String =
+        text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).take(SHOWN_LETTERS_MAX).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
@@ -75,8 +68,7 @@ pub(crate) struct Collector {
 impl Collector {
     /// Checks a statement and keeps its words.
     pub(crate) fn take(&mut self, statement: &Statement) -> Result<(), ConfError> {
-        self.keep(statement)
-            .map_err(|reason| statement.refuse(reason))
+        self.keep(statement).map_err(|reason| statement.refuse(reason))
     }
 
     fn keep(&mut self, statement: &Statement) -> Result<(), Reason> {
@@ -94,8 +86,7 @@ impl Collector {
             Kind::OutputLimits => self.keep_limits(row.name, &words, &statement.origin),
             Kind::SavePoints => self.keep_save_points(row.name, words, &statement.origin),
             _ => {
-                self.found
-                    .insert(row.name, array(&words, &statement.origin).kind);
+                self.found.insert(row.name, array(&words, &statement.origin).kind);
             }
         }
         self.origins.insert(row.name, statement.origin.clone());
@@ -104,10 +95,7 @@ impl Collector {
 
     /// Each class replaces what an earlier line said of it.
     fn keep_limits(&mut self, name: &'static str, words: &[String], origin: &Origin) {
-        let table = self
-            .found
-            .entry(name)
-            .or_insert_with(|| ValueKind::Table(Map::new()));
+        let table = self.found.entry(name).or_insert_with(|| ValueKind::Table(Map::new()));
         let ValueKind::Table(classes) = table else {
             unreachable!("only this function makes entries of this directive");
         };
@@ -124,13 +112,8 @@ impl Collector {
     fn keep_save_points(&mut self, name: &'static str, mut words: Vec<String>, origin: &Origin) {
         let none = words.is_empty() || words.iter().all(String::is_empty);
         if let (false, Some(ValueKind::Array(before))) = (none, self.found.get(name)) {
-            let before = before
-                .iter()
-                .filter_map(|word| word.clone().into_string().ok());
-            words = before
-                .filter(|word| !word.is_empty())
-                .chain(words)
-                .collect();
+            let before = before.iter().filter_map(|word| word.clone().into_string().ok());
+            words = before.filter(|word| !word.is_empty()).chain(words).collect();
         }
         self.found.insert(name, array(&words, origin).kind);
     }
@@ -158,17 +141,14 @@ fn row_of(name: &str) -> Result<&'static Directive, Reason> {
 /// A directive that takes many words may have them in one pair of quotes.
 fn resplit(row: &Directive, words: &[String]) -> Result<Vec<String>, Reason> {
     match words {
-        [word] if row.kind.takes_many() && !word.is_empty() => words::split_text(word)
-            .ok_or(Reason::UnbalancedQuotes)?
-            .map_err(|_| Reason::NotUtf8),
+        [word] if row.kind.takes_many() && !word.is_empty() => {
+            words::split_text(word).ok_or(Reason::UnbalancedQuotes)?.map_err(|_| Reason::NotUtf8)
+        }
         _ => Ok(words.to_vec()),
     }
 }
 
 fn array(words: &[String], origin: &Origin) -> Value {
     let word = |word: &String| Value::new(Some(origin.text()), word.clone());
-    Value::new(
-        Some(origin.text()),
-        words.iter().map(word).collect::<Vec<_>>(),
-    )
+    Value::new(Some(origin.text()), words.iter().map(word).collect::<Vec<_>>())
 }

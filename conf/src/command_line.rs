@@ -46,9 +46,8 @@ impl Invocation {
     pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ConfError> {
         let mut words = Vec::new();
         for (at, argument) in arguments.into_iter().enumerate() {
-            let word = argument
-                .into_string()
-                .map_err(|bytes| refuse(at + 1, &bytes.to_string_lossy(), Reason::NotUtf8))?;
+            let word =
+                argument.into_string().map_err(|bytes| refuse(at + 1, &bytes.to_string_lossy(), Reason::NotUtf8))?;
             words.push(word);
         }
         match words.first().map(String::as_str) {
@@ -61,11 +60,7 @@ impl Invocation {
             reading.take(at, word, &words)?;
         }
         let Reading { line, check, .. } = reading;
-        Ok(if check {
-            Invocation::CheckConfig(line)
-        } else {
-            Invocation::Serve(line)
-        })
+        Ok(if check { Invocation::CheckConfig(line) } else { Invocation::Serve(line) })
     }
 }
 
@@ -135,11 +130,7 @@ impl Reading {
 
 fn refuse(position: usize, written: &str, reason: Reason) -> ConfError {
     let written = crate::collect::one_line(written);
-    ConfError::Directive {
-        origin: Origin::command_line(position),
-        written,
-        reason,
-    }
+    ConfError::Directive { origin: Origin::command_line(position), written, reason }
 }
 
 #[cfg(test)]
@@ -166,10 +157,7 @@ mod tests {
     fn options_take_values_until_the_next_option() {
         // Arguments and what is read, each option as its name and its words in brackets.
         let cases: [(&[&str], &str); 8] = [
-            (
-                &["--port", "1", "--bind", "a", "b"],
-                "port [1] bind [a] [b]",
-            ),
+            (&["--port", "1", "--bind", "a", "b"], "port [1] bind [a] [b]"),
             (&["file", "--port", "1"], "port [1]"),
             (&["--port 1", "--hz 2"], "port [1] hz [2]"),
             (&["--save \"\"", "--hz", "2"], "save [] hz [2]"),
@@ -186,11 +174,7 @@ mod tests {
     #[test]
     fn the_file_and_standard_input_are_found() {
         for (arguments, file, input) in [
-            (
-                &["a.conf", "--hz", "1", "-"] as &[&str],
-                Some("a.conf"),
-                true,
-            ),
+            (&["a.conf", "--hz", "1", "-"] as &[&str], Some("a.conf"), true),
             (&["-"], None, true),
             (&[], None, false),
             (&["a.conf"], Some("a.conf"), false),
@@ -209,39 +193,21 @@ mod tests {
         assert!(matches!(parse(&["--help", "x"]), Ok(Invocation::Help)));
         assert!(matches!(parse(&["-v"]), Ok(Invocation::Version)));
         assert!(matches!(parse(&["--version"]), Ok(Invocation::Version)));
-        assert!(matches!(
-            parse(&["--check-config"]),
-            Ok(Invocation::CheckConfig(_))
-        ));
+        assert!(matches!(parse(&["--check-config"]), Ok(Invocation::CheckConfig(_))));
         let Ok(Invocation::CheckConfig(line)) = parse(&["--check-config", "f"]) else {
             panic!("the file may stand behind --check-config");
         };
         assert_eq!(line.file.as_deref(), Some(std::path::Path::new("f")));
-        assert!(matches!(
-            parse(&["f", "--check-config", "--hz", "1"]),
-            Ok(Invocation::CheckConfig(_))
-        ));
+        assert!(matches!(parse(&["f", "--check-config", "--hz", "1"]), Ok(Invocation::CheckConfig(_))));
     }
 
     #[test]
     fn stray_words_are_refused_with_their_place() {
         for (arguments, message) in [
-            (
-                &["file", "x"] as &[&str],
-                "command line, argument 2: 'x': an option must begin with '--'",
-            ),
-            (
-                &["-x"],
-                "command line, argument 1: '-x': an option must begin with '--'",
-            ),
-            (
-                &["--hz", "1", "--check-config", "x"],
-                "command line, argument 4: 'x': this option takes no value",
-            ),
-            (
-                &["--bind \"a"],
-                "command line, argument 1: '--bind \"a': Unbalanced quotes in configuration line",
-            ),
+            (&["file", "x"] as &[&str], "command line, argument 2: 'x': an option must begin with '--'"),
+            (&["-x"], "command line, argument 1: '-x': an option must begin with '--'"),
+            (&["--hz", "1", "--check-config", "x"], "command line, argument 4: 'x': this option takes no value"),
+            (&["--bind \"a"], "command line, argument 1: '--bind \"a': Unbalanced quotes in configuration line"),
         ] {
             assert_eq!(parse(arguments).unwrap_err(), message);
         }

@@ -153,53 +153,31 @@ impl Directive {
     }
 
     pub(crate) const fn fixed(self) -> Self {
-        Self {
-            change: Change::Fixed,
-            ..self
-        }
+        Self { change: Change::Fixed, ..self }
     }
 
     pub(crate) const fn protected(self) -> Self {
-        Self {
-            change: Change::Protected,
-            ..self
-        }
+        Self { change: Change::Protected, ..self }
     }
 
     pub(crate) const fn hidden(self) -> Self {
-        Self {
-            hidden: true,
-            ..self
-        }
+        Self { hidden: true, ..self }
     }
 
     pub(crate) const fn secret(self) -> Self {
-        Self {
-            secret: true,
-            ..self
-        }
+        Self { secret: true, ..self }
     }
 
     pub(crate) const fn clamped(self, low: i64, high: i64) -> Self {
-        Self {
-            clamp: Some((low, high)),
-            ..self
-        }
+        Self { clamp: Some((low, high)), ..self }
     }
 
     pub(crate) const fn default_only(self) -> Self {
-        Self {
-            standing: Standing::DefaultOnly,
-            ..self
-        }
+        Self { standing: Standing::DefaultOnly, ..self }
     }
 
     pub(crate) const fn used(self, doc: &'static str) -> Self {
-        Self {
-            standing: Standing::Used,
-            doc,
-            ..self
-        }
+        Self { standing: Standing::Used, doc, ..self }
     }
 
     /// Whether CONFIG GET and SET know it.
@@ -219,11 +197,7 @@ impl Directive {
 
     /// Whether `name`, in any case, is its name or one of its aliases.
     pub fn is_called(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
-            || self
-                .aliases
-                .iter()
-                .any(|alias| alias.eq_ignore_ascii_case(name))
+        self.name.eq_ignore_ascii_case(name) || self.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
     }
 }
 
@@ -231,21 +205,11 @@ pub(crate) const fn boolean(name: &'static str, default: &'static str) -> Direct
     Directive::new(name, default, Kind::Boolean)
 }
 
-pub(crate) const fn integer(
-    name: &'static str,
-    default: &'static str,
-    min: i64,
-    max: i64,
-) -> Directive {
+pub(crate) const fn integer(name: &'static str, default: &'static str, min: i64, max: i64) -> Directive {
     Directive::new(name, default, Kind::Integer { min, max })
 }
 
-pub(crate) const fn memory(
-    name: &'static str,
-    default: &'static str,
-    min: u64,
-    max: u64,
-) -> Directive {
+pub(crate) const fn memory(name: &'static str, default: &'static str, min: u64, max: u64) -> Directive {
     Directive::new(name, default, Kind::Memory { min, max })
 }
 
@@ -253,11 +217,7 @@ pub(crate) const fn text(name: &'static str, default: &'static str) -> Directive
     Directive::new(name, default, Kind::Text)
 }
 
-pub(crate) const fn choice(
-    name: &'static str,
-    default: &'static str,
-    names: &'static [&'static str],
-) -> Directive {
+pub(crate) const fn choice(name: &'static str, default: &'static str, names: &'static [&'static str]) -> Directive {
     Directive::new(name, default, Kind::Choice(names))
 }
 
@@ -267,16 +227,10 @@ pub(crate) const fn special(name: &'static str, default: &'static str, kind: Kin
 
 /// A row for what Redis takes in a file and forgets.
 pub(crate) const fn dropped(name: &'static str) -> Directive {
-    Directive {
-        standing: Standing::Dropped,
-        ..Directive::new(name, "", Kind::Opaque)
-    }
+    Directive { standing: Standing::Dropped, ..Directive::new(name, "", Kind::Opaque) }
 }
 
 /// A row for what exists in files only and is refused there.
 pub(crate) const fn file_only(name: &'static str) -> Directive {
-    Directive {
-        standing: Standing::FileOnly,
-        ..Directive::new(name, "", Kind::Opaque)
-    }
+    Directive { standing: Standing::FileOnly, ..Directive::new(name, "", Kind::Opaque) }
 }

@@ -5,9 +5,7 @@
 //! starts the node. A directive that would promise what we do not do yet is `default_only`: its default is
 //! accepted, anything else is refused. To give a directive code, move its row up and write its text.
 
-use crate::declaration::{
-    Directive, Kind, boolean, choice, dropped, file_only, integer, memory, special, text,
-};
+use crate::declaration::{Directive, Kind, boolean, choice, dropped, file_only, integer, memory, special, text};
 use crate::handle::Handle;
 use crate::value::{LogLevel, OutputLimits};
 
@@ -38,9 +36,7 @@ const EVICTION: &[&str] = &[
     "allkeys-random",
     "noeviction",
 ];
-const FACILITIES: &[&str] = &[
-    "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-];
+const FACILITIES: &[&str] = &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 const PROTECTED: &[&str] = &["no", "yes", "local"];
 const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
 
@@ -131,6 +127,10 @@ directives! {
         LOGLEVEL: LogLevel = choice("loglevel", "notice", LogLevel::NAMES);
         /// File to log to; empty = standard output.
         LOGFILE: str = text("logfile", "").fixed();
+        /// How large a list is kept in one piece, and a larger one's pieces are: −1 to −5 for 4, 8, 16,
+        /// 32, 64 KiB, or a number of elements.
+        LIST_MAX_LISTPACK_SIZE: i32 =
+            integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
         /// Directory to work in. Files without a directory of their own are found there.
         DIR: str = text("dir", "./").protected();
         /// Whether CONFIG SET may change `dir` and names of files.
@@ -229,7 +229,6 @@ directives! {
         integer("io-threads", "1", 1, 128).fixed();
         integer("auto-aof-rewrite-percentage", "100", 0, I32);
         integer("cluster-replica-validity-factor", "10", 0, I32).aliases(&["cluster-slave-validity-factor"]);
-        integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
         integer("cluster-migration-barrier", "1", 0, I32);
         integer("active-defrag-cycle-min", "1", 1, 99);
         integer("active-defrag-cycle-max", "25", 1, 99);

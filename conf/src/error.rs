@@ -67,11 +67,7 @@ pub enum ConfError {
 impl fmt::Display for ConfError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfError::Directive {
-                origin,
-                written,
-                reason,
-            } => {
+            ConfError::Directive { origin, written, reason } => {
                 write!(out, "{origin}: '{written}': {reason}")
             }
             ConfError::Unreadable { path, cause } => {
@@ -190,11 +186,7 @@ impl fmt::Display for Reason {
                 return write!(out, "argument(s) must be one of the following: {names}");
             }
             Reason::NotAFileName(name) => {
-                let what = if *name == "appenddirname" {
-                    "dirname"
-                } else {
-                    "filename"
-                };
+                let what = if *name == "appenddirname" { "dirname" } else { "filename" };
                 return write!(out, "{name} can't be a path, just a {what}");
             }
             Reason::EmptyFileName(name) => return write!(out, "{name} can't be empty"),
@@ -220,30 +212,20 @@ impl Reason {
             Reason::NotMemoryOrPercent => "argument must be a memory or percent value",
             Reason::NotOctal => "argument couldn't be parsed as an octal number",
             Reason::PercentTooLarge => "percentage argument must be less or equal to 100",
-            Reason::SaveAndNoSave => {
-                "shutdown options SAVE and NOSAVE can't be used simultaneously"
-            }
+            Reason::SaveAndNoSave => "shutdown options SAVE and NOSAVE can't be used simultaneously",
             Reason::HostNameTooLong => "Hostnames must be less than 256 characters",
-            Reason::BadHostName => {
-                "Hostnames may only contain alphanumeric characters, hyphens or dots"
-            }
+            Reason::BadHostName => "Hostnames may only contain alphanumeric characters, hyphens or dots",
             Reason::NotCpuList => "argument must be a list of CPUs such as 0-3,8 or 0-7:2",
             Reason::TooManyAddresses => "Too many bind addresses specified.",
             Reason::BadSavePoints => "Invalid save parameters",
             Reason::OutputLimitWords => "Wrong number of arguments in buffer limit configuration.",
-            Reason::OutputLimitClass => {
-                "Invalid client class specified in buffer limit configuration."
-            }
-            Reason::OutputLimitNumber => {
-                "Error in hard, soft or soft_seconds setting in buffer limit configuration."
-            }
+            Reason::OutputLimitClass => "Invalid client class specified in buffer limit configuration.",
+            Reason::OutputLimitNumber => "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
             Reason::NotPercentiles => "Invalid latency-tracking-info-percentiles parameters",
             Reason::PercentilesOutOfBounds => {
                 "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"
             }
-            Reason::BadOomScores => {
-                "Invalid oom-score-adj-values, elements must be between -2000 and 2000."
-            }
+            Reason::BadOomScores => "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
             Reason::BadEventClass => "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
             Reason::BadMasterPort => "Invalid master port",
             Reason::NotSupported => "not supported yet",
@@ -288,20 +270,16 @@ impl fmt::Display for SetError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, reason): (&str, &dyn fmt::Display) = match self {
             SetError::Unknown(name) => {
-                return write!(
-                    out,
-                    "Unknown option or number of arguments for CONFIG SET - '{name}'"
-                );
+                // Redis prints a name up to its first zero byte.
+                let name = name.split('\0').next().unwrap_or_default();
+                return write!(out, "Unknown option or number of arguments for CONFIG SET - '{name}'");
             }
             SetError::Fixed(name) => (name, &"can't set immutable config"),
             SetError::Protected(name) => (name, &"can't set protected config"),
             SetError::Duplicate(name) => (name, &"duplicate parameter"),
             SetError::Refused { name, reason } => (name, reason),
         };
-        write!(
-            out,
-            "CONFIG SET failed (possibly related to argument '{name}') - {reason}"
-        )
+        write!(out, "CONFIG SET failed (possibly related to argument '{name}') - {reason}")
     }
 }
 

@@ -25,21 +25,12 @@ impl<T: Read + ?Sized> Handle<T> {
     /// The handle of the row at `index`. Fails to compile where the row's kind cannot give a `T`.
     pub(crate) const fn of(index: usize, kind: Kind) -> Self {
         let shape = Shape::of(kind);
-        assert!(
-            shape as u8 == T::SHAPE as u8,
-            "the kind of the row is not that of the handle"
-        );
+        assert!(shape as u8 == T::SHAPE as u8, "the kind of the row is not that of the handle");
         if let Shape::Number = shape {
             let (min, max) = bounds(kind);
-            assert!(
-                T::MIN <= min && max <= T::MAX,
-                "the bounds of the row do not fit the handle"
-            );
+            assert!(T::MIN <= min && max <= T::MAX, "the bounds of the row do not fit the handle");
         }
-        Self {
-            index,
-            value: PhantomData,
-        }
+        Self { index, value: PhantomData }
     }
 }
 
@@ -71,9 +62,7 @@ impl Shape {
             Kind::Boolean => Shape::Boolean,
             Kind::Integer { .. } | Kind::Memory { .. } | Kind::Octal { .. } => Shape::Number,
             Kind::Choice(_) => Shape::Choice,
-            Kind::Text | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => {
-                Shape::Text
-            }
+            Kind::Text | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => Shape::Text,
             Kind::CpuList => Shape::Cpus,
             Kind::Words { .. } => Shape::Words,
             Kind::OutputLimits => Shape::OutputLimits,
@@ -196,9 +185,7 @@ impl Read for [usize] {
 
     fn read(value: &Value) -> Vec<usize> {
         match value {
-            Value::Text(text) => {
-                parse::cpu_list(text).expect("the list was read once when it was set")
-            }
+            Value::Text(text) => parse::cpu_list(text).expect("the list was read once when it was set"),
             other => wrong(other),
         }
     }

@@ -34,15 +34,8 @@ const COLUMN: usize = 34;
 pub fn text() -> String {
     let mut text = USAGE.to_owned();
     text.push_str("Directives, with their defaults:\n\n");
-    for row in directive::TABLE
-        .iter()
-        .filter(|row| row.standing == Standing::Used)
-    {
-        let default = if row.default.is_empty() {
-            words::quote("")
-        } else {
-            row.default.to_owned()
-        };
+    for row in directive::TABLE.iter().filter(|row| row.standing == Standing::Used) {
+        let default = if row.default.is_empty() { words::quote("") } else { row.default.to_owned() };
         let left = format!("{} {default}", row.name);
         let lead = first_sentence(row.doc);
         // Writing to a string cannot fail.
@@ -69,17 +62,12 @@ mod tests {
         let text = super::text();
         for row in crate::directive::TABLE {
             let used = row.standing == crate::Standing::Used;
-            let listed = text
-                .lines()
-                .any(|line| line.starts_with(&format!("  {} ", row.name)));
+            let listed = text.lines().any(|line| line.starts_with(&format!("  {} ", row.name)));
             assert_eq!(used, listed, "{}", row.name);
         }
         for option in ["--help", "--version", "--check-config"] {
             assert!(text.contains(option));
         }
-        assert!(
-            text.lines().all(|line| line.len() <= 120),
-            "a line is too long to read"
-        );
+        assert!(text.lines().all(|line| line.len() <= 120), "a line is too long to read");
     }
 }

@@ -70,12 +70,8 @@ pub fn load(
         builder = builder.add_source(text_source(Path::new("-"), "standard input", reader)?);
     }
     let merged = builder
-        .add_source(Variables {
-            variables: ours(environment)?,
-        })
-        .add_source(Options {
-            options: command_line.options.clone(),
-        })
+        .add_source(Variables { variables: ours(environment)? })
+        .add_source(Options { options: command_line.options.clone() })
         .build()
         .and_then(|config| config.collect())
         .map_err(ours_within)?;
@@ -87,10 +83,7 @@ fn text_source(
     name: &str,
     reader: &Reader,
 ) -> Result<File<config::FileSourceString, RedisFormat>, ConfError> {
-    let text = reader(path).map_err(|cause| ConfError::Unreadable {
-        path: path.to_path_buf(),
-        cause,
-    })?;
+    let text = reader(path).map_err(|cause| ConfError::Unreadable { path: path.to_path_buf(), cause })?;
     Ok(File::from_str(&text, RedisFormat::new(name, reader)))
 }
 
@@ -107,18 +100,13 @@ fn ours_within(error: ConfigError) -> ConfError {
 }
 
 /// The variables that are meant for us.
-fn ours(
-    environment: impl IntoIterator<Item = (OsString, OsString)>,
-) -> Result<HashMap<String, String>, ConfError> {
+fn ours(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<HashMap<String, String>, ConfError> {
     let mut variables = HashMap::new();
     for (name, value) in environment {
         let Ok(name) = name.into_string() else {
             continue;
         };
-        if !name
-            .to_ascii_uppercase()
-            .starts_with(&format!("{ENVIRONMENT_PREFIX}_"))
-        {
+        if !name.to_ascii_uppercase().starts_with(&format!("{ENVIRONMENT_PREFIX}_")) {
             continue;
         }
         let value = value.into_string().map_err(|_| ConfError::Directive {
@@ -143,16 +131,13 @@ impl Source for Variables {
     }
 
     fn collect(&self) -> Result<Map<String, config::Value>, ConfigError> {
-        let environment =
-            Environment::with_prefix(ENVIRONMENT_PREFIX).source(Some(self.variables.clone()));
+        let environment = Environment::with_prefix(ENVIRONMENT_PREFIX).source(Some(self.variables.clone()));
         let mut found: Vec<(String, config::Value)> = environment.collect()?.into_iter().collect();
         // The same error in every run, also where several variables are wrong.
         found.sort_by(|left, right| left.0.cmp(&right.0));
         let mut collector = Collector::default();
         for (key, value) in found {
-            collector
-                .take(&variable(&key, value.into_string()?))
-                .map_err(foreign)?;
+            collector.take(&variable(&key, value.into_string()?)).map_err(foreign)?;
         }
         Ok(collector.into_map())
     }
@@ -161,9 +146,7 @@ impl Source for Variables {
 /// A variable as a statement. A directive with one value takes the text as it is, without quoting.
 fn variable(key: &str, text: String) -> Statement {
     let spelled = |name: &&str| name.replace('-', "_") == key;
-    let known = directive::TABLE
-        .iter()
-        .find(|row| std::iter::once(&row.name).chain(row.aliases).any(spelled));
+    let known = directive::TABLE.iter().find(|row| std::iter::once(&row.name).chain(row.aliases).any(spelled));
     Statement {
         origin: Origin::environment(),
         name: known.map_or(key, |row| row.name).to_owned(),
@@ -209,9 +192,7 @@ fn resolve(mut merged: Map<String, config::Value>) -> Result<Loaded, ConfError> 
         let set = Setting::of(entry)?;
         let (value, is_default) = {
             let before = settings.at(index);
-            let value = set
-                .value(row, before)
-                .map_err(|reason| set.refuse(row, reason))?;
+            let value = set.value(row, before).map_err(|reason| set.refuse(row, reason))?;
             settings::refuse_unsupported(row, &value).map_err(|reason| set.refuse(row, reason))?;
             let is_default = value == *before;
             (value, is_default)
@@ -219,19 +200,12 @@ fn resolve(mut merged: Map<String, config::Value>) -> Result<Loaded, ConfError> 
         settings.put(index, value);
         if row.standing == Standing::Unused {
             let origin = set.origin.clone();
-            without_effect.push(WithoutEffect {
-                name: row.name,
-                origin,
-                is_default,
-            });
+            without_effect.push(WithoutEffect { name: row.name, origin, is_default });
         }
         origins.insert(index, set);
     }
     shards_fit(&settings, &origins)?;
-    Ok(Loaded {
-        settings,
-        without_effect,
-    })
+    Ok(Loaded { settings, without_effect })
 }
 
 /// A directive after the merge.
@@ -265,41 +239,25 @@ impl Setting {
 
     fn refuse(&self, row: &Directive, reason: Reason) -> ConfError {
         let words: Vec<String> = self.words.iter().map(|word| words::quote(word)).collect();
-        let rest = if row.secret {
-            "(secret)".to_owned()
-        } else {
-            words.join(" ")
-        };
+        let rest = if row.secret { "(secret)".to_owned() } else { words.join(" ") };
         let written = collect::one_line(&format!("{} {rest}", row.name));
-        ConfError::Directive {
-            origin: self.origin.clone(),
-            written,
-            reason,
-        }
+        ConfError::Directive { origin: self.origin.clone(), written, reason }
     }
 }
 
 fn strings(value: config::Value) -> Result<Vec<String>, ConfError> {
     let words = value.into_array().map_err(ConfError::Source)?;
-    words
-        .into_iter()
-        .map(|word| word.into_string().map_err(ConfError::Source))
-        .collect()
+    words.into_iter().map(|word| word.into_string().map_err(ConfError::Source)).collect()
 }
 
 /// Cores that were not counted yet (0) are checked by whoever counts them.
 fn shards_fit(settings: &Settings, set: &HashMap<usize, Setting>) -> Result<(), ConfError> {
-    let (cores, shards) = (
-        settings.value(directive::CORES),
-        settings.value(directive::SHARDS),
-    );
+    let (cores, shards) = (settings.value(directive::CORES), settings.value(directive::SHARDS));
     if cores == 0 || shards <= cores {
         return Ok(());
     }
     let index = directive::SHARDS.index;
-    let setting = set
-        .get(&index)
-        .expect("the default of shards is not above any number of cores");
+    let setting = set.get(&index).expect("the default of shards is not above any number of cores");
     Err(setting.refuse(&directive::TABLE[index], Reason::MoreShardsThanCores))
 }
 

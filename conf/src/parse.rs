@@ -14,11 +14,7 @@ const HOST_NAME_BYTES_MAX: usize = 256;
 ///
 /// `before` is what the directive held: lines of `client-output-buffer-limit` set a class each and leave the
 /// others alone.
-pub(crate) fn parse(
-    directive: &Directive,
-    words: &[String],
-    before: Option<&Value>,
-) -> Result<Value, Reason> {
+pub(crate) fn parse(directive: &Directive, words: &[String], before: Option<&Value>) -> Result<Value, Reason> {
     match directive.kind {
         Kind::Flags(names) => flags(words, names),
         Kind::Words { max } => addresses(words, max),
@@ -46,11 +42,7 @@ pub(crate) fn cpu_list(text: &str) -> Result<Vec<usize>, Reason> {
         _ => Err(Reason::NotCpuList),
     };
     let mut cpus = Vec::new();
-    for part in text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-    {
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (range, stride) = part.split_once(':').unwrap_or((part, "1"));
         let (from, to) = range.split_once('-').unwrap_or((range, range));
         let (from, to, stride) = (number(from)?, number(to)?, number(stride)?);
@@ -93,32 +85,17 @@ fn boolean(word: &str) -> Result<Value, Reason> {
 fn integer(word: &str, min: i64, max: i64, clamp: Option<(i64, i64)>) -> Result<Value, Reason> {
     let number = decimal(word).ok_or(Reason::NotInteger)?;
     if !(min..=max).contains(&number) {
-        return Err(Reason::OutOfBounds {
-            min: min.into(),
-            max: max.into(),
-        });
+        return Err(Reason::OutOfBounds { min: min.into(), max: max.into() });
     }
-    Ok(Value::Integer(
-        clamp.map_or(number, |(low, high)| number.clamp(low, high)),
-    ))
+    Ok(Value::Integer(clamp.map_or(number, |(low, high)| number.clamp(low, high))))
 }
 
-fn memory_within(
-    word: &str,
-    min: u64,
-    max: u64,
-    clamp: Option<(i64, i64)>,
-) -> Result<Value, Reason> {
+fn memory_within(word: &str, min: u64, max: u64, clamp: Option<(i64, i64)>) -> Result<Value, Reason> {
     let bytes = memory(word).ok_or(Reason::NotMemory)?;
     if !(min..=max).contains(&bytes) {
-        return Err(Reason::OutOfBounds {
-            min: min.into(),
-            max: max.into(),
-        });
+        return Err(Reason::OutOfBounds { min: min.into(), max: max.into() });
     }
-    let clamped = clamp.map_or(bytes, |(low, high)| {
-        bytes.clamp(low.unsigned_abs(), high.unsigned_abs())
-    });
+    let clamped = clamp.map_or(bytes, |(low, high)| bytes.clamp(low.unsigned_abs(), high.unsigned_abs()));
     Ok(Value::Memory(clamped))
 }
 
@@ -127,10 +104,7 @@ fn host_name(word: &str) -> Result<Value, Reason> {
     if word.len() >= HOST_NAME_BYTES_MAX {
         return Err(Reason::HostNameTooLong);
     }
-    if !word
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
-    {
+    if !word.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
         return Err(Reason::BadHostName);
     }
     Ok(Value::Text(word.to_owned()))
@@ -150,10 +124,7 @@ fn memory_or_percent(word: &str) -> Result<Value, Reason> {
     }
     match memory(word).ok_or(Reason::NotMemoryOrPercent)? {
         bytes if bytes <= BYTES_MAX => Ok(Value::Memory(bytes)),
-        _ => Err(Reason::OutOfBounds {
-            min: -100,
-            max: BYTES_MAX.into(),
-        }),
+        _ => Err(Reason::OutOfBounds { min: -100, max: BYTES_MAX.into() }),
     }
 }
 
@@ -188,34 +159,22 @@ fn keyspace_events(word: &str) -> Result<Value, Reason> {
     }
     let has = |class: char| word.contains(class);
     let all = has('A') || ALL_EVENT_CLASSES.chars().all(has);
-    let order = if all {
-        "AKEm".to_owned()
-    } else {
-        format!("{ALL_EVENT_CLASSES}nKEm")
-    };
-    let letters = order
-        .chars()
-        .filter(|&class| has(class) || (all && class == 'A'));
+    let order = if all { "AKEm".to_owned() } else { format!("{ALL_EVENT_CLASSES}nKEm") };
+    let letters = order.chars().filter(|&class| has(class) || (all && class == 'A'));
     Ok(Value::Text(letters.collect()))
 }
 
 /// Words of a list, in the order of the list. The first name of the list means "none of the others".
 fn flags(words: &[String], names: &'static [&'static str]) -> Result<Value, Reason> {
-    let given = words
-        .iter()
-        .map(|word| one_of(word, names))
-        .collect::<Result<Vec<_>, _>>()?;
+    let given = words.iter().map(|word| one_of(word, names)).collect::<Result<Vec<_>, _>>()?;
     if given.is_empty() {
         return Err(Reason::NotOneOf(names));
     }
     if given.contains(&"save") && given.contains(&"nosave") {
         return Err(Reason::SaveAndNoSave);
     }
-    let mut held: Vec<String> = names[1..]
-        .iter()
-        .filter(|name| given.contains(name))
-        .map(ToString::to_string)
-        .collect();
+    let mut held: Vec<String> =
+        names[1..].iter().filter(|name| given.contains(name)).map(ToString::to_string).collect();
     if held.is_empty() {
         held.push(names[0].to_owned());
     }
@@ -262,11 +221,7 @@ fn output_limits(words: &[String], before: Option<&Value>) -> Result<Value, Reas
         };
         let read = || {
             let (hard_bytes, soft_bytes) = (memory(hard)?, memory(soft)?);
-            Some(OutputLimit {
-                hard_bytes,
-                soft_bytes,
-                soft_seconds: seconds.parse().ok()?,
-            })
+            Some(OutputLimit { hard_bytes, soft_bytes, soft_seconds: seconds.parse().ok()? })
         };
         *limit = read().ok_or(Reason::OutputLimitNumber)?;
     }
@@ -286,14 +241,9 @@ fn percentiles(words: &[String]) -> Result<Value, Reason> {
             return Err(Reason::PercentilesOutOfBounds);
         }
         let printed = format!("{percentile:.6}");
-        Ok(printed
-            .trim_end_matches('0')
-            .trim_end_matches('.')
-            .to_owned())
+        Ok(printed.trim_end_matches('0').trim_end_matches('.').to_owned())
     };
-    Ok(Value::Words(
-        words.iter().map(print).collect::<Result<_, _>>()?,
-    ))
+    Ok(Value::Words(words.iter().map(print).collect::<Result<_, _>>()?))
 }
 
 fn oom_scores(words: &[String]) -> Result<Value, Reason> {
@@ -304,16 +254,12 @@ fn oom_scores(words: &[String]) -> Result<Value, Reason> {
         Ok(score) if (-2000..=2000).contains(&score) => Ok(score.to_string()),
         _ => Err(Reason::BadOomScores),
     };
-    Ok(Value::Words(
-        words.iter().map(print).collect::<Result<_, _>>()?,
-    ))
+    Ok(Value::Words(words.iter().map(print).collect::<Result<_, _>>()?))
 }
 
 fn master(words: &[String]) -> Result<Value, Reason> {
     match words {
-        [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => {
-            Ok(Value::Words(Vec::new()))
-        }
+        [no, one] if no.eq_ignore_ascii_case("no") && one.eq_ignore_ascii_case("one") => Ok(Value::Words(Vec::new())),
         [_, port] if port.parse::<u16>().is_ok() => Ok(Value::Words(words.to_vec())),
         [_, _] => Err(Reason::BadMasterPort),
         _ => Err(Reason::WrongNumberOfArguments),
@@ -330,9 +276,7 @@ fn decimal(word: &str) -> Option<i64> {
 /// Bytes with a unit in any case (reference: `memtoull` in `util.c`, which takes no digits for 0, and more
 /// digits than fit for the greatest number). Where Redis wraps around when it multiplies, we refuse.
 fn memory(word: &str) -> Option<u64> {
-    let unit_at = word
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(word.len());
+    let unit_at = word.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(word.len());
     let (digits, unit) = word.split_at(unit_at);
     let factor: u64 = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -344,11 +288,7 @@ fn memory(word: &str) -> Option<u64> {
         "gb" => 1024 * 1024 * 1024,
         _ => return None,
     };
-    let number = if digits.is_empty() {
-        0
-    } else {
-        digits.parse().unwrap_or(u64::MAX)
-    };
+    let number = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u64::MAX) };
     number.checked_mul(factor)
 }
 
@@ -387,16 +327,7 @@ mod tests {
     #[test]
     fn numbers_have_one_spelling() {
         assert_eq!(decimal("-12"), Some(-12));
-        for word in [
-            "+1",
-            "01",
-            "-0",
-            " 1",
-            "1 ",
-            "",
-            "abc",
-            "9223372036854775808",
-        ] {
+        for word in ["+1", "01", "-0", " 1", "1 ", "", "abc", "9223372036854775808"] {
             assert_eq!(decimal(word), None, "{word}");
         }
     }
@@ -414,11 +345,7 @@ mod tests {
     #[test]
     fn event_classes_print_in_the_order_of_redis() {
         for (word, printed) in [("Elg", "glE"), ("KA", "AK"), ("g$lshzxetd", "A"), ("", "")] {
-            assert_eq!(
-                keyspace_events(word),
-                Ok(Value::Text(printed.to_owned())),
-                "{word}"
-            );
+            assert_eq!(keyspace_events(word), Ok(Value::Text(printed.to_owned())), "{word}");
         }
         assert!(keyspace_events("q").is_err());
     }

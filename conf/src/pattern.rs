@@ -6,9 +6,7 @@ const PATTERN_BYTES_MAX: usize = 1024;
 
 /// Whether the pattern holds a character that makes it more than a name.
 pub(crate) fn is_glob(pattern: &[u8]) -> bool {
-    pattern
-        .iter()
-        .any(|byte| matches!(byte, b'*' | b'?' | b'['))
+    pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['))
 }
 
 /// Whether the whole of `name` matches `pattern`. Takes at most the product of their lengths in steps.
@@ -109,11 +107,7 @@ mod tests {
             ("", "port", false),
         ];
         for (pattern, name, expected) in cases {
-            assert_eq!(
-                matches(pattern.as_bytes(), name.as_bytes()),
-                expected,
-                "{pattern} {name}"
-            );
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
         }
     }
 }

@@ -32,29 +32,20 @@ pub struct RedisFormat {
 impl RedisFormat {
     /// For a text that errors call `name`; `reader` reads the files that it includes.
     pub fn new(name: &str, reader: &Reader) -> Self {
-        Self {
-            name: name.to_owned(),
-            reader: Arc::clone(reader),
-        }
+        Self { name: name.to_owned(), reader: Arc::clone(reader) }
     }
 }
 
 impl fmt::Debug for RedisFormat {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("RedisFormat")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        out.debug_struct("RedisFormat").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 impl Format for RedisFormat {
     /// # Errors
     /// A boxed [`ConfError`] for the first line that cannot be obeyed.
-    fn parse(
-        &self,
-        uri: Option<&String>,
-        text: &str,
-    ) -> Result<Map<String, Value>, Box<dyn Error + Send + Sync>> {
+    fn parse(&self, uri: Option<&String>, text: &str) -> Result<Map<String, Value>, Box<dyn Error + Send + Sync>> {
         let name = uri.unwrap_or(&self.name);
         let mut collector = Collector::default();
         self.read(name, text, 0, &mut collector)?;
@@ -69,13 +60,7 @@ impl FileStoredFormat for RedisFormat {
 }
 
 impl RedisFormat {
-    fn read(
-        &self,
-        name: &str,
-        text: &str,
-        depth: usize,
-        collector: &mut Collector,
-    ) -> Result<(), ConfError> {
+    fn read(&self, name: &str, text: &str, depth: usize, collector: &mut Collector) -> Result<(), ConfError> {
         for (at, line) in text.split('\n').enumerate() {
             let Some(statement) = statement(Origin::file(name, at + 1), line)? else {
                 continue;
@@ -89,20 +74,11 @@ impl RedisFormat {
         Ok(())
     }
 
-    fn include(
-        &self,
-        statement: &Statement,
-        depth: usize,
-        collector: &mut Collector,
-    ) -> Result<(), ConfError> {
+    fn include(&self, statement: &Statement, depth: usize, collector: &mut Collector) -> Result<(), ConfError> {
         // A path is no secret, so it is shown although `include` has no row.
         let refuse = |reason| {
             let written = crate::collect::one_line(&format!("include {}", statement.written));
-            ConfError::Directive {
-                origin: statement.origin.clone(),
-                written,
-                reason,
-            }
+            ConfError::Directive { origin: statement.origin.clone(), written, reason }
         };
         let [path] = statement.words.as_slice() else {
             return Err(refuse(Reason::Unknown));
@@ -113,8 +89,7 @@ impl RedisFormat {
         if depth == INCLUDE_DEPTH_MAX {
             return Err(refuse(Reason::IncludeTooDeep));
         }
-        let text = (self.reader)(Path::new(path))
-            .map_err(|cause| refuse(Reason::IncludeUnreadable(cause.kind())))?;
+        let text = (self.reader)(Path::new(path)).map_err(|cause| refuse(Reason::IncludeUnreadable(cause.kind())))?;
         self.read(path, &text, depth + 1, collector)
     }
 }
@@ -136,9 +111,7 @@ fn statement(origin: Origin, line: &str) -> Result<Option<Statement>, ConfError>
     let Some(words) = words::split_text(line) else {
         return Err(statement.refuse(Reason::UnbalancedQuotes));
     };
-    let mut words = words
-        .map_err(|_| statement.refuse(Reason::NotUtf8))?
-        .into_iter();
+    let mut words = words.map_err(|_| statement.refuse(Reason::NotUtf8))?.into_iter();
     let Some(name) = words.next() else {
         return Ok(None);
     };

@@ -19,21 +19,12 @@ const HEAD: &str = "\
 /// explanation, then the others that do not hold their default. Contains passwords in the clear.
 pub fn render(settings: &Settings) -> String {
     let mut text = HEAD.to_owned();
-    for (row, value) in settings
-        .rows()
-        .filter(|(row, _)| row.standing == Standing::Used)
-    {
+    for (row, value) in settings.rows().filter(|(row, _)| row.standing == Standing::Used) {
         text.push('\n');
         for line in row.doc.lines() {
             let _ = writeln!(text, "# {}", line.trim());
         }
-        let _ = writeln!(
-            text,
-            "{}{} {}",
-            if is_unset(row, value) { "# " } else { "" },
-            row.name,
-            value.to_line()
-        );
+        let _ = writeln!(text, "{}{} {}", if is_unset(row, value) { "# " } else { "" }, row.name, value.to_line());
     }
     let defaults = Settings::default();
     let others = settings

@@ -25,9 +25,7 @@ impl Default for Settings {
             let words = row.default_words();
             parse::parse(row, &words, None).expect("a test reads every default of the table")
         };
-        Self {
-            values: directive::TABLE.iter().map(value).collect(),
-        }
+        Self { values: directive::TABLE.iter().map(value).collect() }
     }
 }
 
@@ -77,10 +75,7 @@ impl Settings {
     pub fn get<P: AsRef<[u8]>>(&self, patterns: &[P]) -> Vec<(String, String)> {
         let mut found: Vec<(String, String)> = Vec::new();
         let mut add = |name: &str, value: &Value| {
-            if !found
-                .iter()
-                .any(|(known, _)| known.eq_ignore_ascii_case(name))
-            {
+            if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
                 found.push((name.to_owned(), value.to_string()));
             }
         };
@@ -91,10 +86,7 @@ impl Settings {
                 }
                 continue;
             }
-            for (row, value) in self
-                .rows()
-                .filter(|(row, _)| row.answers_config() && !row.hidden)
-            {
+            for (row, value) in self.rows().filter(|(row, _)| row.answers_config() && !row.hidden) {
                 let names = std::iter::once(&row.name).chain(row.aliases);
                 for name in names.filter(|name| pattern::matches(pattern, name.as_bytes())) {
                     add(name, value);
@@ -109,7 +101,7 @@ impl Settings {
     ///
     /// # Errors
     /// The first pair that cannot be set, with Redis's text. Reference: `configSetCommand`, which looks at
-    /// all names before it looks at any value; an unknown name wins over every other error.
+    /// all names before it looks at any value.
     pub fn set<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         pairs: &[(N, V)],
@@ -119,8 +111,8 @@ impl Settings {
         let mut changed = Vec::new();
         for ((name, index), (_, text)) in named.into_iter().zip(pairs) {
             let row = &directive::TABLE[index];
-            let value = read_one(row, text.as_ref(), &next[index])
-                .map_err(|reason| SetError::Refused { name, reason })?;
+            let value =
+                read_one(row, text.as_ref(), &next[index]).map_err(|reason| SetError::Refused { name, reason })?;
             if value != next[index] {
                 next[index] = value;
                 changed.push(row);
@@ -132,27 +124,22 @@ impl Settings {
 
     /// The table's spelling of each name and its row, if all of them may be set together. A directive and its
     /// alias may stand side by side, as in Redis, which has an entry for each; the last one wins.
-    fn settable<N: AsRef<[u8]>, V>(
-        &self,
-        pairs: &[(N, V)],
-    ) -> Result<Vec<(&'static str, usize)>, SetError> {
+    fn settable<N: AsRef<[u8]>, V>(&self, pairs: &[(N, V)]) -> Result<Vec<(&'static str, usize)>, SetError> {
         let spelled = |name: &N| String::from_utf8_lossy(name.as_ref()).into_owned();
         let mut found = Vec::new();
         for (name, _) in pairs {
             let entry = named(name.as_ref()).ok_or_else(|| SetError::Unknown(spelled(name)))?;
-            found.push(entry);
-        }
-        for (at, (name, _)) in pairs.iter().enumerate() {
-            match directive::TABLE[found[at].1].change {
+            match directive::TABLE[entry.1].change {
                 Change::Fixed => return Err(SetError::Fixed(spelled(name))),
                 Change::Protected if !self.protected_may_change() => {
                     return Err(SetError::Protected(spelled(name)));
                 }
                 Change::Protected | Change::Live => {}
             }
-            if found[..at].contains(&found[at]) {
+            if found.contains(&entry) {
                 return Err(SetError::Duplicate(spelled(name)));
             }
+            found.push(entry);
         }
         Ok(found)
     }
@@ -185,6 +172,7 @@ impl Settings {
             requirepass: (!password.is_empty()).then(|| Secret(password.into())),
             hz: self.value(directive::HZ),
             active_expire_effort: self.value(directive::ACTIVE_EXPIRE_EFFORT),
+            list_max_listpack_size: self.value(directive::LIST_MAX_LISTPACK_SIZE),
         }
     }
 }
@@ -207,16 +195,10 @@ pub(crate) fn read_one(row: &Directive, text: &[u8], before: &Value) -> Result<V
 pub(crate) fn refuse_unsupported(row: &Directive, value: &Value) -> Result<(), Reason> {
     let refused = match row.standing {
         Standing::FileOnly => true,
-        Standing::DefaultOnly => {
-            parse::parse(row, &row.default_words(), None).as_ref() != Ok(value)
-        }
+        Standing::DefaultOnly => parse::parse(row, &row.default_words(), None).as_ref() != Ok(value),
         Standing::Used | Standing::Unused | Standing::Dropped => false,
     };
-    if refused {
-        Err(Reason::NotSupported)
-    } else {
-        Ok(())
-    }
+    if refused { Err(Reason::NotSupported) } else { Ok(()) }
 }
 
 /// The table's spelling of `name`, and its row, if CONFIG knows it.
@@ -252,6 +234,8 @@ pub struct Hot {
     pub hz: u32,
     /// Effort of the active expiry, 1 to 10.
     pub active_expire_effort: u32,
+    /// `list-max-listpack-size`: a number of elements, or −1 to −5 for 4 to 64 KiB.
+    pub list_max_listpack_size: i32,
 }
 
 /// Text that `Debug` does not print. Copies share it.

@@ -36,19 +36,11 @@ impl Value {
         match self {
             Value::Text(text) => words::quote(text),
             Value::Words(list) if list.is_empty() => words::quote(""),
-            Value::Words(list) => list
-                .iter()
-                .map(|word| words::quote(word))
-                .collect::<Vec<_>>()
-                .join(" "),
+            Value::Words(list) => list.iter().map(|word| words::quote(word)).collect::<Vec<_>>().join(" "),
             Value::SavePoints(points) if points.is_empty() => words::quote(""),
             Value::Memory(bytes) => with_unit(*bytes),
             Value::OutputLimits(limits) => {
-                let classes = [
-                    ("normal", limits.normal),
-                    ("replica", limits.replica),
-                    ("pubsub", limits.pubsub),
-                ];
+                let classes = [("normal", limits.normal), ("replica", limits.replica), ("pubsub", limits.pubsub)];
                 let class = |(name, limit): (&str, OutputLimit)| {
                     let (hard, soft) = (with_unit(limit.hard_bytes), with_unit(limit.soft_bytes));
                     format!("{name} {hard} {soft} {}", limit.soft_seconds)
@@ -81,10 +73,7 @@ impl fmt::Display for Value {
 /// Bytes with the largest unit that divides them.
 fn with_unit(bytes: u64) -> String {
     let units = [("gb", 1 << 30), ("mb", 1 << 20), ("kb", 1 << 10)];
-    match units
-        .into_iter()
-        .find(|&(_, factor)| bytes != 0 && bytes.is_multiple_of(factor))
-    {
+    match units.into_iter().find(|&(_, factor)| bytes != 0 && bytes.is_multiple_of(factor)) {
         Some((unit, factor)) => format!("{}{unit}", bytes / factor),
         None => bytes.to_string(),
     }
@@ -128,11 +117,7 @@ pub struct OutputLimit {
 
 impl fmt::Display for OutputLimit {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} {} {}",
-            self.hard_bytes, self.soft_bytes, self.soft_seconds
-        )
+        write!(out, "{} {} {}", self.hard_bytes, self.soft_bytes, self.soft_seconds)
     }
 }
 
@@ -150,26 +135,14 @@ pub struct OutputLimits {
 impl OutputLimits {
     /// No limit for any class.
     pub const NONE: Self = {
-        let none = OutputLimit {
-            hard_bytes: 0,
-            soft_bytes: 0,
-            soft_seconds: 0,
-        };
-        Self {
-            normal: none,
-            replica: none,
-            pubsub: none,
-        }
+        let none = OutputLimit { hard_bytes: 0, soft_bytes: 0, soft_seconds: 0 };
+        Self { normal: none, replica: none, pubsub: none }
     };
 }
 
 impl fmt::Display for OutputLimits {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "normal {} slave {} pubsub {}",
-            self.normal, self.replica, self.pubsub
-        )
+        write!(out, "normal {} slave {} pubsub {}", self.normal, self.replica, self.pubsub)
     }
 }
 
@@ -190,8 +163,7 @@ pub enum LogLevel {
 
 impl LogLevel {
     /// The words of the directive, in the order of the levels.
-    pub(crate) const NAMES: &'static [&'static str] =
-        &["debug", "verbose", "notice", "warning", "nothing"];
+    pub(crate) const NAMES: &'static [&'static str] = &["debug", "verbose", "notice", "warning", "nothing"];
 
     pub(crate) fn named(name: &str) -> Self {
         match name {

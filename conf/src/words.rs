@@ -138,12 +138,7 @@ mod tests {
 
     fn words(line: &str) -> Option<Vec<String>> {
         let words = split(line)?;
-        Some(
-            words
-                .into_iter()
-                .map(|word| String::from_utf8_lossy(&word).into_owned())
-                .collect(),
-        )
+        Some(words.into_iter().map(|word| String::from_utf8_lossy(&word).into_owned()).collect())
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -274,7 +275,7 @@ fn run_cores(process: &Arc<Process>, layout: &Layout, dealer: Dealer, ready: Rea
     if ready.unix {
         process.log.notice(format_args!("Ready to accept connections unix"));
     }
-    threads.into_iter().for_each(|thread| thread.join().expect("a core that panics stops the process"));
+    threads.into_iter().for_each(|thread| thread.join().expect("a core that panics stops the process at once"));
     Ok(())
 }
 
@@ -307,7 +308,12 @@ impl CoreTask {
         });
         let log = process.clone();
         let engine = Engine::new(core as u16, shard, process, hasher, settings);
-        let served = slotmesh_io::run_core(mail, |io| Core::new(io, engine, dealer, may_spin).run());
+        let serve = || slotmesh_io::run_core(mail, |io| Core::new(io, engine, dealer, may_spin).run());
+        // Others wait for this core's answers, and its data is gone: there is nothing to go on with.
+        let Ok(served) = catch_unwind(AssertUnwindSafe(serve)) else {
+            log.log.warning(format_args!("Core {core} has met a bug: the process stops"));
+            std::process::abort()
+        };
         if let Err(error) = served {
             // The probe has passed, so this is scarcity: descriptors or locked memory for this many cores.
             log.log.warning(format_args!(

@@ -5,6 +5,7 @@ use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::Dealer;
+use slotmesh_base::limits::FINISHING_IDLE_SECONDS_MAX;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::Flags;
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
@@ -48,6 +49,7 @@ impl Core {
             self.io.turn(wait, &mut events).await;
             self.engine.now = UnixMillis(clock::unix_millis());
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
+            self.engine.is_late = false;
             self.engine.refresh_settings();
             for event in events.drain(..) {
                 self.handle(event);
@@ -57,6 +59,7 @@ impl Core {
             self.resume_stalled();
             wait = self.keep_house();
         }
+        self.io.stop_listening();
         // What was written in this turn still goes out.
         self.io.turn(Wait::No, &mut events).await;
     }
@@ -66,7 +69,9 @@ impl Core {
             Event::Received { socket, chunk } => self.receive(socket, chunk),
             Event::Ended { socket } => {
                 self.run_batch();
-                if let Some(connection) = self.engine.connection(socket.index) {
+                if let Some(connection) = self.engine.connection(socket.index)
+                    && connection.socket == socket
+                {
                     connection.ended = true;
                     self.close_if_finished(socket.index);
                 }
@@ -101,12 +106,17 @@ impl Core {
         if is_lent {
             self.run_batch();
         }
+        if self.engine.is_late {
+            self.engine.hold(&mut self.io.sockets, index);
+        }
         let Some(connection) = self.engine.connections.get_mut(index as usize).and_then(Option::as_deref_mut) else {
             return;
         };
-        if connection.client.closing {
+        if connection.socket != socket || connection.client.closing {
             return;
         }
+        // As in Redis a client that is still sending its request is not idle.
+        connection.client.active_at = self.engine.now;
         if connection.tail.is_empty() && !connection.stalled {
             return self.decode_chunk(index, chunk);
         }
@@ -117,7 +127,8 @@ impl Core {
             connection.tail.reserve(missing.max(bytes.len()));
         }
         connection.tail.extend_from_slice(bytes);
-        if connection.tail.len() as u64 > self.engine.hot.query_buffer_limit_bytes {
+        // While a connection is stalled it is not read: what comes was on its way, and is no query that grows.
+        if !connection.stalled && connection.input_bytes() as u64 > self.engine.hot.query_buffer_limit_bytes {
             let client = &connection.client;
             self.engine.process.log.warning(format_args!(
                 "Closing client that reached max query buffer length: id={} addr={}",
@@ -160,7 +171,7 @@ impl Core {
                 }
                 Decoded::Full(end) => {
                     position = end;
-                    self.run_batch();
+                    self.run_and_look_at_clock(index);
                 }
             }
         }
@@ -176,23 +187,33 @@ impl Core {
             let mut bytes = std::mem::take(&mut connection.tail);
             let source = Source::Tail(self.batch.tails.len());
             let decoder = &mut connection.decoder;
-            let decoded = self.batch.decode(index, source, decoder, &mut bytes, 0, &limits, &self.engine.hasher);
+            let from = std::mem::take(&mut connection.tail_start);
+            let decoded = self.batch.decode(index, source, decoder, &mut bytes, from, &limits, &self.engine.hasher);
             let used = match decoded {
                 Decoded::Through(end) | Decoded::Full(end) => end,
                 Decoded::Failed => bytes.len(),
             };
-            if used == 0 {
-                connection.tail = bytes;
-                if decoded != (Decoded::Full(0)) {
+            if used == from {
+                (connection.tail, connection.tail_start) = (bytes, from);
+                if decoded != Decoded::Full(from) {
                     return;
                 }
             } else {
                 self.batch.tails.push(LentTail { connection: index, bytes, used });
             }
             match decoded {
-                Decoded::Full(_) => self.run_batch(),
+                Decoded::Full(_) => self.run_and_look_at_clock(index),
                 Decoded::Through(_) | Decoded::Failed => return,
             }
+        }
+    }
+
+    /// Runs the batch; if the turn has lasted too long, the rest of the connection's requests waits for the next.
+    fn run_and_look_at_clock(&mut self, index: u32) {
+        self.run_batch();
+        self.engine.look_at_clock();
+        if self.engine.is_late {
+            self.engine.hold(&mut self.io.sockets, index);
         }
     }
 
@@ -227,12 +248,13 @@ impl Core {
             if done == Done::NotYet {
                 self.engine.stall(&mut hands, index, frame.spec, args, frame.failure);
             }
-            let closing = self.engine.connection(index).is_some_and(|connection| connection.client.closing);
-            if closing {
-                self.close_if_finished(index);
-            }
             self.bound_output(index);
             *next += 1;
+            // The frames behind a QUIT are passed over, so the last one of the connection is early enough.
+            let goes_on = self.batch.frames.get(*next).is_some_and(|frame| frame.connection == index);
+            if !goes_on && self.engine.connection(index).is_some_and(|connection| connection.client.closing) {
+                self.close_if_finished(index);
+            }
         }
     }
 
@@ -269,9 +291,15 @@ impl Core {
     fn return_tails(&mut self) {
         for LentTail { connection, mut bytes, used } in self.batch.tails.drain(..) {
             let Some(connection) = self.engine.connection(connection) else { continue };
-            bytes.drain(..used);
-            if bytes.is_empty() {
+            connection.tail_start = used;
+            if used == bytes.len() {
+                bytes.clear();
                 bytes.shrink_to(TAIL_BYTES_KEPT);
+                connection.tail_start = 0;
+            } else if used > bytes.len() / 2 {
+                // Not for each batch of a long tail: what is moved is less than what was taken.
+                bytes.drain(..used);
+                connection.tail_start = 0;
             }
             connection.tail = bytes;
         }
@@ -316,14 +344,28 @@ impl Core {
         self.close(index);
     }
 
-    /// Runs what waited for other cores.
+    /// Runs what waited for other cores, or for this turn: of at least one connection, however late it is. Those that
+    /// get nothing now are the first of the next turn.
     fn resume_stalled(&mut self) {
-        for index in std::mem::take(&mut self.engine.stalled) {
-            let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
-            if !self.engine.resume(&mut hands, index) {
-                continue;
+        if self.engine.stalled.is_empty() {
+            return;
+        }
+        self.engine.is_late = false;
+        let mut stalled = std::mem::take(&mut self.engine.stalled).into_iter();
+        for index in stalled.by_ref() {
+            self.resume(index);
+            self.engine.look_at_clock();
+            if self.engine.is_late {
+                break;
             }
-            self.close_if_finished(index);
+        }
+        self.engine.stalled.splice(..0, stalled);
+    }
+
+    fn resume(&mut self, index: u32) {
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        if self.engine.resume(&mut hands, index) {
+            // Also when the peer has closed its side: what it sent before counts.
             self.decode_tail(index);
             self.run_batch();
             self.close_if_finished(index);
@@ -346,6 +388,10 @@ impl Core {
                 for (socket, unix_socket) in served.connections {
                     crate::listener::adopt(&mut self.io, &mut self.engine, socket, unix_socket);
                 }
+                self.engine.look_at_clock();
+                if self.engine.is_late {
+                    break;
+                }
             }
         }
     }
@@ -366,9 +412,16 @@ impl Core {
         let engine = &mut self.engine;
         let board = &engine.process.boards[usize::from(engine.core)];
         board.publish(self.io.stats(), engine.counters, engine.buffers);
+        // A connection counts until its descriptor is closed, or clients that never read their last replies would be
+        // many more than `maxclients`.
+        let closed = self.io.sockets.take_closed() as u64;
+        if closed > 0 {
+            board.clients.fetch_sub(closed, std::sync::atomic::Ordering::Relaxed);
+        }
         engine.publish();
         let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
-        if next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
+        let has_more = engine.is_late && !engine.stalled.is_empty();
+        if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 
     /// Closes idle clients and those that have been slow for too long, and counts the bytes that clients hold.
@@ -393,6 +446,7 @@ impl Core {
                 self.enforce_soft_limit(index, pending);
             }
         }
+        self.io.sockets.close_stuck(FINISHING_IDLE_SECONDS_MAX);
         self.engine.buffers = crate::board::BufferBytes { input, output };
     }
 
@@ -431,8 +485,6 @@ impl Core {
 
     fn forget(&mut self, index: u32) {
         self.engine.connections[index as usize] = None;
-        let board = &self.engine.process.boards[usize::from(self.engine.core)];
-        board.clients.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
 }
 

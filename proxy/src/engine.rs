@@ -7,12 +7,12 @@ use crate::client::Connection;
 use crate::exchange::Service;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::process::{NodeView, Process};
-use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_HOPS_MAX};
+use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Reach, Spec, ValueLimits, first_key_index};
 use slotmesh_conf::{Hot, Settings};
-use slotmesh_io::{Lane, Mail, SocketId, Sockets};
-use slotmesh_keyspace::{Key, KeyHasher};
+use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
+use slotmesh_keyspace::{Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
 use slotmesh_shard::{
     ClientFilter, Context, Gather, NodeAction, Part, Placement, Shard, admit, place, run_connection_command,
@@ -49,6 +49,8 @@ pub(crate) struct Engine {
     pub(crate) stalled: Vec<u32>,
     pub(crate) now: UnixMillis,
     pub(crate) monotonic: Monotonic,
+    /// Whether this turn has lasted so long that it takes up nothing more.
+    pub(crate) is_late: bool,
     pub(crate) counters: Counters,
     pub(crate) buffers: BufferBytes,
     /// Requests that other cores have not answered.
@@ -84,6 +86,7 @@ impl Engine {
             stalled: Vec::new(),
             now: UnixMillis::default(),
             monotonic: Monotonic::default(),
+            is_late: false,
             counters: Counters::default(),
             buffers: BufferBytes::default(),
             outstanding: 0,
@@ -100,7 +103,15 @@ impl Engine {
     }
 
     pub(crate) fn hot_limits(&self) -> ValueLimits {
-        ValueLimits { string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize }
+        ValueLimits {
+            string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize,
+            list_packed: PackedLimit::new(self.hot.list_max_listpack_size),
+        }
+    }
+
+    /// Finds out whether the turn has lasted too long.
+    pub(crate) fn look_at_clock(&mut self) {
+        self.is_late = clock::monotonic_nanos() - self.monotonic.0 >= TURN_NANOS_MAX;
     }
 
     /// Takes over settings that have changed.
@@ -127,7 +138,12 @@ impl Engine {
         if connection.client.closing {
             return Done::Yes;
         }
-        if connection.stalled || connection.pipeline.waiting() >= PENDING_HOPS_MAX {
+        let pending = connection.pipeline.waiting();
+        let may_last = spec.is_some_and(|spec| matches!(spec.reach, Reach::Shard(_)));
+        if connection.stalled
+            || connection.pipeline.is_full()
+            || may_last && (self.is_late || pending >= PENDING_EVERYWHERE_MAX)
+        {
             return Done::NotYet;
         }
         self.running = Some((index, spec));
@@ -136,10 +152,27 @@ impl Engine {
         let Some(spec) = admit(client, spec, args, &mut refusal) else { return self.refuse(hands, index) };
         client.active_at = self.now;
         self.running = Some((index, Some(spec)));
-        self.counters.commands += 1;
-        let (Reach::Slot(_) | Reach::Shard(_)) = spec.reach else {
-            return self.run_locally(hands, index, spec, args);
+        let done = match spec.reach {
+            Reach::Slot(_) | Reach::Shard(_) => self.run_on_shards(hands, index, spec, args, first_key),
+            Reach::Connection(_) | Reach::Node(_) | Reach::Container => self.run_locally(hands, index, spec, args),
         };
+        self.counters.commands += u64::from(done == Done::Yes);
+        if may_last {
+            self.look_at_clock();
+        }
+        done
+    }
+
+    /// Runs an admitted command where its keys are.
+    #[inline]
+    fn run_on_shards(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Done {
         let hashed = first_key.or_else(|| batch::first_key(spec, args, &self.hasher));
         let key = hashed.zip(first_key_index(spec, args.len()));
         let key = key.map(|((slot, hash), at)| Key { bytes: args.at(at), slot, hash });
@@ -149,7 +182,9 @@ impl Engine {
             Ok(Placement::Split) => self.run_split(hands, index, spec, args),
             Ok(Placement::Everywhere) => self.run_everywhere(hands, index, spec, args),
             Err(error) => {
-                Reply::new(&mut self.scratch, connection.client.protocol).error(error);
+                let Some(connection) = self.connection(index) else { return Done::Yes };
+                let protocol = connection.client.protocol;
+                Reply::new(&mut self.scratch, protocol).error(error);
                 self.reply_scratch(hands, index)
             }
         }

@@ -3,8 +3,8 @@
 
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
-use slotmesh_base::Slot;
-use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_HOPS_MAX};
+use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
+use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Flags, Spec, resolve};
 use slotmesh_io::{Lane, Sockets};
 use slotmesh_keyspace::Key;
@@ -52,16 +52,22 @@ impl Engine {
             Some(failure) => connection.waiting.failure = Some(failure),
             None => connection.waiting.push(spec, args.iter_from(0)),
         }
+        self.hold(hands.sockets, index);
+    }
+
+    /// Executes nothing of a connection, and does not read it, until [`resume`](Self::resume).
+    pub(crate) fn hold(&mut self, sockets: &mut Sockets, index: u32) {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         if !std::mem::replace(&mut connection.stalled, true) {
             self.stalled.push(index);
-            hands.sockets.pause(connection.socket);
+            sockets.pause(connection.socket);
         }
     }
 
     /// Goes on with what a connection keeps; whether all of it went.
     pub(crate) fn resume(&mut self, hands: &mut Hands<'_>, index: u32) -> bool {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return false };
-        if connection.pipeline.waiting() > PENDING_HOPS_MAX / 2 {
+        if !connection.pipeline.has_room() {
             self.stalled.push(index);
             return false;
         }
@@ -113,6 +119,7 @@ impl Engine {
             return;
         }
         self.counters.errors += u64::from(reply.first() == Some(&b'-'));
+        connection.pipeline.note_reply(reply.len());
         let mut nowhere = Vec::new();
         let output = sockets.output(back.socket);
         let is_open = output.is_some();
@@ -223,7 +230,7 @@ impl Engine {
                 std::process::abort();
             }
             out.truncate(start);
-            Reply::new(out, head.protocol).error_text(b"ERR internal error, see the log");
+            Reply::new(out, head.protocol).error(ReplyError::Internal);
         }
     }
 }

@@ -63,6 +63,7 @@ fn answer_error(reply: &mut Reply<'_>, start: usize, error: ReplyError) {
 mod tests {
     use super::*;
     use crate::testing::{Request, Shards};
+    use slotmesh_keyspace::PackedLimit;
     use std::sync::LazyLock;
 
     /// Writes half of a reply and then finds out that it cannot go on.

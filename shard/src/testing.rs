@@ -7,7 +7,7 @@ use crate::{
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
 use slotmesh_command::{Reach, Spec, ValueLimits, find, first_key_index};
 use slotmesh_conf::{SetError, Settings};
-use slotmesh_keyspace::KeyHasher;
+use slotmesh_keyspace::{KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::cell::{Cell, RefCell};
 

@@ -37,6 +37,18 @@ pub fn binary() -> &'static Path {
     })
 }
 
+/// The node as a command, without the variables that are meant for the tests: the node reads `SLOTMESH_…` as
+/// directives.
+pub fn node_command() -> Command {
+    let mut command = Command::new(binary());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SLOTMESH_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
 /// Whether the harness compares Redis with itself.
 pub fn is_self_test() -> bool {
     binary().file_name().is_some_and(|name| name == "redis-server")
@@ -83,9 +95,9 @@ impl Server {
     /// If it does not start.
     pub fn slotmesh(cores: usize, shards: usize, args: &[&str]) -> Self {
         let (cores, shards) = (cores.to_string(), shards.to_string());
-        let own = ["--cores", cores.as_str(), "--shards", shards.as_str()];
-        let own: &[&str] = if is_self_test() { &["--save", ""] } else { &own };
-        Self::start("slotmesh", Command::new(binary()), &[own, args].concat())
+        let own = ["--save", "", "--cores", cores.as_str(), "--shards", shards.as_str()];
+        let own = if is_self_test() { &own[..2] } else { &own };
+        Self::start("slotmesh", node_command(), &[own, args].concat())
     }
 
     /// Starts `command` with a port, a directory and a unix socket, then `args`.

@@ -8,17 +8,24 @@ use slotmesh_io::tcp;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const SIZES: Sizes = Sizes { key_bytes: 16, value_bytes: 32 };
 
-fn start_echo() -> Endpoint {
+/// Rings are opened and closed by one test at a time: opening one is recognised by the descriptors that appear.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn start_echo() -> Endpoint {
     let listener = echo::listen(0).unwrap();
     let address = tcp::listener_address(listener.as_fd()).unwrap();
     std::thread::spawn(move || echo::serve_on(listener, SIZES).unwrap());
     Endpoint::parse(&format!("echo={address},pid={}", std::process::id())).unwrap()
 }
 
-fn load(clients: usize, pipeline: u64, threads: usize, requests: u64) -> Load {
+pub(super) fn load(clients: usize, pipeline: u64, threads: usize, requests: u64) -> Load {
     Load {
         clients,
         pipeline,
@@ -36,6 +43,7 @@ fn run_hidden(endpoint: &Endpoint, load: &Load) -> Result<Measurement, Failure> 
 
 #[test]
 fn a_closed_loop_gets_every_reply() {
+    let _alone = alone();
     let endpoint = start_echo();
     for (clients, pipeline, threads, requests) in
         [(1, 1, 1, 100), (50, 1, 1, 5000), (7, 64, 2, 10_001), (300, 100, 3, 100_000), (20, 8, 1, 5)]
@@ -50,6 +58,7 @@ fn a_closed_loop_gets_every_reply() {
 
 #[test]
 fn an_open_loop_sends_as_scheduled() {
+    let _alone = alone();
     let endpoint = start_echo();
     for (pipeline, threads, requests) in [(1, 1, 2000), (16, 2, 4001)] {
         let load = Load { rate: Some(20_000.0), ..load(10, pipeline, threads, requests) };
@@ -63,6 +72,7 @@ fn an_open_loop_sends_as_scheduled() {
 
 #[test]
 fn a_run_bounded_by_time_takes_that_time() {
+    let _alone = alone();
     let endpoint = start_echo();
     let load = Load { extent: Extent::Seconds(0.05), ..load(10, 4, 1, 1) };
     let measurement = run_hidden(&endpoint, &load).unwrap();
@@ -92,6 +102,7 @@ fn failure_of(reply: &'static [u8], requests: usize) -> Failure {
 
 #[test]
 fn a_server_that_answers_wrongly_fails_the_run() {
+    let _alone = alone();
     let error = failure_of(b"-ERR no such thing\r\n", 10).to_string();
     assert!(error.contains("10 error replies (the first: -ERR no such thing)"), "{error}");
     assert!(matches!(failure_of(b"+OK\r\n+OK\r\n", 10), Failure::Wrong { errors: 0, surplus, .. } if surplus > 0));
@@ -102,6 +113,7 @@ fn a_server_that_answers_wrongly_fails_the_run() {
 
 #[test]
 fn nulls_are_counted() {
+    let _alone = alone();
     let load = Load { mix: parse_mix("get").unwrap(), warmup_seconds: 0.0, ..load(1, 1, 1, 10) };
     let measurement = run_hidden(&start_server(SIZES.get_bytes(), b"$-1\r\n", 10), &load).unwrap();
     assert_eq!((measurement.tally.replies, measurement.tally.nulls), (10, 10));
@@ -109,8 +121,46 @@ fn nulls_are_counted() {
 
 #[test]
 fn a_server_that_is_not_there_is_named() {
+    let _alone = alone();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let endpoint = Endpoint::parse(&format!("gone={port}")).unwrap();
     let error = run_hidden(&endpoint, &load(4, 1, 2, 10)).unwrap_err().to_string();
     assert!(error.starts_with("cannot connect to gone: "), "{error}");
+}
+
+/// A server that stalls: it answers nothing until it has 50 requests. A closed loop would never send the second.
+#[test]
+fn an_open_loop_goes_on_sending_and_counts_the_whole_wait() {
+    let _alone = alone();
+    const REQUESTS: usize = 50;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = Endpoint::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut requests = vec![0; SIZES.get_bytes() * REQUESTS];
+        stream.read_exact(&mut requests).unwrap();
+        stream.write_all(&b"+OK\r\n".repeat(REQUESTS)).unwrap();
+        // Until the other side closes.
+        let _ = stream.read(&mut [0]);
+    });
+    let mix = parse_mix("get").unwrap();
+    let load = Load { mix, warmup_seconds: 0.0, rate: Some(1000.0), ..load(1, 1, 1, REQUESTS as u64) };
+    let latencies = run_hidden(&endpoint, &load).unwrap().tally.latencies;
+    assert_eq!(latencies.len(), REQUESTS as u64);
+    // The first one waited for the last one's due time, those between for less, evenly.
+    assert!(latencies.max() >= 48_000_000, "{}", latencies.max());
+    assert!(latencies.value_at_quantile(0.5) >= 24_000_000);
+}
+
+#[test]
+fn unix_sockets_serve_as_well() {
+    let _alone = alone();
+    let path = std::env::temp_dir().join(format!("slotmesh-bench-{}.sock", std::process::id()));
+    let listener = tcp::listen_unix(&path, None, 16).unwrap();
+    std::thread::spawn(move || echo::serve_on(listener, SIZES).unwrap());
+    let endpoint = Endpoint::parse(&format!("echo={}", path.display())).unwrap();
+    let measurement = run_hidden(&endpoint, &load(5, 16, 1, 3000)).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(measurement.tally.replies, 3000);
+    assert!(measurement.cpu.is_none());
 }

@@ -93,12 +93,16 @@ pub(super) fn work(
     }
     let mail = mesh::<()>(1).pop().expect("a mesh of one core has one mailbox");
     let outcome = run_core(mail, |io| async move {
-        let mut worker = Worker::new(io, endpoint, load, index)?;
-        worker.warm_up().await?;
+        let mut worker = Worker::new(io, endpoint, load, index);
+        let ready = worker.prepare().await;
+        // Also a thread that has failed waits for the others: rings are neither opened nor closed under load.
         let _ = channels.reached.send(());
         // Without a caller there is nobody to measure for.
         let start = channels.go.recv().map_err(|_| Failure::Thread)?;
-        let outcome = worker.measure(start, progress).await;
+        let outcome = match ready {
+            Ok(()) => worker.measure(start, progress).await,
+            Err(failure) => Err(failure),
+        };
         let _ = channels.reached.send(());
         let _ = channels.go.recv();
         outcome
@@ -107,7 +111,7 @@ pub(super) fn work(
 }
 
 impl<'a> Worker<'a> {
-    fn new(io: DataLoop<()>, endpoint: &'a Endpoint, load: &'a Load, index: usize) -> Result<Self, Failure> {
+    fn new(io: DataLoop<()>, endpoint: &'a Endpoint, load: &'a Load, index: usize) -> Self {
         let chooser = KeyChooser::new(load.distribution, load.keys, index, load.threads);
         let rng = Rng::new(load.seed.wrapping_add(index as u64));
         let mut worker = Self {
@@ -123,18 +127,24 @@ impl<'a> Worker<'a> {
             events: Vec::new(),
         };
         worker.io.spins = load.spins;
-        for place in 0..share(load.clients as u64, index, load.threads) as usize {
+        worker
+    }
+
+    /// Connects and warms up.
+    async fn prepare(&mut self) -> Result<(), Failure> {
+        let (endpoint, load) = (self.endpoint, self.load);
+        for place in 0..share(load.clients as u64, self.index, load.threads) as usize {
             let fd = endpoint.connect().map_err(|error| Failure::Connect { endpoint: endpoint.name.clone(), error })?;
-            let socket = worker.io.sockets.adopt(fd);
+            let socket = self.io.sockets.adopt(fd);
             assert!(socket.index as usize == place, "a new loop hands out its places in order");
-            worker.connections.push(Connection {
+            self.connections.push(Connection {
                 socket,
                 scanner: ReplyScanner::default(),
                 batches: VecDeque::with_capacity(1),
                 ended: false,
             });
         }
-        Ok(worker)
+        self.warm_up().await
     }
 
     async fn warm_up(&mut self) -> Result<(), Failure> {
@@ -366,6 +376,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests;
     use super::*;
 
     fn connection(lefts: &[(u64, u64)]) -> Connection {
@@ -395,6 +406,25 @@ mod tests {
         assert_eq!((tally.replies, tally.errors, tally.surplus), (1, 1, 1));
         assert_eq!(tally.first_error, "-ERR x");
         assert_eq!(connection.receive(b"what", 5, &mut tally), None);
+    }
+
+    /// The load falls behind its schedule by half a second: every request has waited for as long.
+    #[test]
+    fn open_loop_latency_counts_from_the_intended_time() {
+        let _alone = tests::alone();
+        let endpoint = tests::start_echo();
+        let load = Load { rate: Some(1000.0), ..tests::load(3, 1, 1, 100) };
+        let mail = mesh::<()>(1).pop().unwrap();
+        let tally = run_core(mail, |io| async {
+            let mut worker = Worker::new(io, &endpoint, &load, 0);
+            worker.prepare().await.unwrap();
+            let start = monotonic_nanos() - 500_000_000;
+            worker.measure(start, &AtomicU64::new(0)).await.unwrap()
+        });
+        let latencies = tally.unwrap().latencies;
+        assert_eq!(latencies.len(), 100);
+        assert!(latencies.min() >= 390_000_000, "the last was due 400 ms ago: {}", latencies.min());
+        assert!(latencies.max() >= 495_000_000, "the first was due 500 ms ago: {}", latencies.max());
     }
 
     #[test]

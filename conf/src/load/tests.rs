@@ -11,23 +11,15 @@ use crate::error::ConfError;
 
 /// Files by path, `-` for standard input.
 fn reader(files: &[(&str, &str)]) -> Reader {
-    let files: HashMap<String, String> = files
-        .iter()
-        .map(|(path, text)| (path.to_string(), text.to_string()))
-        .collect();
+    let files: HashMap<String, String> =
+        files.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
     Arc::new(move |path: &Path| {
         let found = files.get(path.to_str().unwrap_or_default());
-        found
-            .cloned()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        found.cloned().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     })
 }
 
-fn run(
-    files: &[(&str, &str)],
-    environment: &[(&str, &str)],
-    arguments: &[&str],
-) -> Result<Loaded, ConfError> {
+fn run(files: &[(&str, &str)], environment: &[(&str, &str)], arguments: &[&str]) -> Result<Loaded, ConfError> {
     let line = match Invocation::parse(arguments.iter().map(Into::into))? {
         Invocation::Serve(line) | Invocation::CheckConfig(line) => line,
         other => panic!("{other:?} is not a run"),
@@ -71,10 +63,7 @@ fn a_file_is_read_as_redis_reads_it() {
         ("bind", "10.0.0.1 ::1"),
         ("maxmemory", "1073741824"),
         ("save", "900 1 60 5 30 6"),
-        (
-            "client-output-buffer-limit",
-            "normal 7 8 9 slave 4 5 6 pubsub 33554432 8388608 60",
-        ),
+        ("client-output-buffer-limit", "normal 7 8 9 slave 4 5 6 pubsub 33554432 8388608 60"),
         ("replica-read-only", "no"),
         ("unixsocket", "/tmp/a#b"),
     ] {
@@ -84,25 +73,16 @@ fn a_file_is_read_as_redis_reads_it() {
 
 #[test]
 fn save_lines_replace_the_default_and_an_empty_one_takes_all_back() {
-    assert_eq!(
-        value(&file("port 1").unwrap(), "save"),
-        "3600 1 300 100 60 10000"
-    );
+    assert_eq!(value(&file("port 1").unwrap(), "save"), "3600 1 300 100 60 10000");
     assert_eq!(value(&file("save \"\"").unwrap(), "save"), "");
     assert_eq!(value(&file("save 900 1\nsave \"\"").unwrap(), "save"), "");
-    assert_eq!(
-        value(&file("save \"\"\nsave 900 1").unwrap(), "save"),
-        "900 1"
-    );
+    assert_eq!(value(&file("save \"\"\nsave 900 1").unwrap(), "save"), "900 1");
 }
 
 #[test]
 fn later_sources_win() {
     let files = [
-        (
-            "a.conf",
-            "port 1\nhz 1\ntimeout 1\nmaxclients 1\nclient-output-buffer-limit normal 1 1 1",
-        ),
+        ("a.conf", "port 1\nhz 1\ntimeout 1\nmaxclients 1\nclient-output-buffer-limit normal 1 1 1"),
         ("-", "hz 2\ntimeout 2\nmaxclients 2"),
     ];
     let environment = [
@@ -111,24 +91,14 @@ fn later_sources_win() {
         ("SLOTMESH_CLIENT_OUTPUT_BUFFER_LIMIT", "pubsub 2 2 2"),
         ("PORT", "9"),
     ];
-    let arguments = [
-        "a.conf",
-        "--maxclients",
-        "4",
-        "--client-output-buffer-limit",
-        "replica 3 3 3",
-        "-",
-    ];
+    let arguments = ["a.conf", "--maxclients", "4", "--client-output-buffer-limit", "replica 3 3 3", "-"];
     let loaded = run(&files, &environment, &arguments).unwrap();
     for (name, expected) in [
         ("port", "1"),
         ("hz", "2"),
         ("timeout", "3"),
         ("maxclients", "4"),
-        (
-            "client-output-buffer-limit",
-            "normal 1 1 1 slave 3 3 3 pubsub 2 2 2",
-        ),
+        ("client-output-buffer-limit", "normal 1 1 1 slave 3 3 3 pubsub 2 2 2"),
     ] {
         assert_eq!(value(&loaded, name), expected, "{name}");
     }
@@ -154,76 +124,31 @@ fn the_environment_takes_single_values_as_they_are() {
 #[test]
 fn a_wrong_line_is_named_with_its_reason() {
     for (line, text) in [
-        (
-            "maxclients abc",
-            "'maxclients abc': argument couldn't be parsed into an integer",
-        ),
-        (
-            "MaxClients  1 2",
-            "'MaxClients 1 2': wrong number of arguments",
-        ),
+        ("maxclients abc", "'maxclients abc': argument couldn't be parsed into an integer"),
+        ("MaxClients  1 2", "'MaxClients 1 2': wrong number of arguments"),
         ("port", "'port': wrong number of arguments"),
-        (
-            "port 70000",
-            "'port 70000': argument must be between 0 and 65535 inclusive",
-        ),
-        (
-            "protected-mode 1",
-            "'protected-mode 1': argument must be 'yes' or 'no'",
-        ),
-        (
-            "maxmemory 1x",
-            "'maxmemory 1x': argument must be a memory value",
-        ),
-        (
-            "unixsocketperm 888",
-            "'unixsocketperm 888': argument couldn't be parsed as an octal number",
-        ),
-        (
-            "unixsocketperm 1000",
-            "'unixsocketperm 1000': argument must be between 0 and 777 inclusive",
-        ),
+        ("port 70000", "'port 70000': argument must be between 0 and 65535 inclusive"),
+        ("protected-mode 1", "'protected-mode 1': argument must be 'yes' or 'no'"),
+        ("maxmemory 1x", "'maxmemory 1x': argument must be a memory value"),
+        ("unixsocketperm 888", "'unixsocketperm 888': argument couldn't be parsed as an octal number"),
+        ("unixsocketperm 1000", "'unixsocketperm 1000': argument must be between 0 and 777 inclusive"),
         ("save 1", "'save 1': Invalid save parameters"),
-        (
-            "dbfilename a/b",
-            "'dbfilename a/b': dbfilename can't be a path, just a filename",
-        ),
-        (
-            "server_cpulist x",
-            "'server_cpulist x': argument must be a list of CPUs such as 0-3,8 or 0-7:2",
-        ),
-        (
-            "logfile \"a",
-            "'logfile \"a': Unbalanced quotes in configuration line",
-        ),
-        (
-            "nonsense 1",
-            "'nonsense': Bad directive or wrong number of arguments",
-        ),
-        (
-            "cluster-enabled yes",
-            "'cluster-enabled yes': not supported yet",
-        ),
+        ("dbfilename a/b", "'dbfilename a/b': dbfilename can't be a path, just a filename"),
+        ("server_cpulist x", "'server_cpulist x': argument must be a list of CPUs such as 0-3,8 or 0-7:2"),
+        ("logfile \"a", "'logfile \"a': Unbalanced quotes in configuration line"),
+        ("nonsense 1", "'nonsense': Bad directive or wrong number of arguments"),
+        ("cluster-enabled yes", "'cluster-enabled yes': not supported yet"),
         ("appendonly yes", "'appendonly yes': not supported yet"),
         ("replicaof a 1", "'replicaof a 1': not supported yet"),
         ("slaveof a b", "'slaveof a b': Invalid master port"),
         ("tls-port 1", "'tls-port 1': not supported yet"),
         ("loadmodule /x.so", "'loadmodule /x.so': not supported yet"),
-        (
-            "rename-command A B",
-            "'rename-command A B': not supported yet",
-        ),
+        ("rename-command A B", "'rename-command A B': not supported yet"),
         ("graph.threads 2", "'graph.threads': not supported yet"),
         ("include b*.conf", "'include b*.conf': not supported yet"),
-        (
-            "include b.conf",
-            "'include b.conf': can't open the included file: entity not found",
-        ),
+        ("include b.conf", "'include b.conf': can't open the included file: entity not found"),
     ] {
-        assert_eq!(
-            message(file(&format!("hz 10\n\n{line}\n"))),
-            format!("a.conf:3: {text}")
-        );
+        assert_eq!(message(file(&format!("hz 10\n\n{line}\n"))), format!("a.conf:3: {text}"));
     }
 }
 
@@ -242,13 +167,8 @@ fn a_wrong_variable_or_option_is_named_with_its_place() {
         message(run(&[], &[], &["--hz", "10", "--maxclients", "abc"])),
         "command line, argument 3: '--maxclients abc': argument couldn't be parsed into an integer"
     );
-    assert_eq!(
-        message(run(&[], &[], &["--port"])),
-        "command line, argument 1: '--port': wrong number of arguments"
-    );
-    assert!(
-        message(run(&[], &[], &["gone.conf"])).starts_with("can't open config file 'gone.conf': ")
-    );
+    assert_eq!(message(run(&[], &[], &["--port"])), "command line, argument 1: '--port': wrong number of arguments");
+    assert!(message(run(&[], &[], &["gone.conf"])).starts_with("can't open config file 'gone.conf': "));
 }
 
 #[test]
@@ -289,23 +209,14 @@ fn secrets_are_left_out_of_errors() {
 fn an_error_is_one_short_line() {
     let long = format!("SLOT\u{7}{}", "x".repeat(10_000));
     let text = message(run(&[], &[("SLOTMESH_HZ", &format!("1\n{long}"))], &[]));
-    assert!(
-        !text.contains(char::is_control) && text.len() < 400,
-        "{text}"
-    );
+    assert!(!text.contains(char::is_control) && text.len() < 400, "{text}");
 }
 
 #[test]
 fn includes_are_read_in_place_and_bounded() {
-    let files = [
-        ("a.conf", "port 1\ninclude b.conf\nhz 3\nsave 9 9"),
-        ("b.conf", "port 2\nhz 2\nsave 8 8"),
-    ];
+    let files = [("a.conf", "port 1\ninclude b.conf\nhz 3\nsave 9 9"), ("b.conf", "port 2\nhz 2\nsave 8 8")];
     let loaded = run(&files, &[], &["a.conf"]).unwrap();
-    assert_eq!(
-        (value(&loaded, "port"), value(&loaded, "hz")),
-        ("2".to_owned(), "3".to_owned())
-    );
+    assert_eq!((value(&loaded, "port"), value(&loaded, "hz")), ("2".to_owned(), "3".to_owned()));
     assert_eq!(value(&loaded, "save"), "8 8 9 9");
     let wrong = [("a.conf", "include b.conf"), ("b.conf", "\nhz x")];
     assert!(message(run(&wrong, &[], &["a.conf"])).starts_with("b.conf:2: 'hz x': "));
@@ -320,26 +231,17 @@ fn includes_are_read_in_place_and_bounded() {
 fn shards_need_cores() {
     assert!(file("shards 4").is_ok());
     assert!(file("shards 4\ncores 4").is_ok());
-    assert_eq!(
-        message(file("shards 4\ncores 2")),
-        "a.conf:1: 'shards 4': there can't be more shards than cores"
-    );
+    assert_eq!(message(file("shards 4\ncores 2")), "a.conf:1: 'shards 4': there can't be more shards than cores");
 }
 
 #[test]
 fn what_does_nothing_is_named() {
     let loaded = file("port 1\nrdbcompression yes\nlfu-decay-time 2\nappendonly no").unwrap();
-    let named: Vec<_> = loaded
-        .without_effect
-        .iter()
-        .map(|set| (set.name, set.origin.to_string(), set.is_default))
-        .collect();
+    let named: Vec<_> =
+        loaded.without_effect.iter().map(|set| (set.name, set.origin.to_string(), set.is_default)).collect();
     assert_eq!(
         named,
-        [
-            ("rdbcompression", "a.conf:2".to_owned(), true),
-            ("lfu-decay-time", "a.conf:3".to_owned(), false),
-        ]
+        [("rdbcompression", "a.conf:2".to_owned(), true), ("lfu-decay-time", "a.conf:3".to_owned(), false),]
     );
 }
 
@@ -354,24 +256,14 @@ fn a_packaged_redis_conf_starts_the_node() {
         value(&loaded, "client-output-buffer-limit"),
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
     );
-    assert!(
-        loaded
-            .without_effect
-            .iter()
-            .any(|set| set.name == "daemonize")
-    );
+    assert!(loaded.without_effect.iter().any(|set| set.name == "daemonize"));
 }
 
 /// The full file too, comments and all, on hosts that have it.
 #[test]
 fn the_hosts_own_redis_conf_is_read() {
     if let Ok(text) = std::fs::read_to_string("/etc/redis/redis.conf") {
-        run(
-            &[("redis.conf", &text)],
-            &[],
-            &["redis.conf", "--daemonize", "no"],
-        )
-        .unwrap();
+        run(&[("redis.conf", &text)], &[], &["redis.conf", "--daemonize", "no"]).unwrap();
     }
 }
 

@@ -40,9 +40,7 @@ fn text_of(kind: Kind) -> BoxedStrategy<String> {
         Kind::Memory { min, max } => (min..=max).prop_map(|bytes| bytes.to_string()).boxed(),
         Kind::MemoryOrPercent => prop_oneof!["[0-9]{1,12}", "[1-9][0-9]%"].boxed(),
         Kind::Octal { max } => (0..=max).prop_map(|mode| format!("{mode:o}")).boxed(),
-        Kind::Choice(names) | Kind::Flags(names) => proptest::sample::select(names)
-            .prop_map(str::to_owned)
-            .boxed(),
+        Kind::Choice(names) | Kind::Flags(names) => proptest::sample::select(names).prop_map(str::to_owned).boxed(),
         Kind::Text => "\\PC{0,12}|[\\x01-\\x7f]{0,12}".boxed(),
         Kind::FileName { .. } => "[^/\\\\\\x00]{1,12}".boxed(),
         Kind::HostName => "[a-zA-Z0-9.-]{0,12}".boxed(),
@@ -57,9 +55,7 @@ fn text_of(kind: Kind) -> BoxedStrategy<String> {
             })
             .boxed(),
         Kind::SavePoints => prop_oneof!["", "([1-9][0-9]{0,5} [0-9]{1,5} ){0,3}1 1"].boxed(),
-        Kind::OutputLimits => {
-            "(normal|slave|replica|pubsub) [0-9]{1,9}k?b? [0-9]{1,9} [0-9]{1,5}".boxed()
-        }
+        Kind::OutputLimits => "(normal|slave|replica|pubsub) [0-9]{1,9}k?b? [0-9]{1,9} [0-9]{1,5}".boxed(),
         Kind::Percentiles => prop_oneof!["", "[0-9]{2}\\.[0-9]{1,5} 100"].boxed(),
         Kind::OomScores => "-?[0-9]{1,3} [0-9]{1,3} 1[0-9]{1,3}".boxed(),
         Kind::KeyspaceEvents => "[AgKEmn$lshzxetd]{0,8}".boxed(),
@@ -76,20 +72,14 @@ fn settings() -> impl Strategy<Value = Settings> {
         })
         .filter(|&index| !["cores", "shards"].contains(&directive::TABLE[index].name))
         .collect();
-    let texts: Vec<_> = rows
-        .iter()
-        .map(|&index| proptest::option::of(text_of(directive::TABLE[index].kind)))
-        .collect();
+    let texts: Vec<_> = rows.iter().map(|&index| proptest::option::of(text_of(directive::TABLE[index].kind))).collect();
     texts.prop_map(move |texts| {
         let mut settings = Settings::default();
         for (&index, text) in rows.iter().zip(texts) {
             let row = &directive::TABLE[index];
             if let Some(text) = text {
                 let value = crate::settings::read_one(row, text.as_bytes(), settings.at(index));
-                settings.put(
-                    index,
-                    value.unwrap_or_else(|error| panic!("{} {text:?}: {error}", row.name)),
-                );
+                settings.put(index, value.unwrap_or_else(|error| panic!("{} {text:?}: {error}", row.name)));
             }
         }
         settings

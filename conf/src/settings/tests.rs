@@ -14,10 +14,7 @@ fn one(settings: &Settings, name: &str) -> String {
 fn refused(settings: &mut Settings, pairs: &[(&str, &str)]) -> String {
     let before = settings.clone();
     let error = settings.set(pairs).unwrap_err().to_string();
-    assert_eq!(
-        *settings, before,
-        "{pairs:?} changed something although it was refused"
-    );
+    assert_eq!(*settings, before, "{pairs:?} changed something although it was refused");
     error
 }
 
@@ -27,18 +24,9 @@ fn names_are_declared_once_in_lower_case() {
     for row in directive::TABLE {
         names.push(row.name);
         names.extend(row.aliases);
-        assert_eq!(
-            row.doc.is_empty(),
-            row.standing != Standing::Used,
-            "{}",
-            row.name
-        );
+        assert_eq!(row.doc.is_empty(), row.standing != Standing::Used, "{}", row.name);
     }
-    assert!(
-        names
-            .iter()
-            .all(|name| name.bytes().all(|byte| !byte.is_ascii_uppercase()))
-    );
+    assert!(names.iter().all(|name| name.bytes().all(|byte| !byte.is_ascii_uppercase())));
     let count = names.len();
     names.sort_unstable();
     names.dedup();
@@ -52,18 +40,9 @@ fn every_default_is_read_by_its_row_and_read_back_from_its_print() {
     for (row, value) in settings.rows().filter(|(row, _)| row.name != "replicaof") {
         let words: Vec<String> = match value {
             Value::Text(text) => vec![text.clone()],
-            other => other
-                .to_string()
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect(),
+            other => other.to_string().split_whitespace().map(str::to_owned).collect(),
         };
-        assert_eq!(
-            parse::parse(row, &words, None).as_ref(),
-            Ok(value),
-            "{}",
-            row.name
-        );
+        assert_eq!(parse::parse(row, &words, None).as_ref(), Ok(value), "{}", row.name);
     }
 }
 
@@ -77,13 +56,7 @@ fn handles_give_the_defaults_of_the_design() {
     assert_eq!(settings.value(directive::MAXCLIENTS), 10000);
     assert_eq!(settings.value(directive::LOGLEVEL), LogLevel::Notice);
     assert_eq!(settings.value(directive::SERVER_CPULIST), [0; 0]);
-    assert_eq!(
-        (
-            settings.value(directive::CORES),
-            settings.value(directive::SHARDS)
-        ),
-        (0, 0)
-    );
+    assert_eq!((settings.value(directive::CORES), settings.value(directive::SHARDS)), (0, 0));
     let hot = settings.hot();
     assert_eq!(hot.proto_max_bulk_len_bytes, 512 << 20);
     assert_eq!(hot.query_buffer_limit_bytes, 1 << 30);
@@ -108,16 +81,8 @@ fn values_print_as_redis_prints_them() {
         ("latency-tracking-info-percentiles", "50.0 99.90", "50 99.9"),
         ("shutdown-on-sigterm", "force nosave", "nosave force"),
         ("oom-score-adj-values", "1 2 3", "1 2 3"),
-        (
-            "client-output-buffer-limit",
-            "replica 1kb 2k 3",
-            "normal 0 0 0 slave 1024 2000 3 pubsub 33554432 8388608 60",
-        ),
-        (
-            "client-output-buffer-limit",
-            "normal 1 2 3 pubsub 4 5 6",
-            "normal 1 2 3 slave 1024 2000 3 pubsub 4 5 6",
-        ),
+        ("client-output-buffer-limit", "replica 1kb 2k 3", "normal 0 0 0 slave 1024 2000 3 pubsub 33554432 8388608 60"),
+        ("client-output-buffer-limit", "normal 1 2 3 pubsub 4 5 6", "normal 1 2 3 slave 1024 2000 3 pubsub 4 5 6"),
     ];
     for (name, value, printed) in cases {
         settings.set(&[(name, value)]).unwrap();
@@ -130,13 +95,8 @@ fn values_print_as_redis_prints_them() {
 #[test]
 fn config_get_finds_names_aliases_and_patterns() {
     let settings = Settings::default();
-    let names = |patterns: &[&str]| -> Vec<String> {
-        settings
-            .get(patterns)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect()
-    };
+    let names =
+        |patterns: &[&str]| -> Vec<String> { settings.get(patterns).into_iter().map(|(name, _)| name).collect() };
     assert_eq!(names(&["MaxClients"]), ["MaxClients"]);
     assert_eq!(names(&["slave-priority"]), ["slave-priority"]);
     assert_eq!(names(&["port", "p?rt", "PORT"]), ["port"]);
@@ -146,10 +106,7 @@ fn config_get_finds_names_aliases_and_patterns() {
     // Hidden ones need their exact name; those of files only have no value.
     assert_eq!(names(&["watchdog-perio*"]), [""; 0]);
     assert_eq!(names(&["watchdog-period"]), ["watchdog-period"]);
-    assert_eq!(
-        names(&["user", "loadmodule", "lua-replicate-commands"]),
-        [""; 0]
-    );
+    assert_eq!(names(&["user", "loadmodule", "lua-replicate-commands"]), [""; 0]);
     assert!(settings.get(&[b"\xff".as_slice()]).is_empty());
 }
 
@@ -157,28 +114,17 @@ fn config_get_finds_names_aliases_and_patterns() {
 fn config_set_is_all_or_nothing_with_the_texts_of_redis() {
     let mut settings = Settings::default();
     let failed = "CONFIG SET failed (possibly related to argument";
-    let cases: [(&[(&str, &str)], String); 13] = [
+    let cases: [(&[(&str, &str)], String); 14] = [
+        (&[("nope", "1"), ("port", "1")], "Unknown option or number of arguments for CONFIG SET - 'nope'".to_owned()),
+        // The first name that is wrong is told.
+        (&[("databases", "1"), ("Nope", "1")], format!("{failed} 'databases') - can't set immutable config")),
         (
-            &[("nope", "1"), ("port", "1")],
-            "Unknown option or number of arguments for CONFIG SET - 'nope'".to_owned(),
-        ),
-        // An unknown name wins over what stands before it.
-        (
-            &[("databases", "1"), ("Nope", "1")],
+            &[("Nope", "1"), ("databases", "1")],
             "Unknown option or number of arguments for CONFIG SET - 'Nope'".to_owned(),
         ),
-        (
-            &[("hz", "5"), ("Databases", "1")],
-            format!("{failed} 'Databases') - can't set immutable config"),
-        ),
-        (
-            &[("dir", "/tmp")],
-            format!("{failed} 'dir') - can't set protected config"),
-        ),
-        (
-            &[("hz", "5"), ("HZ", "6")],
-            format!("{failed} 'HZ') - duplicate parameter"),
-        ),
+        (&[("hz", "5"), ("Databases", "1")], format!("{failed} 'Databases') - can't set immutable config")),
+        (&[("dir", "/tmp")], format!("{failed} 'dir') - can't set protected config")),
+        (&[("hz", "5"), ("HZ", "6")], format!("{failed} 'HZ') - duplicate parameter")),
         (
             &[("hz", "5"), ("maxclients", "abc")],
             format!("{failed} 'maxclients') - argument couldn't be parsed into an integer"),
@@ -191,14 +137,8 @@ fn config_set_is_all_or_nothing_with_the_texts_of_redis() {
             &[("maxclients", "-5")],
             format!("{failed} 'maxclients') - argument must be between 1 and 4294967295 inclusive"),
         ),
-        (
-            &[("maxmemory", "1x")],
-            format!("{failed} 'maxmemory') - argument must be a memory value"),
-        ),
-        (
-            &[("slave-read-only", "maybe")],
-            format!("{failed} 'slave-read-only') - argument must be 'yes' or 'no'"),
-        ),
+        (&[("maxmemory", "1x")], format!("{failed} 'maxmemory') - argument must be a memory value")),
+        (&[("slave-read-only", "maybe")], format!("{failed} 'slave-read-only') - argument must be 'yes' or 'no'")),
         (
             &[("loglevel", "x")],
             format!(
@@ -213,51 +153,33 @@ fn config_set_is_all_or_nothing_with_the_texts_of_redis() {
                  limit configuration."
             ),
         ),
-        (
-            &[("appendonly", "yes")],
-            format!("{failed} 'appendonly') - not supported yet"),
-        ),
+        (&[("appendonly", "yes")], format!("{failed} 'appendonly') - not supported yet")),
     ];
     for (pairs, text) in cases {
         assert_eq!(refused(&mut settings, pairs), text);
     }
     assert_eq!(
         settings.set(&[(b"masterauth".as_slice(), b"\xff".as_slice())]),
-        Err(SetError::Refused {
-            name: "masterauth",
-            reason: Reason::NotUtf8
-        })
+        Err(SetError::Refused { name: "masterauth", reason: Reason::NotUtf8 })
     );
 }
 
 #[test]
 fn config_set_tells_what_changed() {
     let mut settings = Settings::default();
-    let changed = settings
-        .set(&[("hz", "10"), ("timeout", "7"), ("appendonly", "no")])
-        .unwrap();
-    assert_eq!(
-        changed.iter().map(|row| row.name).collect::<Vec<_>>(),
-        ["timeout"]
-    );
+    let changed = settings.set(&[("hz", "10"), ("timeout", "7"), ("appendonly", "no")]).unwrap();
+    assert_eq!(changed.iter().map(|row| row.name).collect::<Vec<_>>(), ["timeout"]);
     assert_eq!(settings.hot().timeout_s, 7);
-    settings
-        .set(&[("slave-priority", "5"), ("replica-priority", "6")])
-        .unwrap();
+    settings.set(&[("slave-priority", "5"), ("replica-priority", "6")]).unwrap();
     assert_eq!(one(&settings, "slave-priority"), "6");
 }
 
 #[test]
 fn secrets_are_answered_but_not_printed() {
     let mut settings = Settings::default();
-    settings
-        .set(&[("requirepass", "hunter2"), ("masterauth", "hunter2")])
-        .unwrap();
+    settings.set(&[("requirepass", "hunter2"), ("masterauth", "hunter2")]).unwrap();
     assert_eq!(one(&settings, "requirepass"), "hunter2");
-    assert_eq!(
-        settings.hot().requirepass.as_ref().map(Secret::reveal),
-        Some("hunter2")
-    );
+    assert_eq!(settings.hot().requirepass.as_ref().map(Secret::reveal), Some("hunter2"));
     assert!(!format!("{settings:?} {:?}", settings.hot()).contains("hunter2"));
     settings.set(&[("requirepass", "")]).unwrap();
     assert_eq!(settings.hot().requirepass, None);

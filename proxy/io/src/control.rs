@@ -73,10 +73,10 @@ pub(crate) fn build_runtime() -> io::Result<(Runtime, RawFd)> {
     Ok((runtime, fd))
 }
 
-/// Opens a ring under the same lock, so that it is never mistaken for a runtime's.
-pub(crate) fn while_no_runtime_is_built<T>(open: impl FnOnce() -> T) -> T {
+/// Opens or closes a ring under the same lock, so that none is mistaken for a runtime's.
+pub(crate) fn while_no_runtime_is_built<T>(open_or_close: impl FnOnce() -> T) -> T {
     let _guard = BUILD.lock().expect("nobody panics while building a runtime");
-    open()
+    open_or_close()
 }
 
 fn ring_descriptors() -> io::Result<Vec<RawFd>> {

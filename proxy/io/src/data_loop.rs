@@ -93,7 +93,7 @@ pub struct DataLoop<P> {
     /// but not if cores share a CPU.
     pub spins: bool,
     ring: Ring,
-    listeners: Vec<(u32, OwnedFd)>,
+    listeners: Vec<Listener>,
     control: Control,
     control_ring: RawFd,
     control_due: bool,
@@ -102,6 +102,14 @@ pub struct DataLoop<P> {
     /// Events of completions seen before their turn.
     early: Vec<Event>,
     stats: LoopStats,
+}
+
+/// A listening socket; the data loop's completions name it by its place.
+struct Listener {
+    token: u32,
+    descriptor: OwnedFd,
+    /// Whether the kernel has an accept for it.
+    armed: bool,
 }
 
 impl<P> std::fmt::Debug for DataLoop<P> {
@@ -119,12 +127,14 @@ where
     F: Future<Output = T>,
 {
     let (mut runtime, control_ring) = control::build_runtime()?;
-    runtime.block_on(async move { Ok(body(DataLoop::new(mail, control_ring)?).await) })
+    let result = runtime.block_on(async move { Ok(body(DataLoop::new(mail, control_ring)?).await) });
+    control::while_no_runtime_is_built(|| drop(runtime));
+    result
 }
 
 impl<P> DataLoop<P> {
     fn new(mut mail: Mail<P>, control_ring: RawFd) -> io::Result<Self> {
-        let ring = control::while_no_runtime_is_built(Ring::new)?;
+        let ring = Ring::new()?;
         let input = ReceiveBuffers::register(&ring)?;
         mail.set_ring(ring.fd());
         let mut data_loop = Self {
@@ -147,21 +157,36 @@ impl<P> DataLoop<P> {
 
     /// Accepts connections on a listening socket from now on.
     pub fn listen(&mut self, listener: OwnedFd, token: u32) {
-        self.listeners.push((token, listener));
-        self.listen_again(token);
+        self.listeners.push(Listener { token, descriptor: listener, armed: false });
+        self.accept_on(self.listeners.len() - 1);
     }
 
-    /// Accepts again on the listeners of `token` after [`Event::AcceptFailed`].
+    /// Accepts again on the listeners of `token` that have stopped, after [`Event::AcceptFailed`].
     pub fn listen_again(&mut self, token: u32) {
-        for (of, listener) in &self.listeners {
-            if *of == token {
-                let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
-                    .flags(libc::SOCK_CLOEXEC)
-                    .build()
-                    .user_data(Operation::Accept.tagged(token));
-                self.ring.push(&entry);
+        for place in 0..self.listeners.len() {
+            if self.listeners[place].token == token && !self.listeners[place].armed {
+                self.accept_on(place);
             }
         }
+    }
+
+    /// Gives the addresses of all listeners free at once: the kernel lets go of a dead process's ring, and with it of
+    /// what is armed there, only some time later, and the next process could not listen until then.
+    pub fn stop_listening(&mut self) {
+        for listener in self.listeners.drain(..) {
+            // The call is the same for every kind of socket; that it fails would change nothing.
+            let _ = std::net::TcpStream::from(listener.descriptor).shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn accept_on(&mut self, place: usize) {
+        let listener = &mut self.listeners[place];
+        listener.armed = true;
+        let entry = opcode::AcceptMulti::new(types::Fd(listener.descriptor.as_raw_fd()))
+            .flags(libc::SOCK_CLOEXEC)
+            .build()
+            .user_data(Operation::Accept.tagged(place as u32));
+        self.ring.push(&entry);
     }
 
     /// Reports once that `descriptor` is readable. It must stay open until then.
@@ -258,10 +283,11 @@ impl<P> DataLoop<P> {
     fn reap(&mut self) {
         let mut completed = std::mem::take(&mut self.completed);
         loop {
+            let is_submitted = !self.ring.has_unsubmitted();
             completed.extend(self.ring.completions());
             completed.drain(..).for_each(|entry| self.complete(&entry));
-            // A short send must be seen before the arena is used again.
-            if !self.ring.has_overflow() {
+            // Every send must have been tried, and a short one be seen, before the arena is used again.
+            if is_submitted && !self.ring.has_overflow() {
                 break;
             }
             self.ring.submit_and_reap();
@@ -283,24 +309,32 @@ impl<P> DataLoop<P> {
                 let outcome = self.sockets.queue_sent(index, result, &mut self.ring);
                 self.note_end(outcome, index);
             }
-            Operation::Accept if result >= 0 => {
-                // SAFETY: an accept's result is a new descriptor that nobody else owns.
-                #[allow(unsafe_code)]
-                let socket = unsafe { OwnedFd::from_raw_fd(result) };
-                self.early.push(Event::Accepted { token: index, socket });
-                if !more {
-                    self.listen_again(index);
-                }
-            }
-            Operation::Accept => {
-                self.early.push(Event::AcceptFailed { token: index, error: io::Error::from_raw_os_error(-result) });
-            }
+            Operation::Accept => self.accepted(result, index as usize, more),
             Operation::Poll => self.early.push(Event::Readable { token: index }),
             Operation::Control => {
                 self.control_due = true;
                 self.arm_control();
             }
             Operation::Wake | Operation::Ignored => {}
+        }
+    }
+
+    fn accepted(&mut self, result: i32, place: usize, more: bool) {
+        let Some(listener) = self.listeners.get_mut(place) else {
+            return; // We have stopped listening.
+        };
+        let token = listener.token;
+        listener.armed = more;
+        if result < 0 {
+            let error = io::Error::from_raw_os_error(-result);
+            return self.early.push(Event::AcceptFailed { token, error });
+        }
+        // SAFETY: an accept's result is a new descriptor that nobody else owns.
+        #[allow(unsafe_code)]
+        let socket = unsafe { OwnedFd::from_raw_fd(result) };
+        self.early.push(Event::Accepted { token, socket });
+        if !more {
+            self.accept_on(place);
         }
     }
 

@@ -2,9 +2,9 @@
 //! one is met with one clear line, not with a failure under load.
 #![allow(unsafe_code)]
 
+use crate::ReceiveBuffers;
 use crate::ring::Ring;
 use crate::sockets::Operation;
-use crate::{ReceiveBuffers, control};
 use io_uring::{opcode, types};
 use std::fmt;
 use std::io;
@@ -65,7 +65,7 @@ impl std::error::Error for Refusal {}
 /// # Errors
 /// What is refused, and what would mend it.
 pub fn probe() -> Result<(), Refusal> {
-    let mut ring = control::while_no_runtime_is_built(Ring::new).map_err(ring_refusal)?;
+    let mut ring = Ring::new().map_err(ring_refusal)?;
     let mut buffers = ReceiveBuffers::register(&ring).map_err(failed("provided buffer ring"))?;
     probe_stream(&mut ring, &mut buffers)?;
     probe_wake(&mut ring)?;

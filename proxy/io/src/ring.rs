@@ -1,8 +1,10 @@
 //! The raw ring of one core: submission with room made when it is full, and one enter per turn.
 #![allow(unsafe_code)]
 
+use crate::control;
 use io_uring::{IoUring, cqueue, squeue, types};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ const COMPLETIONS: u32 = 8192;
 
 /// A ring that only its own thread submits to.
 pub(crate) struct Ring {
-    inner: IoUring,
+    inner: ManuallyDrop<IoUring>,
     /// Times that the kernel was entered.
     pub(crate) enters: u64,
 }
@@ -22,6 +24,10 @@ impl Ring {
     /// # Errors
     /// As `io_uring_setup`; `probe.rs` words them.
     pub(crate) fn new() -> io::Result<Self> {
+        control::while_no_runtime_is_built(Self::open)
+    }
+
+    fn open() -> io::Result<Self> {
         let mut submissions = SUBMISSIONS;
         loop {
             let built = IoUring::builder()
@@ -33,7 +39,7 @@ impl Ring {
                 .setup_cqsize(COMPLETIONS * submissions / SUBMISSIONS)
                 .build(submissions);
             match built {
-                Ok(inner) => return Ok(Self { inner, enters: 0 }),
+                Ok(inner) => return Ok(Self { inner: ManuallyDrop::new(inner), enters: 0 }),
                 // Locked memory is charged per user: a smaller ring may still fit.
                 Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && submissions > 64 => submissions /= 2,
                 Err(error) => return Err(error),
@@ -106,6 +112,11 @@ impl Ring {
         self.inner.submission().taskrun() || !self.inner.completion().is_empty()
     }
 
+    /// Whether the kernel has not taken everything that was queued (it may lack memory for a moment).
+    pub(crate) fn has_unsubmitted(&mut self) -> bool {
+        !self.inner.submission().is_empty()
+    }
+
     /// Whether completions wait in the kernel because the queue was full.
     pub(crate) fn has_overflow(&mut self) -> bool {
         self.inner.submission().cq_overflow()
@@ -114,6 +125,15 @@ impl Ring {
     /// The completions that have arrived.
     pub(crate) fn completions(&mut self) -> cqueue::CompletionQueue<'_> {
         self.inner.completion()
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // The descriptor's number must not be taken again by a runtime that is being built, which would look for a
+        // new one.
+        // SAFETY: dropped once, and not used afterwards.
+        control::while_no_runtime_is_built(|| unsafe { ManuallyDrop::drop(&mut self.inner) });
     }
 }
 

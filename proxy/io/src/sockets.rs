@@ -66,8 +66,10 @@ impl Operation {
 enum Phase {
     Free,
     Open,
-    /// Closes when everything queued is sent.
-    Finishing,
+    /// Closes when everything queued is sent; for so many calls of `close_stuck` nothing was.
+    Finishing {
+        idle: u8,
+    },
     /// Waits for the kernel to complete what it still has.
     Closing,
 }
@@ -78,8 +80,8 @@ enum Receiving {
     Idle,
     /// A multishot receive is armed.
     Armed,
-    /// A cancellation is under way; after it, receive again or not.
-    Stopping { resume: bool },
+    /// A cancellation is under way.
+    Stopping,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,8 @@ struct Socket {
     generation: u32,
     phase: Phase,
     receiving: Receiving,
+    /// Nothing shall be received for now.
+    paused: bool,
     /// The peer has closed its side, or the connection broke: nothing more will be received.
     ended: bool,
     /// Sends fail; output is dropped.
@@ -109,6 +113,7 @@ impl Socket {
             generation,
             phase: Phase::Free,
             receiving: Receiving::Idle,
+            paused: false,
             ended: false,
             broken: false,
             sending: false,
@@ -145,6 +150,8 @@ pub struct Sockets {
     /// Sockets that close when this turn's sends have gone out.
     finishing: Vec<u32>,
     open: usize,
+    /// Sockets whose descriptors were closed since they were last asked for.
+    closed: usize,
     /// Bytes handed to the kernel.
     pub(crate) sent_bytes: u64,
 }
@@ -240,26 +247,19 @@ impl Sockets {
 
     /// Stops receiving from a socket; what the kernel has already delivered still comes.
     pub fn pause(&mut self, id: SocketId) {
-        if let Some(socket) = self.find_mut(id) {
-            match socket.receiving {
-                Receiving::Armed => {
-                    socket.receiving = Receiving::Stopping { resume: false };
-                    self.touched.push(id.index);
-                }
-                Receiving::Stopping { .. } => socket.receiving = Receiving::Stopping { resume: false },
-                Receiving::Idle => {}
-            }
-        }
+        self.set_paused(id, true);
     }
 
     /// Receives again after [`pause`](Self::pause).
     pub fn resume(&mut self, id: SocketId) {
-        if let Some(socket) = self.find_mut(id) {
-            match socket.receiving {
-                Receiving::Stopping { .. } => socket.receiving = Receiving::Stopping { resume: true },
-                Receiving::Idle => self.touched.push(id.index),
-                Receiving::Armed => {}
-            }
+        self.set_paused(id, false);
+    }
+
+    fn set_paused(&mut self, id: SocketId, paused: bool) {
+        if let Some(socket) = self.find_mut(id)
+            && std::mem::replace(&mut socket.paused, paused) != paused
+        {
+            self.touched.push(id.index);
         }
     }
 
@@ -270,12 +270,31 @@ impl Sockets {
 
     /// Closes a socket once its replies are sent. No event names it afterwards; nothing more can be written.
     pub fn close_when_sent(&mut self, id: SocketId) {
-        self.leave(id, Phase::Finishing);
+        self.leave(id, Phase::Finishing { idle: 0 });
+    }
+
+    /// Closes those sockets of [`close_when_sent`](Self::close_when_sent) whose peers have taken nothing during the
+    /// last `patience` calls. Looks at every socket: to be called once per second or so.
+    pub fn close_stuck(&mut self, patience: u8) {
+        for (index, socket) in self.table.iter_mut().enumerate() {
+            if let Phase::Finishing { idle } = &mut socket.phase {
+                *idle += 1;
+                if *idle > patience {
+                    socket.phase = Phase::Closing;
+                    self.touched.push(index as u32);
+                }
+            }
+        }
+    }
+
+    /// How many descriptors were closed since the last call: a socket that finishes still counts as open.
+    pub fn take_closed(&mut self) -> usize {
+        std::mem::take(&mut self.closed)
     }
 
     fn leave(&mut self, id: SocketId, phase: Phase) {
         if let Some(socket) = self.find_mut(id)
-            && socket.phase != Phase::Closing
+            && socket.phase == Phase::Open
         {
             socket.phase = phase;
             self.touched.push(id.index);
@@ -306,7 +325,7 @@ impl Sockets {
         for index in dirty.drain(..) {
             let socket = &mut self.table[index as usize];
             socket.dirty = false;
-            if matches!(socket.phase, Phase::Open | Phase::Finishing) && !socket.broken {
+            if matches!(socket.phase, Phase::Open | Phase::Finishing { .. }) && !socket.broken {
                 let (start, stop) = socket.range;
                 self.sent_bytes += (stop - start) as u64;
                 ring.push(&send_now(socket.raw(), &self.arena[start..stop], Operation::SendArena.tagged(index)));
@@ -326,17 +345,18 @@ impl Sockets {
         let socket = &mut self.table[index as usize];
         let user_data = Operation::Receive.tagged(index);
         match (socket.phase, socket.receiving) {
-            (Phase::Open, Receiving::Idle) if !socket.ended => {
+            (Phase::Open, Receiving::Idle) if !socket.ended && !socket.paused => {
                 socket.receiving = Receiving::Armed;
                 let entry = opcode::RecvMulti::new(types::Fd(socket.raw()), crate::buffers::GROUP).build();
                 ring.push(&entry.user_data(user_data));
             }
-            (Phase::Open, Receiving::Stopping { .. }) => {
+            (Phase::Open, Receiving::Armed) if socket.paused => {
+                socket.receiving = Receiving::Stopping;
                 ring.push(&opcode::AsyncCancel::new(user_data).build().user_data(Operation::Ignored.tagged(0)));
             }
             (Phase::Closing, _) => self.release(index, ring),
             // Whether anything is left to send shows only after the enter.
-            (Phase::Finishing, _) => self.finishing.push(index),
+            (Phase::Finishing { .. }, _) => self.finishing.push(index),
             (Phase::Open | Phase::Free, _) => {}
         }
     }
@@ -348,6 +368,7 @@ impl Sockets {
             *socket = Socket::free((socket.generation + 1) & 0xff_ffff);
             self.free.push(index);
             self.open -= 1;
+            self.closed += 1;
             return;
         }
         let all = types::CancelBuilder::fd(types::Fd(socket.raw())).all();
@@ -359,7 +380,6 @@ impl Sockets {
         let socket = &mut self.table[index as usize];
         let mut outcome = if result > 0 { Outcome::Received } else { Outcome::Nothing };
         if !more {
-            let stopping = socket.receiving;
             socket.receiving = Receiving::Idle;
             let again = result > 0 || matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
             if socket.phase == Phase::Closing {
@@ -367,7 +387,7 @@ impl Sockets {
             } else if !again {
                 socket.ended = true;
                 outcome = Outcome::Ended;
-            } else if stopping != (Receiving::Stopping { resume: false }) {
+            } else {
                 self.arrange(index, ring);
             }
         }
@@ -402,7 +422,12 @@ impl Sockets {
         }
         match result {
             _ if -result == libc::EAGAIN || -result == libc::EINTR => {}
-            sent if sent >= 0 => socket.flown += sent as usize,
+            sent if sent >= 0 => {
+                socket.flown += sent as usize;
+                if let Phase::Finishing { idle } = &mut socket.phase {
+                    *idle = 0;
+                }
+            }
             _ => return self.broke(index),
         }
         if socket.flown >= socket.flying.len() {
@@ -411,7 +436,7 @@ impl Sockets {
             socket.flying.shrink_to(QUEUE_BYTES_KEPT);
             std::mem::swap(&mut socket.flying, &mut socket.queue);
             if socket.flying.is_empty() {
-                if socket.phase == Phase::Finishing {
+                if matches!(socket.phase, Phase::Finishing { .. }) {
                     self.finish(index, ring);
                 }
                 return Outcome::Nothing;
@@ -439,7 +464,7 @@ impl Sockets {
         socket.queue = Vec::new();
         socket.flying = Vec::new();
         socket.flown = 0;
-        if socket.phase == Phase::Finishing {
+        if matches!(socket.phase, Phase::Finishing { .. }) {
             socket.phase = Phase::Closing;
         }
         self.touched.push(index);
@@ -457,7 +482,7 @@ impl Sockets {
     pub(crate) fn after_enter(&mut self, ring: &mut Ring) {
         while let Some(index) = self.finishing.pop() {
             let socket = &self.table[index as usize];
-            if socket.phase == Phase::Finishing && !socket.sending {
+            if matches!(socket.phase, Phase::Finishing { .. }) && !socket.sending {
                 self.finish(index, ring);
             }
         }

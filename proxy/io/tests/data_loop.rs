@@ -220,3 +220,19 @@ fn a_deadline_ends_the_wait() {
     })
     .unwrap();
 }
+
+/// A descriptor that closes while a runtime is built must not hide the runtime's own.
+#[test]
+fn loops_start_while_others_end() {
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            std::thread::spawn(|| {
+                for _ in 0..20 {
+                    let mail = mesh::<()>(1).pop().unwrap();
+                    run_core(mail, |mut io| async move { io.turn(Wait::No, &mut Vec::new()).await }).unwrap();
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}

@@ -17,6 +17,8 @@ pub(crate) struct Connection {
     /// Received bytes that are not decoded yet: the begin of a request whose end has not arrived, or whatever came
     /// while the connection was stalled.
     pub(crate) tail: Vec<u8>,
+    /// How many bytes of the tail were executed already.
+    pub(crate) tail_start: usize,
     /// Outstanding replies.
     pub(crate) pipeline: Pipeline,
     /// Decoded requests that wait because the connection is stalled.
@@ -36,6 +38,7 @@ impl Connection {
             client,
             decoder: Decoder::default(),
             tail: Vec::new(),
+            tail_start: 0,
             pipeline: Pipeline::default(),
             waiting: Waiting::default(),
             stalled: false,
@@ -52,7 +55,7 @@ impl Connection {
 
     /// Bytes of requests that it holds.
     pub(crate) fn input_bytes(&self) -> usize {
-        self.tail.len() + self.waiting.bytes.len()
+        self.tail.len() - self.tail_start + self.waiting.bytes.len()
     }
 }
 
@@ -75,10 +78,6 @@ pub(crate) struct WaitingRequest {
 }
 
 impl Waiting {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.requests.is_empty()
-    }
-
     /// Keeps a request.
     pub(crate) fn push<'a>(&mut self, spec: Option<&'static Spec>, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
         let request = WaitingRequest { spec, first_range: self.ranges.len(), arguments: arguments.len() };

@@ -4,6 +4,7 @@
 //! an answer is outstanding, each request takes a ticket; what is answered before its turn is kept. Neighbouring
 //! replies of our own shard share one ticket.
 
+use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_HOPS_MAX, PENDING_HOPS_MIN, PENDING_HOPS_START};
 use slotmesh_shard::Gather;
 use std::collections::VecDeque;
 
@@ -19,18 +20,47 @@ enum Ticket {
 }
 
 /// The outstanding replies of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pipeline {
     tickets: VecDeque<Ticket>,
     /// Number of the ticket at the front.
     first: u32,
     /// Tickets that wait for other cores.
     waiting: usize,
+    /// How many tickets may wait for other cores.
+    window: usize,
     /// Bytes of replies that wait for their turn.
     kept_bytes: usize,
 }
 
+impl Default for Pipeline {
+    fn default() -> Self {
+        Self { tickets: VecDeque::new(), first: 0, waiting: 0, window: PENDING_HOPS_START, kept_bytes: 0 }
+    }
+}
+
 impl Pipeline {
+    /// Whether no further request may go to another core.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting >= self.window
+    }
+
+    /// Whether so many answers have come that a connection which was full may go on.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting <= self.window / 2
+    }
+
+    /// Learns from the length of another core's reply how many may be outstanding.
+    #[inline]
+    pub(crate) fn note_reply(&mut self, len: usize) {
+        if len > MAILBOX_RECORD_BYTES_MAX {
+            self.window = (self.window / 2).max(PENDING_HOPS_MIN);
+        } else if self.window < PENDING_HOPS_MAX {
+            self.window += 1;
+        }
+    }
+
     /// Whether every request has been answered, so that a reply may go straight out.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
@@ -160,6 +190,25 @@ mod tests {
         pipeline.pass_next();
         assert_eq!(released(&mut pipeline), "local again last ");
         assert!(pipeline.is_empty() && pipeline.kept_bytes() == 0 && pipeline.waiting() == 0);
+    }
+
+    #[test]
+    fn large_replies_leave_few_outstanding() {
+        let mut pipeline = Pipeline::default();
+        let fill = |pipeline: &mut Pipeline| {
+            while !pipeline.is_full() {
+                pipeline.expect_reply();
+            }
+            pipeline.waiting()
+        };
+        assert_eq!(fill(&mut pipeline), PENDING_HOPS_START);
+        (0..2 * PENDING_HOPS_MAX).for_each(|_| pipeline.note_reply(100));
+        assert_eq!(fill(&mut pipeline), PENDING_HOPS_MAX);
+        (0..20).for_each(|_| pipeline.note_reply(1 << 20));
+        assert!(!pipeline.has_room());
+        (0..PENDING_HOPS_MAX - PENDING_HOPS_MIN / 2).for_each(|_| pipeline.pass_next());
+        assert!(pipeline.has_room());
+        assert_eq!(fill(&mut pipeline), PENDING_HOPS_MIN);
     }
 
     #[test]

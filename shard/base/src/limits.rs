@@ -28,12 +28,32 @@ pub const DATABASES_MAX: usize = 16384;
 /// of its own beside the ring.
 pub const MAILBOX_RECORD_BYTES_MAX: usize = 16 * 1024;
 
-/// Most commands of one connection whose replies are outstanding at other cores. At the bound the
-/// connection is not read until half of them have come back.
+/// Most commands of one connection whose replies are outstanding at other cores, however small those are. At the
+/// bound the connection is not read until half of them have come back.
 pub const PENDING_HOPS_MAX: usize = 4096;
+
+/// As many may be outstanding while nothing is known of the size of a connection's replies. Each small reply allows
+/// one more, each that needs a parcel halves the number: a client cannot have gigabytes of replies made for it before
+/// `client-output-buffer-limit` sees the first.
+pub const PENDING_HOPS_START: usize = 32;
+
+/// As many may be outstanding even if all replies are large.
+pub const PENDING_HOPS_MIN: usize = 4;
 
 /// Most commands of one turn that are looked up together, so that their cache misses overlap.
 pub const BATCH_COMMANDS_MAX: usize = 128;
+
+/// Longest time, in seconds, that a connection which was closed by either side may take none of the replies that
+/// are left for it. At the bound they are dropped.
+pub const FINISHING_IDLE_SECONDS_MAX: u8 = 30;
+
+/// Most outstanding commands of one connection while a further one may go to all shards (KEYS, FLUSHALL): such a
+/// command may take long, and what others ask of a shard waits behind it. At the bound it waits.
+pub const PENDING_EVERYWHERE_MAX: usize = 16;
+
+/// Time in nanoseconds after which a core's turn takes up no further batch of commands, so that a client with a
+/// long pipeline does not keep the others waiting. At the bound what has arrived waits for the next turn.
+pub const TURN_NANOS_MAX: u64 = 25_000_000;
 
 const _: () = assert!(BATCH_COMMANDS_MAX <= PENDING_HOPS_MAX);
 

@@ -73,6 +73,8 @@ pub enum ReplyError {
     OutOfMemory,
     /// Too many clients.
     MaxClients,
+    /// A bug of ours kept the command from its end; the log names it.
+    Internal,
     /// A client of another host while no password protects us (`protected-mode`).
     ProtectedMode,
 }
@@ -122,6 +124,7 @@ impl fmt::Display for ReplyError {
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::MaxClients => "ERR max number of clients reached",
+            Self::Internal => "ERR internal error, see the log",
             Self::ProtectedMode => PROTECTED_MODE,
         };
         f.write_str(text)

@@ -37,8 +37,7 @@ pub fn key_indexes<'a>(spec: &Spec, args: Args<'a>) -> impl Iterator<Item = usiz
 pub fn key_positions<'a>(spec: &Spec, args: Args<'a>) -> impl Iterator<Item = KeyPosition> + use<'a> {
     let specs = spec.keys;
     let flags_at = move |index: usize| {
-        let covers =
-            |keys: &&KeySpec| last_index(keys, args).is_some_and(|last| (keys.first..=last).contains(&index));
+        let covers = |keys: &&KeySpec| last_index(keys, args).is_some_and(|last| (keys.first..=last).contains(&index));
         let keys = specs.iter().find(covers).expect("an index comes from one of the specs");
         keys.flags_of.map_or(keys.flags, |flags_of| flags_of(args))
     };
@@ -105,8 +104,14 @@ mod tests {
     #[test]
     fn the_first_key_is_the_first_of_all_keys() {
         for spec in crate::all() {
-            for arguments in 1..9 {
-                assert_eq!(first_key_index(spec, arguments), indexes(spec.name, arguments).first().copied(), "{}", spec.name);
+            // What the arity refuses is not asked for keys.
+            for arguments in (1..9).filter(|&arguments| spec.accepts(arguments)) {
+                assert_eq!(
+                    first_key_index(spec, arguments),
+                    indexes(spec.name, arguments).first().copied(),
+                    "{}",
+                    spec.name
+                );
             }
         }
     }

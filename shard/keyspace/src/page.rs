@@ -58,6 +58,17 @@ pub(crate) fn is_expired(expiry: i64, now: UnixMillis) -> bool {
     now.0 > expiry
 }
 
+/// Whether two keys are equal; eight bytes at a time, since a call costs more than comparing a short key.
+#[inline(always)]
+fn is_equal(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    let ((words, tail), (other_words, other_tail)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let differ = |(word, other): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*word) != u64::from_ne_bytes(*other);
+    !words.iter().zip(other_words).any(differ) && tail.iter().zip(other_tail).all(|(byte, other)| byte == other)
+}
+
 /// Some entries of one slot. Entries are named by their index, which holds until the next change.
 pub(crate) struct Page(Buffer);
 
@@ -140,7 +151,7 @@ impl Page {
     #[inline]
     fn has_key(&self, index: usize, key: &[u8]) -> bool {
         let layout = self.layout(index);
-        if layout.flags & LONG_KEY == 0 { layout.key(&self.0) == key } else { self.key(index) == key }
+        if layout.flags & LONG_KEY == 0 { is_equal(layout.key(&self.0), key) } else { self.key(index) == key }
     }
 
     /// The key of an entry.

@@ -13,6 +13,7 @@
 //! divide: every operation would cost in proportion to it, and nothing worse would happen; pages beyond 64 KiB
 //! have wider offsets, up to 2^31 bytes.
 
+mod pages;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,8 @@ use crate::tally::Tally;
 use crate::value::Value;
 use crate::{Expiry, Key, KeyHasher};
 use alloc::vec::Vec;
-use core::{mem, slice};
+use core::mem;
+use pages::Pages;
 use slotmesh_base::UnixMillis;
 
 /// Mean number of entries per page above which a slot gets one more page.
@@ -36,14 +38,6 @@ const PAGE_ENTRIES_MEAN_MIN: usize = 12;
 #[derive(Debug)]
 pub(crate) struct SlotTable {
     pages: Pages,
-    len: u32,
-}
-
-#[derive(Debug)]
-enum Pages {
-    Empty,
-    One(Page),
-    Many(Vec<Page>),
 }
 
 /// Where an entry is; holds until the table changes.
@@ -64,12 +58,12 @@ pub(crate) struct Sweep {
 
 impl SlotTable {
     /// A slot without keys.
-    pub(crate) const EMPTY: Self = Self { pages: Pages::Empty, len: 0 };
+    pub(crate) const EMPTY: Self = Self { pages: Pages::Empty };
 
     /// Number of keys.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len as usize
+        self.pages.entries()
     }
 
     /// Where `key` is.
@@ -120,16 +114,18 @@ impl SlotTable {
     #[inline]
     fn insert(&mut self, key: &Key<'_>, draft: &Draft<'_>, hasher: &KeyHasher, tally: &mut Tally) {
         let tag = tag_of(key.hash);
-        self.len += 1;
         let pages = self.pages.as_mut_slice();
         if pages.is_empty() {
-            self.pages = Pages::One(Page::with_entry(tag, draft, tally));
+            let page = Page::with_entry(tag, draft, tally);
+            self.pages = Pages::One { entries: 1, pages: [page] };
             return;
         }
         let page = page_of(key.hash, pages.len());
         let rebuilt = pages[page].push(tag, draft, tally);
+        let count = pages.len();
+        self.pages.count_entries(1);
         // One page is rebuilt for an insert, not two: a split that is due waits for the next one.
-        if !rebuilt && self.len as usize > pages.len() * PAGE_ENTRIES_MEAN_MAX {
+        if !rebuilt && self.len() > count * PAGE_ENTRIES_MEAN_MAX {
             self.split(hasher, tally);
         }
     }
@@ -138,7 +134,7 @@ impl SlotTable {
     pub(crate) fn remove(&mut self, place: Place, tally: &mut Tally) {
         let (page, index) = self.at_mut(place);
         page.remove(index, tally);
-        self.len -= 1;
+        self.pages.count_entries(-1);
         self.shrink(tally);
     }
 
@@ -159,7 +155,7 @@ impl SlotTable {
                 sweep.removed += page.sweep(now, tally);
             }
         }
-        self.len -= sweep.removed as u32;
+        self.pages.count_entries(-(sweep.removed as i32));
         self.shrink(tally);
         sweep
     }
@@ -178,19 +174,17 @@ impl SlotTable {
     /// Frees one page, if there is any; for tables that are no longer in use: counts become wrong. What is costly to
     /// free goes to `dead`.
     pub(crate) fn free_page(&mut self, dead: &mut Vec<Value>) -> bool {
-        let page = match &mut self.pages {
-            Pages::Many(pages) => pages.pop(),
-            Pages::Empty | Pages::One(_) => None,
-        };
-        let page = match (page, mem::replace(&mut self.pages, Pages::Empty)) {
-            (Some(page), rest) => {
-                self.pages = rest;
-                Some(page)
+        match &mut self.pages {
+            Pages::Many { pages, .. } if pages.len() > 1 => {
+                pages.pop().into_iter().for_each(|mut page| page.take_heavy(dead));
+                true
             }
-            (None, Pages::One(page)) => Some(page),
-            (None, Pages::Empty | Pages::Many(_)) => None,
-        };
-        page.map(|mut page| page.take_heavy(dead)).is_some()
+            pages => {
+                let mut last = mem::replace(pages, Pages::Empty);
+                last.as_mut_slice().iter_mut().for_each(|page| page.take_heavy(dead));
+                !last.as_slice().is_empty()
+            }
+        }
     }
 
     /// Asks for the head of the page that a key with this hash is in. Reads the table itself.
@@ -224,77 +218,15 @@ impl SlotTable {
     /// One page less, as long as there are too many; none when there are no keys.
     fn shrink(&mut self, tally: &mut Tally) {
         while self.pages.as_slice().len() > 1 && self.len() < self.pages.as_slice().len() * PAGE_ENTRIES_MEAN_MIN {
-            let (last, count) = self.pages.pop(tally);
+            let last = self.pages.pop(tally);
+            let count = self.pages.as_slice().len();
             let source = count - (1 << count.ilog2());
             self.pages.as_mut_slice()[source].merge(last, tally);
         }
-        if self.len == 0
-            && let Pages::One(page) = mem::replace(&mut self.pages, Pages::Empty)
+        if self.len() == 0
+            && let Pages::One { pages: [page], .. } = mem::replace(&mut self.pages, Pages::Empty)
         {
             tally.bytes -= page.size();
-        }
-    }
-}
-
-impl Pages {
-    #[inline]
-    fn as_slice(&self) -> &[Page] {
-        match self {
-            Self::Empty => &[],
-            Self::One(page) => slice::from_ref(page),
-            Self::Many(pages) => pages,
-        }
-    }
-
-    #[inline]
-    fn as_mut_slice(&mut self) -> &mut [Page] {
-        match self {
-            Self::Empty => &mut [],
-            Self::One(page) => slice::from_mut(page),
-            Self::Many(pages) => pages,
-        }
-    }
-
-    /// Adds a page at the end. The directory grows by a quarter, as pages do.
-    fn push(&mut self, page: Page, tally: &mut Tally) {
-        let old_bytes = self.directory_bytes();
-        let mut pages = match mem::replace(self, Self::Empty) {
-            Self::Empty => Vec::new(),
-            Self::One(first) => {
-                let mut pages = Vec::with_capacity(2);
-                pages.push(first);
-                pages
-            }
-            Self::Many(pages) => pages,
-        };
-        if pages.len() == pages.capacity() {
-            pages.reserve_exact(1 + pages.len() / 4);
-        }
-        pages.push(page);
-        *self = Self::Many(pages);
-        tally.change_bytes(old_bytes, self.directory_bytes());
-    }
-
-    /// Takes the last page of several; also the number of pages left.
-    fn pop(&mut self, tally: &mut Tally) -> (Page, usize) {
-        let old_bytes = self.directory_bytes();
-        let Self::Many(pages) = self else { unreachable!("only one of several pages is taken") };
-        let last = pages.pop().expect("several pages");
-        let count = pages.len();
-        if count == 1 {
-            let first = pages.pop().expect("one page is left");
-            *self = Self::One(first);
-        } else if count * 2 < pages.capacity() {
-            pages.shrink_to(count + count / 4);
-        }
-        tally.change_bytes(old_bytes, self.directory_bytes());
-        (last, count)
-    }
-
-    fn directory_bytes(&self) -> usize {
-        match self {
-            Self::Empty | Self::One(_) => 0,
-            Self::Many(pages) => pages.capacity() * size_of::<Page>(),
         }
     }
 }
@@ -313,5 +245,5 @@ fn tag_of(hash: u64) -> u8 {
     (hash >> 56) as u8
 }
 
-const _: () = assert!(size_of::<SlotTable>() <= 40);
+const _: () = assert!(size_of::<SlotTable>() == 32);
 const _: () = assert!(PAGE_ENTRIES_MEAN_MIN * 2 < PAGE_ENTRIES_MEAN_MAX);

@@ -2,6 +2,7 @@ use super::*;
 use crate::value::ValueRef;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
+use alloc::vec::Vec;
 use slotmesh_base::{Rng, Slot};
 use std::format;
 
@@ -84,7 +85,7 @@ fn twenty_thousand_keys_come_and_go_and_leave_nothing() {
         fixture.remove(&format!("key:{number}"));
     }
     fixture.check();
-    assert!(matches!(fixture.table.pages, Pages::One(_)));
+    assert!(matches!(fixture.table.pages, Pages::One { .. }));
     fixture.remove("key:19999");
     assert!(matches!(fixture.table.pages, Pages::Empty));
     let Tally { bytes, expiring, expiry_sum, .. } = fixture.tally;

@@ -31,7 +31,7 @@ enum Form {
 
 /// Parts of a list that were cut off and whose memory is to be given back by and by:
 /// [`Keyspace::bury`](crate::Keyspace::bury) does. Dropping it gives all back at once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "a large list is freed in slices"]
 pub struct Remains(pub(crate) Option<List>);
 

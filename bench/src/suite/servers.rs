@@ -1,0 +1,224 @@
+//! Starts the servers of the suite, and ends them, whatever happens.
+
+use super::beside_this_program;
+use crate::arguments::SuiteOptions;
+use crate::endpoint::Endpoint;
+use crate::failure::Failure;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take until it answers.
+const START_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often it is asked meanwhile.
+const START_INTERVAL: Duration = Duration::from_millis(20);
+/// Bytes of a server's output that an error shows.
+const OUTPUT_BYTES_SHOWN: usize = 600;
+
+/// The programs that are measured.
+#[derive(Clone, Debug)]
+pub(super) struct Programs {
+    redis: PathBuf,
+    slotmesh: PathBuf,
+    echo: PathBuf,
+    /// A wrapper that has the kernel end a server when this program ends, by a signal for instance.
+    wrapper: Vec<&'static str>,
+    pub(super) redis_version: String,
+    pub(super) slotmesh_version: String,
+}
+
+impl Programs {
+    /// Looks for all programs.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub(super) fn find(options: &SuiteOptions) -> Result<Self, Failure> {
+        let missing = |name: &str, problem: String| Failure::Server { name: name.to_owned(), problem };
+        let redis = options.redis.clone();
+        let slotmesh = options.slotmesh.clone().or_else(beside_this_program).unwrap_or_else(|| "slotmesh".into());
+        let version = |program: &PathBuf| {
+            let output = Command::new(program).arg("--version").output().map_err(|error| {
+                let problem = format!("cannot be run: {error}; see --redis and --slotmesh, and build ours first");
+                missing(&program.display().to_string(), problem)
+            })?;
+            Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned())
+        };
+        let echo = std::env::current_exe().map_err(|error| missing("echo", error.to_string()))?;
+        let wrapper = vec!["setpriv", "--pdeathsig", "KILL", "--"];
+        let works = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").stderr(Stdio::null()).status();
+        Ok(Self {
+            redis_version: version(&redis)?,
+            slotmesh_version: version(&slotmesh)?,
+            wrapper: if works.is_ok_and(|status| status.success()) { wrapper } else { Vec::new() },
+            redis,
+            slotmesh,
+            echo,
+        })
+    }
+
+    /// Starts redis-server without persistence on a CPU.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) fn start_redis(&self, cpu: usize) -> Result<Server, Failure> {
+        let cpu = cpu.to_string();
+        let directory = std::env::temp_dir();
+        Server::start("redis", |port| {
+            let mut command = self.command(&self.redis);
+            command.args(["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+            command.args(["--daemonize", "no", "--server_cpulist", &cpu, "--bio_cpulist", &cpu]);
+            command.arg("--dir").arg(&directory);
+            command
+        })
+    }
+
+    /// Starts our server with one core and shard for each of the CPUs.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) fn start_slotmesh(&self, name: &str, cpus: &[usize]) -> Result<Server, Failure> {
+        let count = cpus.len().to_string();
+        let list = cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        Server::start(name, |port| {
+            let mut command = self.command(&self.slotmesh);
+            command.args(["--port", port, "--bind", "127.0.0.1", "--shards", &count, "--cores", &count]);
+            command.args(["--server-cpulist", &list]);
+            command
+        })
+    }
+
+    /// Starts the echo server on a CPU, for requests of the default sizes.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) fn start_echo(&self, cpu: usize) -> Result<Server, Failure> {
+        Server::start("echo", |port| {
+            let mut command = self.command(&self.echo);
+            command.args(["--echo-server", port, "--cpu", &cpu.to_string()]);
+            command
+        })
+    }
+
+    fn command(&self, program: &PathBuf) -> Command {
+        match &*self.wrapper {
+            [] => Command::new(program),
+            [wrapper, arguments @ ..] => {
+                let mut command = Command::new(wrapper);
+                command.args(arguments).arg(program);
+                command
+            }
+        }
+    }
+}
+
+/// A running server; ended and waited for when it is dropped.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    /// What it prints.
+    output: File,
+    pub(super) endpoint: Endpoint,
+}
+
+impl Server {
+    fn start(name: &str, command: impl FnOnce(&str) -> Command) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::Server { name: name.to_owned(), problem: error.to_string() };
+        let port = free_port().map_err(failed)?;
+        let output = nameless_file(port).map_err(failed)?;
+        let mut command = command(&port.to_string());
+        command.stdin(Stdio::null());
+        command.stdout(output.try_clone().map_err(failed)?).stderr(output.try_clone().map_err(failed)?);
+        let child = command.spawn().map_err(failed)?;
+        let endpoint = Endpoint::local(name, port, child.id());
+        let mut server = Self { child, output, endpoint };
+        server.await_readiness(port)?;
+        Ok(server)
+    }
+
+    fn await_readiness(&mut self, port: u16) -> Result<(), Failure> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while !answers_ping(port) {
+            let ended = self.child.try_wait().ok().flatten();
+            if ended.is_some() || Instant::now() > deadline {
+                let what = ended.map_or("does not answer".to_owned(), |status| format!("has ended ({status})"));
+                let problem = format!("{what}; its output: {}", self.last_output());
+                return Err(Failure::Server { name: self.endpoint.name.clone(), problem });
+            }
+            std::thread::sleep(START_INTERVAL);
+        }
+        Ok(())
+    }
+
+    fn last_output(&self) -> String {
+        let written = self.output.metadata().map_or(0, |metadata| metadata.len());
+        let mut shown = [0; OUTPUT_BYTES_SHOWN];
+        let from = written.saturating_sub(shown.len() as u64);
+        let read = self.output.read_at(&mut shown, from).unwrap_or(0);
+        String::from_utf8_lossy(&shown[..read]).trim().to_owned()
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It holds nothing worth saving; if it is gone already, so much the better.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file that is gone when nobody has it open any more, however we end.
+fn nameless_file(port: u16) -> io::Result<File> {
+    let path = std::env::temp_dir().join(format!("slotmesh-bench-{}-{port}.log", std::process::id()));
+    let file = File::options().create_new(true).read(true).append(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn answers_ping(port: u16) -> bool {
+    let ask = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"*1\r\n$4\r\nPING\r\n")?;
+        let mut reply = [0; 7];
+        stream.read_exact(&mut reply)?;
+        Ok(reply == *b"+PONG\r\n")
+    };
+    ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_ends_at_once_is_reported_with_its_last_words() {
+        let error = Server::start("stub", |_| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "echo no such directive >&2; exit 3"]);
+            command
+        })
+        .unwrap_err()
+        .to_string();
+        assert!(error.starts_with("stub: has ended (exit status: 3)"), "{error}");
+        assert!(error.ends_with("no such directive"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error = Server::start("stub", |_| Command::new("/nonexistent/server")).unwrap_err().to_string();
+        assert!(error.starts_with("stub: "), "{error}");
+    }
+}
