@@ -127,7 +127,7 @@ directives! {
         LOGLEVEL: LogLevel = choice("loglevel", "notice", LogLevel::NAMES);
         /// File to log to; empty = standard output.
         LOGFILE: str = text("logfile", "").fixed();
-        /// How large a list is kept in one piece, and a larger one's pieces are: −1 to −5 for 4, 8, 16,
+        /// How large a list is kept in one piece, and a larger one's pieces are: -1 to -5 for 4, 8, 16,
         /// 32, 64 KiB, or a number of elements.
         LIST_MAX_LISTPACK_SIZE: i32 =
             integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);

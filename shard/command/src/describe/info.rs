@@ -52,15 +52,16 @@ fn flag_name(name: &str) -> String {
     if name == "MOVABLE_KEYS" { "movablekeys".to_owned() } else { name.to_ascii_lowercase() }
 }
 
-/// The three numbers from before there were key specs: first key, last key, step.
+/// The three numbers from before there were key specs: first key, last key, step, over all specs that give them (Redis:
+/// `populateCommandLegacyRangeSpec`).
 fn write_key_range(keys: &[KeySpec], reply: &mut Reply<'_>) {
-    let (first, last, step) = match keys {
-        [KeySpec { count_at: Some(_), .. }, ..] => (0, 0, 0),
-        [keys, ..] if keys.last >= 0 => (keys.first as i64, keys.first as i64 + i64::from(keys.last), keys.step),
-        [keys, ..] => (keys.first as i64, i64::from(keys.last), keys.step),
-        [] => (0, 0, 0),
-    };
-    reply.integer(first);
+    let ranges = keys.iter().filter(|keys| keys.count_at.is_none());
+    let last = |keys: &KeySpec| i64::from(keys.last) + if keys.last >= 0 { keys.first as i64 } else { 0 };
+    let first = ranges.clone().map(|keys| keys.first).min().unwrap_or(0);
+    let step = ranges.clone().next().map_or(0, |keys| keys.step);
+    // Counted from the end is further than any index.
+    let last = ranges.map(last).max_by_key(|&last| last as u64).unwrap_or(0);
+    reply.integer(first as i64);
     reply.integer(last);
     reply.integer(step as i64);
 }
