@@ -289,6 +289,7 @@ const AHEAD_EDGES: &[&str] =
     &["0", "-1", "9223372036854775807", "9223372036854775", "9223372036854776", "-9223372036854775808", "x"];
 /// Without a lone zero byte: Redis reads some numbers as C strings, for which that is an empty one.
 const ELEMENTS: &[&str] = &["0", "1", "2", "-1", "7", "127", "128", "-4096", "65536", "a", "b", "c", "01", ""];
+/// No rank of -2^63: 7.0 computes with it, 7.2 refuses it.
 const POSITION_OPTIONS: &[&str] = &[
     "RANK 1",
     "RANK 2",
@@ -303,7 +304,7 @@ const POSITION_OPTIONS: &[&str] = &[
     "MAXLEN 1",
     "MAXLEN 20",
     "maxlen 300",
-    "RANK INT",
+    "RANK PLACE",
     "COUNT INT",
     "MAXLEN INT",
     "RANK",

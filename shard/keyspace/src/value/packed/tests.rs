@@ -116,7 +116,8 @@ proptest! {
             }
             let live: usize = model.iter().map(|value| Encoded::new(value).size()).sum();
             prop_assert_eq!(run.size(), live);
-            prop_assert!(run.heap_bytes() >= live && run.heap_bytes() <= 16 + live * 5 / 2, "{} for {live}", run.heap_bytes());
+            let heap_bytes = run.heap_bytes();
+            prop_assert!(heap_bytes >= live && heap_bytes <= 16 + live * 5 / 2, "{heap_bytes} for {live}");
         }
     }
 }
