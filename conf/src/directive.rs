@@ -127,8 +127,8 @@ directives! {
         LOGLEVEL: LogLevel = choice("loglevel", "notice", LogLevel::NAMES);
         /// File to log to; empty = standard output.
         LOGFILE: str = text("logfile", "").fixed();
-        /// How large a list is kept in one piece, and a larger one's pieces are: -1 to -5 for 4, 8, 16,
-        /// 32, 64 KiB, or a number of elements.
+        /// Largest piece of a list: -1 to -5 for 4, 8, 16, 32, 64 KiB, or a number of elements. A list
+        /// of one piece is the most compact.
         LIST_MAX_LISTPACK_SIZE: i32 =
             integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
         /// Directory to work in. Files without a directory of their own are found there.

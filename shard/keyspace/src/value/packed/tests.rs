@@ -110,9 +110,9 @@ proptest! {
             prop_assert_eq!(run.len(), model.len());
             let backwards: Vec<_> = run.iter().rev().map(|raw| text(raw.element())).collect();
             prop_assert!(backwards.iter().eq(model.iter().rev()));
-            for index in 0..model.len() {
-                prop_assert_eq!(&text(run.iter_from(index).next().unwrap().element()), &model[index]);
-                prop_assert_eq!(&text(run.iter_before(index + 1).next_back().unwrap().element()), &model[index]);
+            for (index, value) in model.iter().enumerate() {
+                prop_assert_eq!(&text(run.iter_from(index).next().unwrap().element()), value);
+                prop_assert_eq!(&text(run.iter_before(index + 1).next_back().unwrap().element()), value);
             }
             let live: usize = model.iter().map(|value| Encoded::new(value).size()).sum();
             prop_assert_eq!(run.size(), live);
