@@ -1,6 +1,6 @@
 //! One core: a turn takes what has arrived, runs it, and hands what it wrote to the kernel and the other cores.
 
-use crate::batch::{Batch, Decoded, LentTail, Source};
+use crate::batch::{Batch, Decoded, LentTail, Origin, Source};
 use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
@@ -155,8 +155,7 @@ impl Core {
             let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
             let bytes = self.io.input.bytes(chunk);
             let decoded = self.batch.decode(
-                index,
-                Source::Chunk(chunk),
+                Origin { connection: index, source: Source::Chunk(chunk) },
                 &mut connection.decoder,
                 bytes,
                 position,
@@ -185,10 +184,10 @@ impl Core {
             }
             let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
             let mut bytes = std::mem::take(&mut connection.tail);
-            let source = Source::Tail(self.batch.tails.len());
+            let origin = Origin { connection: index, source: Source::Tail(self.batch.tails.len()) };
             let decoder = &mut connection.decoder;
             let from = std::mem::take(&mut connection.tail_start);
-            let decoded = self.batch.decode(index, source, decoder, &mut bytes, from, &limits, &self.engine.hasher);
+            let decoded = self.batch.decode(origin, decoder, &mut bytes, from, &limits, &self.engine.hasher);
             let used = match decoded {
                 Decoded::Through(end) | Decoded::Full(end) => end,
                 Decoded::Failed => bytes.len(),
@@ -494,3 +493,6 @@ fn decode_limits(connection: &Connection, bulk_bytes_max: u64) -> DecodeLimits {
         authenticated: connection.client.authenticated,
     }
 }
+
+#[cfg(test)]
+mod tests;
