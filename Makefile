@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The client library that the conformance tests drive from Python; `pip install --target` keeps it out of the system.
 PYTHON_PACKAGES := $(TARGET)/python
 REDIS_TOOLS := redis-server redis-cli redis-benchmark
-BENCH ?= --help
+BENCH ?= suite
 
 PHASES := peers python format lint build units doc
 
@@ -57,7 +57,7 @@ units:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-# The load generator; `make bench BENCH="…"` passes its arguments.
+# Measures bench/RESULTS.md; `make bench BENCH="…"` passes other arguments to the load generator.
 bench:
 	$(CARGO) build --release -p slotmesh
 	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)
