@@ -406,6 +406,7 @@ impl Core {
             self.check_clients();
             if let Some(dealer) = &mut self.dealer {
                 dealer.retry(&mut self.io);
+                self.engine.process.measure(monotonic);
             }
         }
         let engine = &mut self.engine;
