@@ -8,7 +8,7 @@ PYTHON_PACKAGES := $(TARGET)/python
 REDIS_TOOLS := redis-server redis-cli redis-benchmark
 BENCH ?= suite
 
-PHASES := peers python format lint build units doc
+PHASES := peers python format lint build units conform doc
 
 .PHONY: test bench fmt conf $(PHASES)
 
@@ -52,7 +52,10 @@ build:
 	$(CARGO) build --release -p slotmesh
 
 units:
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --exclude slotmesh-conform
+
+conform:
+	SLOTMESH_BIN=$(abspath $(TARGET))/release/slotmesh $(CARGO) test -p slotmesh-conform
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
