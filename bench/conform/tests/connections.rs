@@ -1,6 +1,8 @@
 //! Connections: many, slow, half-closed, stopped, refused, idle; and the ways to reach the node.
 
-use slotmesh_conform::{Connection, Server, await_condition, request, resident_bytes, show, words};
+use slotmesh_conform::{
+    Connection, Server, await_condition, request, resident_bytes, show, without_test_variables, words,
+};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -299,7 +301,7 @@ fn ping_from_outside(server: &std::path::Path, args: &str) -> Option<String> {
          kill $pid; wait $pid 2>/dev/null; rm -rf $dir; exit 0",
         server.display()
     );
-    let output = Command::new("unshare").args(["--net", "sh", "-c", &script]).output().ok()?;
+    let output = without_test_variables(Command::new("unshare")).args(["--net", "sh", "-c", &script]).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
