@@ -5,7 +5,7 @@ use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::Dealer;
-use slotmesh_base::limits::FINISHING_IDLE_SECONDS_MAX;
+use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::Flags;
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
@@ -310,13 +310,18 @@ impl Core {
         if self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
             self.io.send_now();
         }
-        let hard = self.engine.hot.output_limits.normal.hard_bytes;
-        if hard > 0 {
-            self.enforce_hard_limit(index, hard);
+        if self.engine.hot.output_limits.normal.hard_bytes > 0 || self.engine.hot.requirepass.is_some() {
+            self.enforce_hard_limit(index);
         }
     }
 
-    fn enforce_hard_limit(&mut self, index: u32, hard: u64) {
+    fn enforce_hard_limit(&mut self, index: u32) {
+        let Some(connection) = self.engine.connections[index as usize].as_deref() else { return };
+        let hard = match self.engine.hot.output_limits.normal.hard_bytes {
+            _ if !connection.client.authenticated => UNAUTHENTICATED_OUTPUT_BYTES_MAX,
+            0 => return,
+            hard => hard,
+        };
         let Some(pending) = self.pending_output(index) else { return };
         if pending > hard {
             // What this turn wrote may yet fit into the kernel's buffers.

@@ -132,6 +132,18 @@ fn a_client_that_never_reads_is_closed_at_its_limit() {
 }
 
 #[test]
+fn a_stranger_cannot_pile_up_replies() {
+    let server = Server::slotmesh(2, 2, &["--requirepass", "secret"]);
+    let mut friend = server.connect();
+    assert_eq!(friend.say("AUTH secret"), b"+OK\r\n");
+    let mut stranger = server.connect();
+    // Each is refused with some thirty bytes; more than the sockets' buffers take, and none is read.
+    let pings = b"PING\r\n".repeat(2_000_000);
+    let _ = stranger.try_send(&pings);
+    await_condition("the stranger is closed", 30, || info(&mut friend, "connected_clients") == 1);
+}
+
+#[test]
 fn a_client_that_stays_above_its_soft_limit_is_closed() {
     let server = Server::slotmesh(2, 2, &["--client-output-buffer-limit", "normal 0 1mb 1"]);
     let mut other = server.connect();
