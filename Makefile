@@ -6,9 +6,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The client library that the conformance tests drive from Python; `pip install --target` keeps it out of the system.
 PYTHON_PACKAGES := $(TARGET)/python
 REDIS_TOOLS := redis-server redis-cli redis-benchmark
-BENCH ?= --help
+BENCH ?= suite
 
-PHASES := peers python format lint build units doc
+PHASES := peers python format lint build units conform doc
 
 .PHONY: test bench fmt conf $(PHASES)
 
@@ -52,12 +52,15 @@ build:
 	$(CARGO) build --release -p slotmesh
 
 units:
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --exclude slotmesh-conform
+
+conform:
+	SLOTMESH_BIN=$(abspath $(TARGET))/release/slotmesh $(CARGO) test -p slotmesh-conform
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-# The load generator; `make bench BENCH="…"` passes its arguments.
+# Measures bench/RESULTS.md; `make bench BENCH="…"` passes other arguments to the load generator.
 bench:
 	$(CARGO) build --release -p slotmesh
 	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)

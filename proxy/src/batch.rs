@@ -16,6 +16,14 @@ pub(crate) enum Source {
     Tail(usize),
 }
 
+/// Whose bytes are decoded, and where they lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    /// The connection's index.
+    pub(crate) connection: u32,
+    pub(crate) source: Source,
+}
+
 /// One decoded request, or what was found in its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Frame {
@@ -65,11 +73,10 @@ impl Batch {
         self.frames.is_empty()
     }
 
-    /// Decodes requests of `bytes` (at `source`) from `position` on.
+    /// Decodes requests of `bytes` (which lie at `origin`) from `position` on.
     pub(crate) fn decode(
         &mut self,
-        connection: u32,
-        source: Source,
+        origin: Origin,
         decoder: &mut Decoder,
         bytes: &mut [u8],
         mut position: usize,
@@ -83,8 +90,8 @@ impl Batch {
             let first_argument = self.ranges.len();
             let step = decoder.decode(bytes, &mut position, limits, &mut self.ranges);
             let mut frame = Frame {
-                connection,
-                source,
+                connection: origin.connection,
+                source: origin.source,
                 spec: None,
                 first_key: None,
                 failure: None,

@@ -1,11 +1,11 @@
 //! One core: a turn takes what has arrived, runs it, and hands what it wrote to the kernel and the other cores.
 
-use crate::batch::{Batch, Decoded, LentTail, Source};
+use crate::batch::{Batch, Decoded, LentTail, Origin, Source};
 use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::Dealer;
-use slotmesh_base::limits::FINISHING_IDLE_SECONDS_MAX;
+use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::Flags;
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
@@ -155,8 +155,7 @@ impl Core {
             let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
             let bytes = self.io.input.bytes(chunk);
             let decoded = self.batch.decode(
-                index,
-                Source::Chunk(chunk),
+                Origin { connection: index, source: Source::Chunk(chunk) },
                 &mut connection.decoder,
                 bytes,
                 position,
@@ -185,10 +184,10 @@ impl Core {
             }
             let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
             let mut bytes = std::mem::take(&mut connection.tail);
-            let source = Source::Tail(self.batch.tails.len());
+            let origin = Origin { connection: index, source: Source::Tail(self.batch.tails.len()) };
             let decoder = &mut connection.decoder;
             let from = std::mem::take(&mut connection.tail_start);
-            let decoded = self.batch.decode(index, source, decoder, &mut bytes, from, &limits, &self.engine.hasher);
+            let decoded = self.batch.decode(origin, decoder, &mut bytes, from, &limits, &self.engine.hasher);
             let used = match decoded {
                 Decoded::Through(end) | Decoded::Full(end) => end,
                 Decoded::Failed => bytes.len(),
@@ -311,13 +310,18 @@ impl Core {
         if self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
             self.io.send_now();
         }
-        let hard = self.engine.hot.output_limits.normal.hard_bytes;
-        if hard > 0 {
-            self.enforce_hard_limit(index, hard);
+        if self.engine.hot.output_limits.normal.hard_bytes > 0 || self.engine.hot.requirepass.is_some() {
+            self.enforce_hard_limit(index);
         }
     }
 
-    fn enforce_hard_limit(&mut self, index: u32, hard: u64) {
+    fn enforce_hard_limit(&mut self, index: u32) {
+        let Some(connection) = self.engine.connections[index as usize].as_deref() else { return };
+        let hard = match self.engine.hot.output_limits.normal.hard_bytes {
+            _ if !connection.client.authenticated => UNAUTHENTICATED_OUTPUT_BYTES_MAX,
+            0 => return,
+            hard => hard,
+        };
         let Some(pending) = self.pending_output(index) else { return };
         if pending > hard {
             // What this turn wrote may yet fit into the kernel's buffers.
@@ -407,6 +411,7 @@ impl Core {
             self.check_clients();
             if let Some(dealer) = &mut self.dealer {
                 dealer.retry(&mut self.io);
+                self.engine.process.measure(monotonic);
             }
         }
         let engine = &mut self.engine;
@@ -494,3 +499,6 @@ fn decode_limits(connection: &Connection, bulk_bytes_max: u64) -> DecodeLimits {
         authenticated: connection.client.authenticated,
     }
 }
+
+#[cfg(test)]
+mod tests;

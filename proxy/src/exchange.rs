@@ -209,7 +209,7 @@ impl Engine {
     }
 
     fn run_for_other(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
-        let spec = resolve(args).ok().expect("the sender has looked up the command");
+        let Ok(spec) = resolve(args) else { unreachable!("the sender has looked up the command") };
         let limits = self.hot_limits();
         let first_key = head.first_key.zip(slotmesh_command::first_key_index(spec, args.len()));
         let context = Context {

@@ -2,10 +2,10 @@
 
 use crate::board::Board;
 use crate::log::Log;
-use slotmesh_base::UnixMillis;
+use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_conf::{SetError, Settings, directive};
 use slotmesh_io::process as os;
-use slotmesh_shard::{CoreFacts, Node, ProcessFacts, SlotMap};
+use slotmesh_shard::{CoreFacts, Node, ProcessFacts, Rates, SlotMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use tikv_jemalloc_ctl::{epoch, stats};
@@ -32,6 +32,7 @@ pub(crate) struct Process {
     next_client: AtomicU64,
     pub(crate) rejected: AtomicU64,
     peak_bytes: AtomicU64,
+    meter: Mutex<Meter>,
     /// Set when the process shall stop.
     stopping: AtomicBool,
     /// What the boards showed when CONFIG RESETSTAT came.
@@ -51,6 +52,7 @@ impl Process {
             next_client: AtomicU64::new(1),
             rejected: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
+            meter: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
@@ -69,6 +71,17 @@ impl Process {
     /// A number for a new client.
     pub(crate) fn next_client(&self) -> u64 {
         self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Measures what all cores did since the last call; to be called about once per second.
+    pub(crate) fn measure(&self, now: Monotonic) {
+        let mut total = Rates::default();
+        for core in self.boards.iter().map(Board::read) {
+            total.commands += core.commands;
+            total.input_bytes += core.input_bytes;
+            total.output_bytes += core.output_bytes;
+        }
+        self.meter.lock().expect("no holder panics").take(total, now);
     }
 
     /// Asks all cores to stop.
@@ -141,8 +154,31 @@ impl Process {
             cpu_system_micros,
             cpu_user_micros,
             rejected_connections: self.rejected.load(Ordering::Relaxed),
+            rates: self.meter.lock().expect("no holder panics").rates,
             io_backend: "io_uring",
         }
+    }
+}
+
+/// Turns counters into rates.
+#[derive(Debug, Default)]
+struct Meter {
+    last: Rates,
+    at: Monotonic,
+    rates: Rates,
+}
+
+impl Meter {
+    fn take(&mut self, total: Rates, now: Monotonic) {
+        let nanos = now.nanos_since(self.at).max(1);
+        let per_second =
+            |now: u64, before: u64| (u128::from(now.saturating_sub(before)) * 1_000_000_000 / u128::from(nanos)) as u64;
+        self.rates = Rates {
+            commands: per_second(total.commands, self.last.commands),
+            input_bytes: per_second(total.input_bytes, self.last.input_bytes),
+            output_bytes: per_second(total.output_bytes, self.last.output_bytes),
+        };
+        (self.last, self.at) = (total, now);
     }
 }
 
@@ -174,5 +210,21 @@ impl Node for NodeView<'_> {
         *self.process.baseline.lock().expect("no holder panics") = facts;
         self.process.rejected.store(0, Ordering::Relaxed);
         self.process.peak_bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_differences_per_second() {
+        let mut meter = Meter::default();
+        let total = |commands| Rates { commands, input_bytes: commands * 10, output_bytes: 0 };
+        meter.take(total(500), Monotonic(1_000_000_000));
+        meter.take(total(1500), Monotonic(3_000_000_000));
+        assert_eq!(meter.rates, Rates { commands: 500, input_bytes: 5000, output_bytes: 0 });
+        meter.take(total(1500), Monotonic(4_000_000_000));
+        assert_eq!(meter.rates, Rates::default());
     }
 }

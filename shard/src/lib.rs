@@ -18,7 +18,7 @@ pub use client::Client;
 pub use exec::Context;
 pub use gather::{Gather, Part, split};
 pub use local::{
-    ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, describe_client, run_connection_command,
+    ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, Rates, describe_client, run_connection_command,
     run_node_command,
 };
 pub use route::{Placement, SlotMap, admit, place};

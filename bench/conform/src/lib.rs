@@ -24,4 +24,4 @@ pub use differential::{Batches, Failure, Step, find_failure, shrink};
 pub use generate::{Generator, Grammar, PASSWORD};
 pub use process::{await_condition, cpu_count, resident_bytes};
 pub use request::{request, show, words};
-pub use server::{Server, binary, is_self_test, node_command, unused_port};
+pub use server::{Server, binary, is_self_test, node_command, unused_port, without_test_variables};

@@ -37,10 +37,14 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// The node as a command, without the variables that are meant for the tests: the node reads `SLOTMESH_…` as
-/// directives.
+/// The node as a command.
 pub fn node_command() -> Command {
-    let mut command = Command::new(binary());
+    without_test_variables(Command::new(binary()))
+}
+
+/// A command that starts the node, without the variables that are meant for the tests: the node reads `SLOTMESH_…` as
+/// directives.
+pub fn without_test_variables(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SLOTMESH_") {
             command.env_remove(name);

@@ -1,6 +1,8 @@
 //! Starts that cannot succeed: one clear line on standard error, and exit code 1.
 
-use slotmesh_conform::{Server, await_condition, binary, is_self_test, node_command, unused_port};
+use slotmesh_conform::{
+    Server, await_condition, binary, is_self_test, node_command, unused_port, without_test_variables,
+};
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -140,7 +142,7 @@ fn a_limit_of_locked_memory_is_obeyed_or_told() {
         eprintln!("SKIPPED: no prlimit or no setpriv here");
         return;
     }
-    let mut command = Command::new("prlimit");
+    let mut command = without_test_variables(Command::new("prlimit"));
     // Root is not bound by the limit while it has the capability to pass it.
     command.args(["--memlock=0:0", "setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]);
     command.arg(binary()).args(["--cores", "1", "--port", &port.to_string()]);

@@ -341,6 +341,11 @@ impl<P> Mail<P> {
         }
     }
 
+    /// Lets the other cores see what was written, none of which sleeps: for those who use mailboxes without a data loop.
+    pub fn publish_awake(&mut self) {
+        self.publish(|_| unreachable!("only a data loop sleeps"));
+    }
+
     /// Announces that this core is about to sleep; `false` if it must not, because something has arrived.
     pub(crate) fn prepare_sleep(&mut self) -> bool {
         if self.peers.is_empty() {

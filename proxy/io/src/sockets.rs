@@ -406,6 +406,7 @@ impl Sockets {
         if start + sent >= stop {
             return Outcome::Nothing;
         }
+        self.sent_bytes -= (stop - start - sent) as u64;
         socket.flying.clear();
         socket.flying.extend_from_slice(&self.arena[start + sent..stop]);
         self.send_flying(index, ring);
@@ -424,6 +425,7 @@ impl Sockets {
             _ if -result == libc::EAGAIN || -result == libc::EINTR => {}
             sent if sent >= 0 => {
                 socket.flown += sent as usize;
+                self.sent_bytes += sent as u64;
                 if let Phase::Finishing { idle } = &mut socket.phase {
                     *idle = 0;
                 }

@@ -21,6 +21,10 @@ pub const UNAUTHENTICATED_ARGUMENTS_MAX: i64 = 10;
 /// Longest argument of a client that has not authenticated, in bytes. At the bound: protocol error, close.
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: i64 = 16 * 1024;
 
+/// Bytes of replies that may wait for a client that has not authenticated, whatever `client-output-buffer-limit` says:
+/// a stranger must not make us hold more. At the bound the connection is closed (Redis 7.2.7, CVE-2025-21605).
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: u64 = 1024;
+
 /// Most databases of a standalone process. At the bound: the directive is refused.
 pub const DATABASES_MAX: usize = 16384;
 

@@ -13,7 +13,7 @@ mod node;
 mod tests;
 
 pub use client::describe_client;
-pub use node::{ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts};
+pub use node::{ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, Rates};
 
 use crate::Client;
 use slotmesh_base::UnixMillis;

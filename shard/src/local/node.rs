@@ -63,6 +63,17 @@ pub struct CoreFacts {
     pub cpu_micros: u64,
 }
 
+/// What all cores did in one second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Rates {
+    /// Commands processed.
+    pub commands: u64,
+    /// Bytes received from clients.
+    pub input_bytes: u64,
+    /// Bytes sent to clients.
+    pub output_bytes: u64,
+}
+
 /// What the process knows of itself, for INFO and HELLO.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProcessFacts {
@@ -96,6 +107,8 @@ pub struct ProcessFacts {
     pub cpu_user_micros: u64,
     /// Connections refused because of `maxclients`.
     pub rejected_connections: u64,
+    /// Commands, bytes received and bytes sent in the last second that was measured.
+    pub rates: Rates,
     /// Name of the data loop's backend (`io_uring`).
     pub io_backend: &'static str,
 }
