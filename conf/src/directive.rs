@@ -127,6 +127,10 @@ directives! {
         LOGLEVEL: LogLevel = choice("loglevel", "notice", LogLevel::NAMES);
         /// File to log to; empty = standard output.
         LOGFILE: str = text("logfile", "").fixed();
+        /// Largest piece of a list: -1 to -5 for 4, 8, 16, 32, 64 KiB, or a number of elements. A list
+        /// of one piece is the most compact.
+        LIST_MAX_LISTPACK_SIZE: i32 =
+            integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
         /// Directory to work in. Files without a directory of their own are found there.
         DIR: str = text("dir", "./").protected();
         /// Whether CONFIG SET may change `dir` and names of files.
@@ -225,7 +229,6 @@ directives! {
         integer("io-threads", "1", 1, 128).fixed();
         integer("auto-aof-rewrite-percentage", "100", 0, I32);
         integer("cluster-replica-validity-factor", "10", 0, I32).aliases(&["cluster-slave-validity-factor"]);
-        integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
         integer("cluster-migration-barrier", "1", 0, I32);
         integer("active-defrag-cycle-min", "1", 1, 99);
         integer("active-defrag-cycle-max", "25", 1, 99);

@@ -172,6 +172,7 @@ impl Settings {
             requirepass: (!password.is_empty()).then(|| Secret(password.into())),
             hz: self.value(directive::HZ),
             active_expire_effort: self.value(directive::ACTIVE_EXPIRE_EFFORT),
+            list_max_listpack_size: self.value(directive::LIST_MAX_LISTPACK_SIZE),
         }
     }
 }
@@ -233,6 +234,8 @@ pub struct Hot {
     pub hz: u32,
     /// Effort of the active expiry, 1 to 10.
     pub active_expire_effort: u32,
+    /// `list-max-listpack-size`: a number of elements, or −1 to −5 for 4 to 64 KiB.
+    pub list_max_listpack_size: i32,
 }
 
 /// Text that `Debug` does not print. Copies share it.

@@ -12,7 +12,7 @@ use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Reach, Spec, ValueLimits, first_key_index};
 use slotmesh_conf::{Hot, Settings};
 use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
-use slotmesh_keyspace::{Key, KeyHasher};
+use slotmesh_keyspace::{Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
 use slotmesh_shard::{
     ClientFilter, Context, Gather, NodeAction, Part, Placement, Shard, admit, place, run_connection_command,
@@ -103,7 +103,10 @@ impl Engine {
     }
 
     pub(crate) fn hot_limits(&self) -> ValueLimits {
-        ValueLimits { string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize }
+        ValueLimits {
+            string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize,
+            list_packed: PackedLimit::new(self.hot.list_max_listpack_size),
+        }
     }
 
     /// Finds out whether the turn has lasted too long.

@@ -63,6 +63,7 @@ fn answer_error(reply: &mut Reply<'_>, start: usize, error: ReplyError) {
 mod tests {
     use super::*;
     use crate::testing::{Request, Shards};
+    use slotmesh_keyspace::PackedLimit;
     use std::sync::LazyLock;
 
     /// Writes half of a reply and then finds out that it cannot go on.
@@ -86,7 +87,7 @@ mod tests {
             protocol: Protocol::Resp3,
             now: shards.now,
             first_key: None,
-            limits: ValueLimits { string_bytes_max: 1 << 20 },
+            limits: ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() },
             partial: false,
         };
         let mut out = b"+before\r\n".to_vec();
@@ -102,7 +103,7 @@ mod tests {
         let mut shards = Shards::new(1);
         assert_eq!(shards.say("SET a 0"), "+OK\r\n");
         let key = shards.hasher.key(b"a");
-        let limits = ValueLimits { string_bytes_max: 1 << 20 };
+        let limits = ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() };
         let mut run = |text: &str, db| {
             let request = Request::words(text);
             let now = shards.now;
@@ -123,7 +124,7 @@ mod tests {
     fn connection_commands_do_not_run_here() {
         let mut shards = Shards::new(1);
         let request = Request::words("PING");
-        let limits = ValueLimits { string_bytes_max: 1 };
+        let limits = ValueLimits { string_bytes_max: 1, list_packed: PackedLimit::default() };
         let now = shards.now;
         let context = Context { db: 0, protocol: Protocol::Resp2, now, first_key: None, limits, partial: false };
         shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut Vec::new());

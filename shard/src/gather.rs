@@ -22,7 +22,7 @@ pub struct Part {
 pub fn split(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Vec<Part> {
     let step = step(spec);
     let mut parts: Vec<Part> = Vec::new();
-    for index in key_indexes(spec, args.len()) {
+    for index in key_indexes(spec, args) {
         let core = map.owner(Slot::of_key(args.at(index)));
         let place = parts.iter().position(|part| part.core == core).unwrap_or_else(|| {
             parts.push(Part { core, arguments: Vec::new() });
@@ -137,7 +137,7 @@ impl Gather {
 
 /// For each part, the ranks of its keys among all keys of the request.
 fn places(spec: &Spec, args: Args<'_>, parts: &[Part]) -> Vec<Vec<usize>> {
-    let first = key_indexes(spec, args.len()).next().unwrap_or(1);
+    let first = key_indexes(spec, args).next().unwrap_or(1);
     let step = step(spec);
     let rank = |&index: &u32| (index as usize - first) / step;
     parts.iter().map(|part| part.arguments.iter().step_by(step).map(rank).collect()).collect()

@@ -150,7 +150,7 @@ fn place_keys(spec: &'static Spec, args: Args<'_>, home: u16, map: &SlotMap) -> 
     let step = spec.keys.first().map_or(1, |keys| keys.step);
     let mut end = 0;
     let mut together = true;
-    for index in key_indexes(spec, args.len()) {
+    for index in key_indexes(spec, args) {
         end = index + step;
         together &= map.owner(Slot::of_key(args.at(index))) == home;
     }

@@ -7,7 +7,7 @@ use crate::{
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
 use slotmesh_command::{Reach, Spec, ValueLimits, find, first_key_index};
 use slotmesh_conf::{SetError, Settings};
-use slotmesh_keyspace::KeyHasher;
+use slotmesh_keyspace::{KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::cell::{Cell, RefCell};
 
@@ -215,7 +215,7 @@ impl Shards {
         partial: bool,
         out: &mut Vec<u8>,
     ) {
-        let limits = ValueLimits { string_bytes_max: 1 << 20 };
+        let limits = ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() };
         let context = Context { db: 0, protocol, now: self.now, first_key: None, limits, partial };
         self.shards[usize::from(core)].execute(spec, args, &context, out);
     }

@@ -21,6 +21,8 @@ pub enum Grammar {
     Everything,
     /// Fewer commands on fewer keys, most of them valid: states get deeper.
     Data,
+    /// Commands on lists, on few keys: lists get long.
+    Lists,
     /// AUTH, HELLO and the like, against a server with a password.
     Authentication,
     /// CONFIG GET and CONFIG SET.
@@ -71,6 +73,57 @@ const DATA: Rows = &[
     (1, "SCAN-ALL TYPE hash"),
     (1, "RANDOMKEY-MEMBER"),
     (2, "SELECT DB"),
+    (5, "LPUSH K ELEMENT+"),
+    (5, "RPUSH K ELEMENT+"),
+    (2, "RPUSHX K ELEMENT"),
+    (3, "LPOP K INT?"),
+    (3, "RPOP K"),
+    (2, "LLEN K"),
+    (3, "LRANGE K INDEX INDEX"),
+    (2, "LINDEX K INDEX"),
+    (2, "LSET K PLACE ELEMENT"),
+    (2, "LREM K INDEX ELEMENT"),
+    (2, "LTRIM K INDEX INDEX"),
+    (2, "LPOS K ELEMENT POSITIONOPTION*"),
+    (2, "RPOPLPUSH T T"),
+    (2, "LMPOP 2 T T END"),
+    (1, "SCAN-ALL TYPE list"),
+    (1, "OBJECT ENCODING K"),
+];
+
+const LISTS: Rows = &[
+    (8, "LPUSH K ELEMENT+"),
+    (8, "RPUSH K ELEMENT+"),
+    (4, "LPUSH K MANY"),
+    (4, "RPUSH K MANY"),
+    (2, "LPUSHX K ELEMENT+"),
+    (2, "RPUSHX K ELEMENT+"),
+    (5, "LPOP K"),
+    (5, "RPOP K"),
+    (3, "LPOP K NUMBER"),
+    (3, "RPOP K NUMBER"),
+    (1, "RPOP K INT"),
+    (3, "LLEN K"),
+    (8, "LRANGE K INDEX INDEX"),
+    (2, "LRANGE K 0 -1"),
+    (6, "LINDEX K INDEX"),
+    (10, "LSET K PLACE ELEMENT"),
+    (14, "LINSERT K SIDE ELEMENT ELEMENT"),
+    (5, "LREM K INDEX ELEMENT"),
+    (3, "LTRIM K INDEX INDEX"),
+    (3, "LTRIM K NUMBER -2"),
+    (10, "LPOS K ELEMENT POSITIONOPTION*"),
+    (6, "LMOVE T T END END"),
+    (3, "RPOPLPUSH T T"),
+    (4, "LMPOP 1 K END"),
+    (3, "LMPOP 3 T T T END COUNT NUMBER"),
+    (1, "LMPOP INT T T END COUNT INT"),
+    (1, "LMPOP 1 T END JUNK+"),
+    (1, "LMOVE T T END JUNK"),
+    (1, "SET K V"),
+    (1, "DEL K"),
+    (1, "EXPIRE K SECONDS"),
+    (1, "TYPE K"),
 ];
 
 const REST: Rows = &[
@@ -108,6 +161,10 @@ const REST: Rows = &[
     (2, "COMMAND GETKEYS MSET K V K V"),
     (3, "COMMAND GETKEYSANDFLAGS SET K V SETOPTION*"),
     (2, "COMMAND GETKEYSANDFLAGS COMMANDNAME K*"),
+    (1, "COMMAND GETKEYS LMPOP NUMBER K K END"),
+    (1, "COMMAND GETKEYSANDFLAGS LMPOP 2 K K END"),
+    (1, "COMMAND GETKEYSANDFLAGS LMOVE K K END END"),
+    (1, "OBJECT JUNK"),
     (1, "COMMAND LIST"),
     (1, "COMMAND LIST FILTERBY PATTERN PATTERN"),
     (1, "COMMAND LIST FILTERBY MODULE TEXT"),
@@ -231,6 +288,28 @@ const UNIX_EDGES: &[&str] = &[
 const AHEAD_EDGES: &[&str] =
     &["0", "-1", "9223372036854775807", "9223372036854775", "9223372036854776", "-9223372036854775808", "x"];
 /// Without a lone zero byte: Redis reads some numbers as C strings, for which that is an empty one.
+const ELEMENTS: &[&str] = &["0", "1", "2", "-1", "7", "127", "128", "-4096", "65536", "a", "b", "c", "01", ""];
+/// No rank of -2^63: 7.0 computes with it, 7.2 refuses it.
+const POSITION_OPTIONS: &[&str] = &[
+    "RANK 1",
+    "RANK 2",
+    "RANK -1",
+    "RANK -2",
+    "rank 3",
+    "COUNT 0",
+    "COUNT 1",
+    "COUNT 2",
+    "count 3",
+    "MAXLEN 0",
+    "MAXLEN 1",
+    "MAXLEN 20",
+    "maxlen 300",
+    "RANK PLACE",
+    "COUNT INT",
+    "MAXLEN INT",
+    "RANK",
+    "JUNK 1",
+];
 const JUNK: &[&str] = &[
     "", "foo", "NX", "EX", "0", "-1", "PX", "GET", "a b", "\r\n", "\u{e9}", "'quoted'", "\"", "{tag}1", "id", "list",
     "setname", "count", "info", "docs", "help", "nosuch", "FOO\0BAR",
@@ -319,6 +398,10 @@ const NAMES: &[&str] = &[
     "incrby",
     "reset",
     "quit",
+    "lpush",
+    "lmove",
+    "lmpop",
+    "object|encoding",
 ];
 const CATEGORIES: &[&str] =
     &["string", "read", "keyspace", "connection", "dangerous", "fast", "nosuch", "@read", "STRING"];
@@ -424,6 +507,7 @@ impl Generator {
         let template = match self.grammar {
             Grammar::Everything if rest => self.row(REST),
             Grammar::Everything | Grammar::Data => self.row(DATA),
+            Grammar::Lists => self.row(LISTS),
             Grammar::Authentication => self.row(AUTHENTICATION),
             Grammar::Configuration => self.row(CONFIGURATION),
         };
@@ -434,8 +518,10 @@ impl Generator {
             b"RANDOMKEY-MEMBER" => return Step::RandomKey,
             _ => {}
         }
-        let spoilt = if self.grammar == Grammar::Data { 1 } else { 6 };
-        let has_effects = args.len() > 2 && args[0] == b"HELLO";
+        let spoilt = if matches!(self.grammar, Grammar::Data | Grammar::Lists) { 1 } else { 6 };
+        // Several keys that are not split must stay on one shard.
+        let is_whole = matches!(&args[0][..], b"LMOVE" | b"RPOPLPUSH" | b"LMPOP");
+        let has_effects = args.len() > 2 && args[0] == b"HELLO" || is_whole;
         if self.chance(spoilt) && !has_effects {
             self.spoil(&mut args);
         }
@@ -483,6 +569,15 @@ impl Generator {
         let text = match word {
             "K" => return args.push(self.key()),
             "V" => return args.push(self.value()),
+            "ELEMENT" => return args.push(self.element()),
+            "MANY" => return (0..100).for_each(|_| args.push(self.element())),
+            "POSITIONOPTION" => return self.expand_one_of(POSITION_OPTIONS, args),
+            "T" => self.pick(&["{tag}1", "{tag}2", "{tag}1", "{tag}2", "{tag}"]).to_owned(),
+            "END" => self.pick(&["LEFT", "RIGHT", "left", "Right"]).to_owned(),
+            "SIDE" => self.pick(&["BEFORE", "AFTER", "before", "After", "BESIDE"]).to_owned(),
+            "INDEX" if self.chance(5) => self.pick(INTEGERS).to_owned(),
+            "INDEX" | "PLACE" => self.index().to_string(),
+            "NUMBER" => self.below(30).to_string(),
             "TEXT" => return args.push(self.text()),
             "SECONDS" => self.time(SECONDS_EDGES, 100, 10_000_000),
             "MILLIS" => self.time(MILLIS_EDGES, 100_000, 10_000_000_000),
@@ -520,8 +615,12 @@ impl Generator {
     }
 
     fn key(&mut self) -> Vec<u8> {
-        let few = if self.grammar == Grammar::Data { 8 } else { KEYS.len() };
-        match KEYS[self.below(few)] {
+        let known = match self.grammar {
+            Grammar::Data => &KEYS[..8],
+            Grammar::Lists => &KEYS[5..8],
+            _ => KEYS,
+        };
+        match self.pick(known) {
             "long" => vec![b'k'; 1 + self.below(400)],
             key => key.as_bytes().to_vec(),
         }
@@ -540,6 +639,21 @@ impl Generator {
             6 => vec![b'v'; self.below(20_000)],
             _ => vec![b'v'; self.below(80)],
         }
+    }
+
+    fn element(&mut self) -> Vec<u8> {
+        match self.below(40) {
+            0 => vec![b'v'; 4000 + self.below(6000)],
+            1..6 => vec![b'v'; self.below(200)],
+            6..12 => self.below(100_000).to_string().into_bytes(),
+            _ => self.pick(ELEMENTS).into(),
+        }
+    }
+
+    /// Mostly near an end.
+    fn index(&mut self) -> i64 {
+        let width = if self.chance(70) { 8 } else { 900 };
+        self.below(2 * width) as i64 - width as i64
     }
 
     fn text(&mut self) -> Vec<u8> {

@@ -66,6 +66,16 @@ fn data_change_as_in_redis() {
 }
 
 #[test]
+fn lists_change_as_in_redis() {
+    compare(Grammar::Lists, 150, &[words("FLUSHALL")], &[]);
+}
+
+#[test]
+fn lists_of_small_pieces_change_as_in_redis() {
+    compare(Grammar::Lists, 50, &[words("FLUSHALL")], &["--list-max-listpack-size", "5"]);
+}
+
+#[test]
 fn authentication_is_that_of_redis() {
     // Each sequence begins without authentication.
     compare(Grammar::Authentication, 60, &[], &["--requirepass", PASSWORD]);

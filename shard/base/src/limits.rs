@@ -85,3 +85,7 @@ pub const EXPIRY_PAGES_PER_EFFORT: usize = 8;
 
 /// Tables of flushed databases that one pass of housekeeping frees. At the bound the rest waits for the next.
 pub const FREED_TABLES_PER_PASS: usize = 64;
+
+/// Chunks of a large value that count as one table when what is no longer needed is freed; a value of no more is freed
+/// at once.
+pub const FREED_CHUNKS_PER_TABLE: usize = 16;

@@ -19,6 +19,18 @@ pub enum ReplyError {
     MustBePositive,
     /// An index lies outside of the value.
     IndexOutOfRange,
+    /// `LPOS` with a rank of zero.
+    RankZero,
+    /// `LPOS` with the one rank that has no opposite.
+    RankOutOfRange,
+    /// `LPOS` with a count that is no number, or negative.
+    MatchCountNegative,
+    /// `LPOS` with a length that is no number, or negative.
+    MaxLenNegative,
+    /// A number of keys that is no number, or less than one.
+    KeyCountNotPositive,
+    /// A count that is no number, or less than one.
+    CountNotPositive,
     /// Source and destination are the same object.
     SameObject,
     /// The expiry of the named command is out of range. Holds the command's name in lower case.
@@ -79,6 +91,16 @@ impl fmt::Display for ReplyError {
             Self::NotAFloat => "ERR value is not a valid float",
             Self::MustBePositive => "ERR value is out of range, must be positive",
             Self::IndexOutOfRange => "ERR index out of range",
+            Self::RankZero => {
+                "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list"
+            }
+            Self::RankOutOfRange => {
+                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+            }
+            Self::MatchCountNegative => "ERR COUNT can't be negative",
+            Self::MaxLenNegative => "ERR MAXLEN can't be negative",
+            Self::KeyCountNotPositive => "ERR numkeys should be greater than 0",
+            Self::CountNotPositive => "ERR count should be greater than 0",
             Self::SameObject => "ERR source and destination objects are the same",
             Self::IncrementOverflow => "ERR increment or decrement would overflow",
             Self::DecrementOverflow => "ERR decrement would overflow",

@@ -1,7 +1,7 @@
 //! What a handler may touch, and nothing more.
 
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
-use slotmesh_keyspace::{Db, Key, KeyHasher, Keyspace};
+use slotmesh_keyspace::{Db, Key, KeyHasher, Keyspace, PackedLimit};
 use slotmesh_resp::{Args, Reply};
 
 /// Outcome of a handler: the reply stands in `call.reply`, or the error is the reply (what was written before
@@ -16,6 +16,8 @@ pub type Handler = fn(&mut Call<'_>) -> HandlerResult;
 pub struct ValueLimits {
     /// Longest string in bytes (`proto-max-bulk-len`).
     pub string_bytes_max: usize,
+    /// How large a list is one packed run (`list-max-listpack-size`).
+    pub list_packed: PackedLimit,
 }
 
 /// One execution of a command on one shard.

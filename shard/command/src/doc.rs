@@ -7,6 +7,8 @@ pub enum Group {
     Generic,
     /// `string`
     String,
+    /// `list`
+    List,
     /// `connection`
     Connection,
     /// `server`
@@ -19,6 +21,7 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::List => "list",
             Self::Connection => "connection",
             Self::Server => "server",
         }
@@ -105,6 +108,8 @@ pub enum DocKind {
     Double,
     /// `key` (of key spec 0)
     Key,
+    /// `key` (of key spec 1)
+    SecondKey,
     /// `pattern`
     Pattern,
     /// `unix-time`
@@ -124,7 +129,7 @@ impl DocKind {
             Self::String => "string",
             Self::Integer => "integer",
             Self::Double => "double",
-            Self::Key => "key",
+            Self::Key | Self::SecondKey => "key",
             Self::Pattern => "pattern",
             Self::UnixTime => "unix-time",
             Self::PureToken => "pure-token",

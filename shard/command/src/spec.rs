@@ -3,7 +3,7 @@
 use crate::{Categories, Doc, Flags, KeyFlags, Reach};
 use slotmesh_resp::Args;
 
-/// Where a command's keys stand. More forms come with the commands that need them.
+/// Where a command's keys stand.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
     /// What happens to the keys.
@@ -14,8 +14,11 @@ pub struct KeySpec {
     pub notes: Option<&'static str>,
     /// Index of the first key.
     pub first: usize,
-    /// Last key: an index counted from `first` if zero or more, else from the end (−1 is the last argument).
+    /// Last key: an index counted from `first` if zero or more, else from the end (−1 is the last argument, the last
+    /// that may be a key).
     pub last: i32,
+    /// Index of the argument that says how many keys there are, where one does.
+    pub count_at: Option<usize>,
     /// Distance from one key to the next.
     pub step: usize,
 }
@@ -23,12 +26,23 @@ pub struct KeySpec {
 impl KeySpec {
     /// One key, the first argument.
     pub(crate) const fn one(flags: KeyFlags) -> Self {
-        Self { flags, flags_of: None, notes: None, first: 1, last: 0, step: 1 }
+        Self::one_at(1, flags)
+    }
+
+    /// One key.
+    pub(crate) const fn one_at(index: usize, flags: KeyFlags) -> Self {
+        Self { flags, flags_of: None, notes: None, first: index, last: 0, count_at: None, step: 1 }
+    }
+
+    /// As many keys as the argument at `index` says, right behind it.
+    pub(crate) const fn counted(index: usize, flags: KeyFlags) -> Self {
+        let first = index + 1;
+        Self { flags, flags_of: None, notes: None, first, last: -1, count_at: Some(index), step: 1 }
     }
 
     /// Keys from the first argument to the last one, `step` apart.
     pub(crate) const fn all(flags: KeyFlags, step: usize) -> Self {
-        Self { flags, flags_of: None, notes: None, first: 1, last: -1, step }
+        Self { flags, flags_of: None, notes: None, first: 1, last: -1, count_at: None, step }
     }
 
     /// With flags that depend on the request.

@@ -6,6 +6,7 @@
 //! key that they were for is gone, and never too late.
 
 mod expire;
+mod list;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use crate::buffer::prefetch;
 use crate::page::NEVER;
 use crate::slot_table::{Place, SlotTable};
 use crate::tally::Tally;
+use crate::value::Value;
 use crate::{Cursor, Entry, Key, KeyHasher, ValueRef};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -270,10 +272,18 @@ impl Db {
         }
     }
 
+    /// Values that no key holds any more, to be freed by and by.
+    pub(crate) fn dead_mut(&mut self) -> &mut Vec<Value> {
+        &mut self.tally.dead
+    }
+
     /// Empties the database and hands its blocks over, to be freed by and by.
     pub(crate) fn take_blocks(&mut self) -> impl Iterator<Item = Box<Block>> + use<> {
         let expired = self.expired;
+        let dead = core::mem::take(&mut self.tally.dead);
         let old = core::mem::replace(self, Self { expired, ..Self::new(self.hasher) });
+        self.tally.dead = dead;
+        debug_assert!(old.tally.dead.is_empty());
         old.blocks.into_iter().flatten()
     }
 

@@ -1,10 +1,12 @@
 //! The databases of one shard.
 
 use crate::block::{BLOCK_SLOTS, Block};
+use crate::value::{Remains, Value};
 use crate::{Db, KeyHasher};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use slotmesh_base::limits::FREED_CHUNKS_PER_TABLE;
 
 /// Counters of a shard's keyspace, for INFO.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -29,9 +31,10 @@ pub struct Keyspace {
     graveyard: Graveyard,
 }
 
-/// Blocks of flushed databases, freed by and by.
+/// Blocks of flushed databases and large values, freed by and by.
 #[derive(Debug, Default)]
 struct Graveyard {
+    values: Vec<Value>,
     blocks: Vec<Box<Block>>,
     /// Tables of the last block that are freed already.
     freed: usize,
@@ -100,9 +103,18 @@ impl Keyspace {
         (0..self.databases()).for_each(|index| self.flush(index));
     }
 
-    /// Frees up to `tables_max` tables of flushed databases; whether there is more to free. A table of many pages
-    /// counts once for each page.
+    /// Takes what was cut off a value, to be freed by [`free_some`](Self::free_some).
+    pub fn bury(&mut self, remains: Remains) {
+        self.graveyard.values.extend(remains.0.map(Value::List).filter(Value::is_heavy));
+    }
+
+    /// Frees up to `tables_max` tables of flushed databases and as much of large values that keys no longer hold;
+    /// whether there is more to free. A table of many pages counts once for each page, a large value once for each
+    /// [`FREED_CHUNKS_PER_TABLE`] chunks.
     pub fn free_some(&mut self, tables_max: usize) -> bool {
+        for db in self.dbs.iter_mut().flatten() {
+            self.graveyard.values.append(db.dead_mut());
+        }
         self.graveyard.free_some(tables_max)
     }
 }
@@ -110,9 +122,15 @@ impl Keyspace {
 impl Graveyard {
     fn free_some(&mut self, tables_max: usize) -> bool {
         for _ in 0..tables_max {
+            if let Some(value) = self.values.last_mut() {
+                if !value.free_some(FREED_CHUNKS_PER_TABLE) {
+                    self.values.pop();
+                }
+                continue;
+            }
             let Some(block) = self.blocks.last_mut() else { break };
             match block.next_occupied(self.freed) {
-                Some(table) if block.tables[table].free_page() => self.freed = table,
+                Some(table) if block.tables[table].free_page(&mut self.values) => self.freed = table,
                 Some(table) => self.freed = table + 1,
                 None => self.freed = BLOCK_SLOTS,
             }
@@ -124,7 +142,10 @@ impl Graveyard {
         if self.blocks.is_empty() {
             self.blocks = Vec::new();
         }
-        !self.blocks.is_empty()
+        if self.values.is_empty() {
+            self.values = Vec::new();
+        }
+        !self.blocks.is_empty() || !self.values.is_empty()
     }
 }
 

@@ -30,4 +30,4 @@ pub use cursor::Cursor;
 pub use db::{Db, Expiry, ExpiryReport};
 pub use key::{Key, KeyHasher};
 pub use keyspace::{Keyspace, KeyspaceStats};
-pub use value::{Entry, Value, ValueKind, ValueRef};
+pub use value::{Element, End, Entry, List, PackedLimit, Remains, Side, Value, ValueKind, ValueRef, WrongKind};

@@ -25,12 +25,12 @@ pub(crate) use boxed::live;
 use crate::buffer::{Buffer, LENGTH_BYTES, prefetch};
 use crate::tags::{GROUP, matches};
 use crate::tally::Tally;
-use crate::value::{Entry, Value, ValueRef};
+use crate::value::{Entry, List, Value, ValueRef};
 use alloc::vec::Vec;
 use boxed::Boxed;
-use core::fmt;
-pub(crate) use entry::INLINE_BYTES_MAX;
-use entry::{Draft, EXPIRES, LONG_KEY, Layout, WORD_BYTES, fits_inline};
+use core::{fmt, mem};
+pub(crate) use entry::{Draft, INLINE_BYTES_MAX};
+use entry::{EXPIRES, LONG_KEY, Layout, WORD_BYTES, fits_inline};
 use slotmesh_base::UnixMillis;
 
 const COUNT: usize = 0;
@@ -78,11 +78,10 @@ impl Page {
         Self::fitting(1, entry_bytes, 0, tally)
     }
 
-    /// A page with one string.
-    pub(crate) fn with_string(tag: u8, key: &[u8], value: &[u8], expiry: Option<i64>, tally: &mut Tally) -> Self {
-        let draft = Draft::string(key, value, expiry);
+    /// A page with one entry.
+    pub(crate) fn with_entry(tag: u8, draft: &Draft<'_>, tally: &mut Tally) -> Self {
         let mut page = Self::new(draft.size(), tally);
-        page.push(tag, &draft, tally);
+        page.push(tag, draft, tally);
         page
     }
 
@@ -171,7 +170,7 @@ impl Page {
         let layout = self.layout(index);
         let value = match self.record(layout) {
             None => ValueRef::String(layout.value(&self.0)),
-            Some(Boxed { value: Value::String(string), .. }) => ValueRef::String(string),
+            Some(record) => record.value.borrow(),
         };
         Entry { value, expires_at: layout.expiry(&self.0).map(UnixMillis) }
     }
@@ -186,18 +185,6 @@ impl Page {
     #[inline]
     pub(crate) fn is_expired(&self, index: usize, now: UnixMillis) -> bool {
         self.expiry(index).is_some_and(|expiry| is_expired(expiry, now))
-    }
-
-    /// Adds a string under a key that is not there; whether the page had to be rebuilt.
-    pub(crate) fn insert_string(
-        &mut self,
-        tag: u8,
-        key: &[u8],
-        value: &[u8],
-        expiry: Option<i64>,
-        tally: &mut Tally,
-    ) -> bool {
-        self.push(tag, &Draft::string(key, value, expiry), tally)
     }
 
     /// Gives the entry of `key` a string and an expiry.
@@ -218,19 +205,20 @@ impl Page {
             && !fits_inline(key, value.len())
         {
             let old_bytes = record.bytes();
-            record.value.overwrite(value);
+            let old = record.value.overwrite(value);
             tally.change_bytes(old_bytes, record.bytes());
+            old.into_iter().for_each(|old| tally.bury(old));
             return self.set_expiry(index, expiry, tally);
         }
         self.replace(index, &Draft::string(key, value, expiry), tally);
     }
 
-    /// Appends to the string of `key`; its new length.
+    /// Appends to the string of `key`, which is no other type; its new length.
     pub(crate) fn append(&mut self, index: usize, key: &[u8], tail: &[u8], tally: &mut Tally) -> usize {
         let layout = self.layout(index);
         if let Some(record) = self.record_mut(layout) {
             let old_bytes = record.bytes();
-            let Value::String(string) = &mut record.value;
+            let Value::String(string) = &mut record.value else { return 0 };
             extend(string, tail);
             let length = string.len();
             tally.change_bytes(old_bytes, record.bytes());
@@ -247,7 +235,7 @@ impl Page {
             let mut joined = Vec::with_capacity(length);
             joined.extend_from_slice(old);
             joined.extend_from_slice(tail);
-            self.replace(index, &Draft::boxed(key, joined, expiry), tally);
+            self.replace(index, &Draft::boxed(key, Value::String(joined), expiry), tally);
         }
         length
     }
@@ -329,7 +317,8 @@ impl Page {
         }
     }
 
-    fn push(&mut self, tag: u8, draft: &Draft<'_>, tally: &mut Tally) -> bool {
+    /// Adds an entry under a key that is not there; whether the page had to be rebuilt.
+    pub(crate) fn push(&mut self, tag: u8, draft: &Draft<'_>, tally: &mut Tally) -> bool {
         let size = draft.size();
         let rebuilt = !self.has_room(1, size);
         if rebuilt {
@@ -477,6 +466,36 @@ impl Page {
         // SAFETY: the callers have just overwritten or unlinked the one entry that held the bits.
         let record = unsafe { Boxed::take(bits) };
         tally.bytes -= record.bytes();
+        tally.bury(record.value);
+    }
+
+    /// Hands the values that are costly to free to `dead`; for pages that are dropped.
+    pub(crate) fn take_heavy(&mut self, dead: &mut Vec<Value>) {
+        if self.0[FLAGS] & HAS_RECORDS == 0 {
+            return;
+        }
+        for index in 0..self.count() {
+            if let Some(record) = self.record_mut(self.layout(index))
+                && record.value.is_heavy()
+            {
+                dead.push(mem::replace(&mut record.value, Value::String(Vec::new())));
+            }
+        }
+    }
+
+    /// Changes the list of an entry, with `None` if it holds another type.
+    #[inline]
+    pub(crate) fn edit_list<R>(
+        &mut self,
+        index: usize,
+        tally: &mut Tally,
+        change: impl FnOnce(&mut List) -> R,
+    ) -> Option<R> {
+        let Value::List(list) = &mut self.record_mut(self.layout(index))?.value else { return None };
+        let old_bytes = list.heap_bytes();
+        let result = change(list);
+        tally.change_bytes(old_bytes, list.heap_bytes());
+        Some(result)
     }
 
     /// Makes the page forget its entries, which have been copied elsewhere, records and all.

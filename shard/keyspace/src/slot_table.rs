@@ -18,9 +18,11 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use crate::page::{NEVER, Page, is_expired};
+use crate::page::{Draft, NEVER, Page, is_expired};
 use crate::tally::Tally;
+use crate::value::Value;
 use crate::{Expiry, Key, KeyHasher};
+use alloc::vec::Vec;
 use core::mem;
 use pages::Pages;
 use slotmesh_base::UnixMillis;
@@ -101,15 +103,25 @@ impl SlotTable {
             Expiry::At(at) => Some(at.0),
             Expiry::Keep | Expiry::Never => None,
         };
+        self.insert(key, &Draft::string(key.bytes, value, expiry), hasher, tally);
+    }
+
+    /// Adds a value of any type, in a record of its own, under a key that is not there.
+    pub(crate) fn insert_boxed(&mut self, key: &Key<'_>, value: Value, hasher: &KeyHasher, tally: &mut Tally) {
+        self.insert(key, &Draft::boxed(key.bytes, value, None), hasher, tally);
+    }
+
+    #[inline]
+    fn insert(&mut self, key: &Key<'_>, draft: &Draft<'_>, hasher: &KeyHasher, tally: &mut Tally) {
         let tag = tag_of(key.hash);
         let pages = self.pages.as_mut_slice();
         if pages.is_empty() {
-            let page = Page::with_string(tag, key.bytes, value, expiry, tally);
+            let page = Page::with_entry(tag, draft, tally);
             self.pages = Pages::One { entries: 1, pages: [page] };
             return;
         }
         let page = page_of(key.hash, pages.len());
-        let rebuilt = pages[page].insert_string(tag, key.bytes, value, expiry, tally);
+        let rebuilt = pages[page].push(tag, draft, tally);
         let count = pages.len();
         self.pages.count_entries(1);
         // One page is rebuilt for an insert, not two: a split that is due waits for the next one.
@@ -159,11 +171,19 @@ impl SlotTable {
         None
     }
 
-    /// Frees one page, if there is any; for tables that are no longer in use: counts become wrong.
-    pub(crate) fn free_page(&mut self) -> bool {
+    /// Frees one page, if there is any; for tables that are no longer in use: counts become wrong. What is costly to
+    /// free goes to `dead`.
+    pub(crate) fn free_page(&mut self, dead: &mut Vec<Value>) -> bool {
         match &mut self.pages {
-            Pages::Many { pages, .. } if pages.len() > 1 => pages.pop().is_some(),
-            pages => !mem::replace(pages, Pages::Empty).as_slice().is_empty(),
+            Pages::Many { pages, .. } if pages.len() > 1 => {
+                pages.pop().into_iter().for_each(|mut page| page.take_heavy(dead));
+                true
+            }
+            pages => {
+                let mut last = mem::replace(pages, Pages::Empty);
+                last.as_mut_slice().iter_mut().for_each(|page| page.take_heavy(dead));
+                !last.as_slice().is_empty()
+            }
         }
     }
 

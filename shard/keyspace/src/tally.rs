@@ -1,7 +1,10 @@
-//! Running totals of a database, kept by whoever changes a page.
+//! Running totals of a database, kept by whoever changes a page, and what changes leave to be freed.
+
+use crate::value::Value;
+use alloc::vec::Vec;
 
 /// Totals over all tables of one database.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Bytes of pages, directories of pages, and values on the heap.
     pub(crate) bytes: usize,
@@ -9,6 +12,8 @@ pub(crate) struct Tally {
     pub(crate) expiring: usize,
     /// Sum of their expiry times in ms; what the mean time to live is made from.
     pub(crate) expiry_sum: i128,
+    /// Values that no key holds any more and that are costly to free. They do not count.
+    pub(crate) dead: Vec<Value>,
 }
 
 impl Tally {
@@ -22,6 +27,14 @@ impl Tally {
         if let Some(new) = new {
             self.expiring += 1;
             self.expiry_sum += i128::from(new);
+        }
+    }
+
+    /// A value is no longer held: frees it, or keeps it to be freed in slices.
+    #[inline]
+    pub(crate) fn bury(&mut self, value: Value) {
+        if value.is_heavy() {
+            self.dead.push(value);
         }
     }
 

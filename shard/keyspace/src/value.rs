@@ -1,7 +1,14 @@
 //! Values: what a key holds.
 
+mod list;
+mod packed;
+
+pub use list::{List, PackedLimit, Remains, Side};
+pub use packed::{Element, End};
+
 use alloc::vec::Vec;
 use slotmesh_base::UnixMillis;
+use slotmesh_base::limits::FREED_CHUNKS_PER_TABLE;
 
 /// A value that does not fit into the table's page and lives on the heap.
 #[derive(Debug)]
@@ -9,17 +16,54 @@ use slotmesh_base::UnixMillis;
 pub enum Value {
     /// A string.
     String(Vec<u8>),
+    /// A list, never empty.
+    List(List),
 }
 
 impl Value {
-    /// Becomes this string, in the old allocation if that suits.
-    pub(crate) fn overwrite(&mut self, bytes: &[u8]) {
-        let Self::String(string) = self;
-        if (bytes.len()..=bytes.len() * 2).contains(&string.capacity()) {
-            string.clear();
-            string.extend_from_slice(bytes);
-        } else {
-            *string = bytes.to_vec();
+    /// Becomes this string, in the old allocation if that suits; the old value, if that was none.
+    pub(crate) fn overwrite(&mut self, bytes: &[u8]) -> Option<Self> {
+        match self {
+            Self::String(string) if (bytes.len()..=bytes.len() * 2).contains(&string.capacity()) => {
+                string.clear();
+                string.extend_from_slice(bytes);
+                None
+            }
+            _ => Some(core::mem::replace(self, Self::String(bytes.to_vec()))),
+        }
+    }
+
+    /// Bytes that it occupies on the heap.
+    #[inline]
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::String(string) => string.capacity(),
+            Self::List(list) => list.heap_bytes(),
+        }
+    }
+
+    /// The value, borrowed.
+    #[inline]
+    pub(crate) fn borrow(&self) -> ValueRef<'_> {
+        match self {
+            Self::String(string) => ValueRef::String(string),
+            Self::List(list) => ValueRef::List(list),
+        }
+    }
+
+    /// Whether it has so many parts that freeing it at once would be felt.
+    pub(crate) fn is_heavy(&self) -> bool {
+        match self {
+            Self::String(_) => false,
+            Self::List(list) => list.chunks() > FREED_CHUNKS_PER_TABLE,
+        }
+    }
+
+    /// Frees up to `chunks_max` parts; whether there are more.
+    pub(crate) fn free_some(&mut self, chunks_max: usize) -> bool {
+        match self {
+            Self::String(_) => false,
+            Self::List(list) => list.free_some(chunks_max),
         }
     }
 }
@@ -29,13 +73,19 @@ impl Value {
 pub enum ValueKind {
     /// `string`
     String,
+    /// `list`
+    List,
 }
 
 impl ValueKind {
+    /// All types.
+    pub const ALL: [Self; 2] = [Self::String, Self::List];
+
     /// The name that `TYPE` answers and `SCAN … TYPE` takes.
     pub fn name(self) -> &'static str {
         match self {
             Self::String => "string",
+            Self::List => "list",
         }
     }
 }
@@ -46,6 +96,8 @@ impl ValueKind {
 pub enum ValueRef<'a> {
     /// A string, inline or on the heap.
     String(&'a [u8]),
+    /// A list.
+    List(&'a List),
 }
 
 impl ValueRef<'_> {
@@ -53,9 +105,14 @@ impl ValueRef<'_> {
     pub fn kind(&self) -> ValueKind {
         match self {
             Self::String(_) => ValueKind::String,
+            Self::List(_) => ValueKind::List,
         }
     }
 }
+
+/// The key holds another type than the one asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrongKind;
 
 /// What a key holds, and until when.
 #[derive(Clone, Copy, Debug)]

@@ -61,19 +61,23 @@ fn write_arguments(arguments: &[DocArg], reply: &mut Reply<'_>) {
 
 fn write_argument(argument: &DocArg, reply: &mut Reply<'_>) {
     let compound = matches!(argument.kind, DocKind::OneOf | DocKind::Block);
-    let is_key = argument.kind == DocKind::Key;
+    let key_spec = match argument.kind {
+        DocKind::Key => Some(0),
+        DocKind::SecondKey => Some(1),
+        _ => None,
+    };
     let repeats = argument.optional || argument.multiple;
     // A compound has parts where others have a text to display.
-    let optional = [is_key, argument.token.is_some(), argument.since.is_some(), repeats];
+    let optional = [key_spec.is_some(), argument.token.is_some(), argument.since.is_some(), repeats];
     reply.map(3 + optional.iter().filter(|&&there| there).count());
     write_field("name", argument.name, reply);
     write_field("type", argument.kind.name(), reply);
     if !compound {
         write_field("display_text", argument.name, reply);
     }
-    if is_key {
+    if let Some(key_spec) = key_spec {
         reply.bulk(b"key_spec_index");
-        reply.integer(0);
+        reply.integer(key_spec);
     }
     if let Some(token) = argument.token {
         write_field("token", token, reply);

@@ -52,14 +52,16 @@ fn flag_name(name: &str) -> String {
     if name == "MOVABLE_KEYS" { "movablekeys".to_owned() } else { name.to_ascii_lowercase() }
 }
 
-/// The three numbers from before there were key specs: first key, last key, step.
+/// The three numbers from before there were key specs: first key, last key, step, over all specs that give them (Redis:
+/// `populateCommandLegacyRangeSpec`).
 fn write_key_range(keys: &[KeySpec], reply: &mut Reply<'_>) {
-    let (first, last, step) = match keys {
-        [keys, ..] if keys.last >= 0 => (keys.first as i64, keys.first as i64 + i64::from(keys.last), keys.step),
-        [keys, ..] => (keys.first as i64, i64::from(keys.last), keys.step),
-        [] => (0, 0, 0),
-    };
-    reply.integer(first);
+    let ranges = keys.iter().filter(|keys| keys.count_at.is_none());
+    let last = |keys: &KeySpec| i64::from(keys.last) + if keys.last >= 0 { keys.first as i64 } else { 0 };
+    let first = ranges.clone().map(|keys| keys.first).min().unwrap_or(0);
+    let step = ranges.clone().next().map_or(0, |keys| keys.step);
+    // Counted from the end is further than any index.
+    let last = ranges.map(last).max_by_key(|&last| last as u64).unwrap_or(0);
+    reply.integer(first as i64);
     reply.integer(last);
     reply.integer(step as i64);
 }
@@ -97,8 +99,13 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     reply.bulk(b"flags");
     write_key_flags(keys.flags, reply);
     reply.bulk(b"begin_search");
-    write_typed(b"index", &[(b"index", keys.first as i64)], reply);
+    let begin = keys.count_at.unwrap_or(keys.first) as i64;
+    write_typed(b"index", &[(b"index", begin)], reply);
     reply.bulk(b"find_keys");
+    if keys.count_at.is_some() {
+        let (first, step) = (keys.first as i64 - begin, keys.step as i64);
+        return write_typed(b"keynum", &[(b"keynumidx", 0), (b"firstkey", first), (b"keystep", step)], reply);
+    }
     let range: [(&[u8], i64); 3] = [(b"lastkey", i64::from(keys.last)), (b"keystep", keys.step as i64), (b"limit", 0)];
     write_typed(b"range", &range, reply);
 }

@@ -190,7 +190,7 @@ fn scan_options(args: Args<'_>) -> Result<(Filter<'_>, usize), ReplyError> {
 }
 
 fn kind_named(name: &[u8]) -> Option<ValueKind> {
-    [ValueKind::String].into_iter().find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
+    ValueKind::ALL.into_iter().find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
 }
 
 /// Puts what `write` writes before what was written from `at` on.

@@ -4,7 +4,8 @@ mod connection;
 mod database;
 mod expire;
 mod generic;
-
+mod list;
+mod object;
 mod server;
 mod string;
 
@@ -12,7 +13,18 @@ use crate::Spec;
 
 /// The rows of all families.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
-    [connection::ROWS, expire::ROWS, generic::ROWS, database::ROWS, server::ROWS, string::ROWS].into_iter().flatten()
+    [
+        connection::ROWS,
+        expire::ROWS,
+        generic::ROWS,
+        database::ROWS,
+        list::ROWS,
+        object::ROWS,
+        server::ROWS,
+        string::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[cfg(test)]

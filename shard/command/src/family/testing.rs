@@ -2,7 +2,7 @@
 
 use crate::{Call, Reach, ValueLimits, first_key_index, resolve, write_unknown};
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
-use slotmesh_keyspace::{KeyHasher, Keyspace};
+use slotmesh_keyspace::{KeyHasher, Keyspace, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::ops::RangeInclusive;
 
@@ -31,7 +31,7 @@ impl Fixture {
             db: 0,
             protocol: Protocol::Resp2,
             partial: false,
-            limits: ValueLimits { string_bytes_max: 512 << 20 },
+            limits: ValueLimits { string_bytes_max: 512 << 20, list_packed: PackedLimit::default() },
             hasher,
             rng: Rng::new(7),
         }

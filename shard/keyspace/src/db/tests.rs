@@ -37,7 +37,7 @@ impl Db {
         while let Some(from) = cursor {
             let mut seen = 0;
             cursor = self.scan(Cursor::from_number(from.to_number()).unwrap(), count, now, &mut |key, value| {
-                let ValueRef::String(string) = value;
+                let ValueRef::String(string) = value else { panic!("no string") };
                 assert!(all.insert(key.to_vec(), string.to_vec()).is_none(), "seen twice");
                 seen += 1;
             });
@@ -169,7 +169,7 @@ fn run(db: &mut Db, model: &mut Model, step: Step, number: usize) {
         Step::Get(key) => {
             let expected = model.live(&key).cloned();
             let read = |entry: Entry<'_>| {
-                let ValueRef::String(string) = entry.value;
+                let ValueRef::String(string) = entry.value else { panic!("no string") };
                 (string.to_vec(), entry.expires_at.map(|at| at.0))
             };
             let key = HASHER.key(&key);
@@ -346,5 +346,50 @@ fn one_hash_for_all_keys_makes_one_slow_page_and_no_harm() {
     assert_eq!(db.random_key(&mut Rng::new(1), now).map(|key| key.starts_with(b"{tag}")), Some(true));
     assert_eq!(db.expire_due(UnixMillis(6), 1000).removed, 2500);
     db.check();
-    assert_eq!(db.tally, Tally::default());
+    let Tally { bytes, expiring, expiry_sum, .. } = db.tally;
+    assert_eq!((bytes, expiring, expiry_sum), (0, 0, 0));
+}
+
+#[test]
+fn lists_are_made_changed_replaced_and_removed_with_every_byte_counted() {
+    use crate::{End, PackedLimit, WrongKind};
+    let (mut db, mut rng, now) = (Db::new(HASHER), Rng::new(5), UnixMillis(0));
+    let limit = PackedLimit::default();
+    let mut emptied = 0;
+    for _ in 0..3000 {
+        let name = format!("{:0width$}", rng.below(6), width = if rng.below(2) == 0 { 1 } else { 300 });
+        let key = HASHER.key(name.as_bytes());
+        let value = [b'v'; 700];
+        let value = &value[..rng.below(700) as usize];
+        match rng.below(12) {
+            0 => _ = db.set_string(&key, value, Expiry::Never),
+            1 => _ = db.remove(&key, now),
+            2 => _ = db.set_expiry(&key, Expiry::At(UnixMillis(9))),
+            3..6 => {
+                let cuts_all = rng.below(2) == 0;
+                let left = db.edit_list(&key, now, |list| {
+                    let _ = list.remove(0..if cuts_all { list.len() } else { list.len() / 2 + 1 }, limit);
+                    list.len()
+                });
+                let is_emptied = left == Ok(Some(0));
+                emptied += usize::from(is_emptied);
+                assert!(!is_emptied || !db.contains(&key, now), "a list without elements is no key");
+            }
+            _ => {
+                let is_string = matches!(db.peek(&key, now), Some(Entry { value: ValueRef::String(_), .. }));
+                let values = [value; 40];
+                let pushed = db.edit_or_make_list(&key, now, |list| list.push(End::Front, values.into_iter(), limit));
+                assert_eq!(pushed.err(), is_string.then_some(WrongKind));
+            }
+        }
+        db.check();
+    }
+    assert!(emptied > 10);
+    for number in 0..6 {
+        for width in [1, 300] {
+            db.remove(&HASHER.key(format!("{number:0width$}").as_bytes()), now);
+        }
+    }
+    db.check();
+    assert_eq!((db.len(), live::RECORDS.with(|records| records.get())), (0, 0));
 }

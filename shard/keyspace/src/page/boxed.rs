@@ -27,8 +27,7 @@ const _: () = {
 impl Boxed {
     /// Bytes that the record occupies on the heap.
     pub(crate) fn bytes(&self) -> usize {
-        let Value::String(string) = &self.value;
-        size_of::<Self>() + self.key.len() + string.capacity()
+        size_of::<Self>() + self.key.len() + self.value.heap_bytes()
     }
 
     /// Gives the record to a page, as the bits that stand in its entry.

@@ -10,7 +10,6 @@ use super::boxed::Boxed;
 use crate::Value;
 use crate::tally::Tally;
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 /// Most bytes of key and value together that stand in the page; longer values, and keys longer than this,
 /// stand in a record of their own. Both lengths fit one byte then.
@@ -116,7 +115,8 @@ impl Layout {
 }
 
 /// An entry that is to be written.
-pub(super) struct Draft<'a> {
+#[must_use = "a record in it leaks"]
+pub(crate) struct Draft<'a> {
     record: Option<u64>,
     /// Bytes that the record occupies on the heap.
     pub(super) heap_bytes: usize,
@@ -128,18 +128,18 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// A string: in the page if it fits, else in a new record, which the entry owns once it is written.
-    pub(super) fn string(key: &'a [u8], value: &'a [u8], expiry: Option<i64>) -> Self {
+    pub(crate) fn string(key: &'a [u8], value: &'a [u8], expiry: Option<i64>) -> Self {
         if fits_inline(key, value.len()) {
             return Self { record: None, heap_bytes: 0, key, long_key: false, value, expiry };
         }
-        Self::boxed(key, value.to_vec(), expiry)
+        Self::boxed(key, Value::String(value.to_vec()), expiry)
     }
 
-    /// A string in a new record.
-    pub(super) fn boxed(key: &'a [u8], value: Vec<u8>, expiry: Option<i64>) -> Self {
+    /// A value in a new record, which leaks if the entry is not written.
+    pub(crate) fn boxed(key: &'a [u8], value: Value, expiry: Option<i64>) -> Self {
         let long_key = key.len() > INLINE_BYTES_MAX;
         let own_key = if long_key { key } else { &[] };
-        let record = Box::new(Boxed { key: own_key.into(), value: Value::String(value) });
+        let record = Box::new(Boxed { key: own_key.into(), value });
         let heap_bytes = record.bytes();
         let key = if long_key { &[] } else { key };
         Self { record: Some(record.into_bits()), heap_bytes, key, long_key, value: &[], expiry }
