@@ -16,6 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const TURN_BYTES_MAX: usize = 4 << 20;
 /// Capacity that a connection's empty tail keeps, in bytes.
 const TAIL_BYTES_KEPT: usize = 16 * 1024;
+/// Longest that a turn waits while replies are kept back because others are on their way, in nanoseconds.
+const CORKED_NANOS_MAX: u64 = 100_000;
 /// Time between two looks at idle and slow clients, in nanoseconds.
 const CRON_NANOS: u64 = 1_000_000_000;
 
@@ -425,6 +427,7 @@ impl Core {
         }
         engine.publish();
         let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
+        let next = if engine.end_turn(&mut self.io.sockets) { next.min(monotonic.0 + CORKED_NANOS_MAX) } else { next };
         let has_more = engine.is_late && !engine.stalled.is_empty();
         if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }

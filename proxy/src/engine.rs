@@ -20,6 +20,9 @@ use slotmesh_shard::{
 };
 use std::sync::Arc;
 
+/// Turns after which replies go out though others are still on their way.
+const CORKED_TURNS: u64 = 2;
+
 /// What the engine writes with; lent by the data loop.
 pub(crate) struct Hands<'a> {
     pub(crate) sockets: &'a mut Sockets,
@@ -57,6 +60,10 @@ pub(crate) struct Engine {
     pub(crate) outstanding: usize,
     /// Whether the shard changed or was read since its board was written.
     pub(crate) shard_used: bool,
+    /// Number of the turn.
+    pub(crate) turn: u64,
+    /// Connections whose output is corked, maybe some that are no longer.
+    pub(crate) corked: Vec<u32>,
     /// Room for replies that do not go straight out.
     pub(crate) scratch: Vec<u8>,
     /// Connections that got replies of other cores in this turn.
@@ -91,6 +98,8 @@ impl Engine {
             buffers: BufferBytes::default(),
             outstanding: 0,
             shard_used: false,
+            turn: 0,
+            corked: Vec::new(),
             scratch: Vec::new(),
             answered: Vec::new(),
             service: Service::default(),
@@ -284,6 +293,7 @@ impl Engine {
             return Done::NotYet;
         }
         let ticket = connection.pipeline.expect_reply();
+        cork(&mut self.corked, self.turn, connection, hands.sockets);
         let head = RequestHead {
             kind: RequestKind::Command,
             protocol: connection.client.protocol,
@@ -339,6 +349,7 @@ impl Engine {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let (socket, protocol, db) = (connection.socket, connection.client.protocol, connection.client.db);
         let ticket = connection.pipeline.expect_gathered(gather);
+        cork(&mut self.corked, self.turn, connection, hands.sockets);
         for (part, (core, words)) in requests.iter().enumerate() {
             let back = ReturnAddress { socket, ticket, part: part as u32 };
             if *core == self.core {
@@ -394,6 +405,7 @@ impl Engine {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let protocol = connection.client.protocol;
         let ticket = connection.pipeline.expect_gathered(Gather::texts(cores, protocol));
+        cork(&mut self.corked, self.turn, connection, hands.sockets);
         for core in others {
             let back = ReturnAddress { socket: connection.socket, ticket, part: u32::from(core) };
             let kind = RequestKind::ListClients;
@@ -445,6 +457,25 @@ impl Engine {
             // Broken: the replies have nowhere to go.
             None => connection.pipeline.release(&mut Vec::new()),
         }
+        uncork_if_answered(connection, hands.sockets);
+    }
+
+    /// Ends a turn: sends what has waited for other cores' answers for longer than those take as a rule. Whether
+    /// something still waits.
+    pub(crate) fn end_turn(&mut self, sockets: &mut Sockets) -> bool {
+        let (turn, connections) = (self.turn, &mut self.connections);
+        self.corked.retain(|&index| {
+            let Some(connection) = connections[index as usize].as_deref_mut() else { return false };
+            let Some(since) = connection.corked_in else { return false };
+            if turn - since < CORKED_TURNS {
+                return true;
+            }
+            connection.corked_in = None;
+            sockets.uncork(connection.socket);
+            false
+        });
+        self.turn += 1;
+        !self.corked.is_empty()
     }
 
     /// Answers bytes that are no protocol; the connection closes behind the answer.
@@ -481,6 +512,23 @@ impl Engine {
             self.connections.resize_with(place + 1, || None);
         }
         self.connections[place] = Some(Box::new(connection));
+    }
+}
+
+/// Keeps a connection's replies back, since another core's is on its way: one send for all of them.
+fn cork(corked: &mut Vec<u32>, turn: u64, connection: &mut Connection, sockets: &mut Sockets) {
+    if connection.corked_in.is_none() {
+        connection.corked_in = Some(turn);
+        corked.push(connection.socket.index);
+        sockets.cork(connection.socket);
+    }
+}
+
+/// Sends a connection's replies when none is outstanding any more.
+#[inline]
+pub(crate) fn uncork_if_answered(connection: &mut Connection, sockets: &mut Sockets) {
+    if connection.pipeline.is_empty() && connection.corked_in.take().is_some() {
+        sockets.uncork(connection.socket);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The mail of one core: replies to its connections, requests that it serves for others, and connections that
 //! wait for room.
 
-use crate::engine::{Done, Engine, Hands};
+use crate::engine::{Done, Engine, Hands, uncork_if_answered};
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_base::{ReplyError, Slot};
@@ -134,6 +134,7 @@ impl Engine {
         if is_open {
             sockets.commit(back.socket);
         }
+        uncork_if_answered(connection, sockets);
         if self.answered.last() != Some(&index) {
             self.answered.push(index);
         }

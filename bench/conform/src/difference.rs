@@ -73,6 +73,7 @@ pub const RULES: &[Rule] = &[
     rule("client help", Compare::SameType, "prose, ours"),
     rule("command help", Compare::SameType, "prose, ours"),
     rule("config help", Compare::SameType, "prose, ours"),
+    rule("object help", Compare::SameType, "prose, ours"),
     rule(
         "config set",
         Compare::Text(

@@ -100,6 +100,8 @@ struct Socket {
     sending: bool,
     /// The arena range has bytes of this turn.
     dirty: bool,
+    /// What is written waits in `queue` for [`Sockets::uncork`].
+    corked: bool,
     range: (usize, usize),
     queue: Vec<u8>,
     flying: Vec<u8>,
@@ -118,6 +120,7 @@ impl Socket {
             broken: false,
             sending: false,
             dirty: false,
+            corked: false,
             range: (0, 0),
             queue: Vec::new(),
             flying: Vec::new(),
@@ -190,7 +193,7 @@ impl Sockets {
         if socket.generation != id.generation || socket.phase != Phase::Open || socket.broken {
             return None;
         }
-        if socket.sending {
+        if socket.sending || socket.corked {
             return Some(&mut socket.queue);
         }
         let end = self.arena.len();
@@ -209,7 +212,7 @@ impl Sockets {
     #[inline]
     pub fn commit(&mut self, id: SocketId) {
         let socket = &mut self.table[id.index as usize];
-        if socket.generation != id.generation || socket.sending {
+        if socket.generation != id.generation || socket.sending || socket.corked {
             return;
         }
         socket.range.1 = self.arena.len();
@@ -217,6 +220,39 @@ impl Sockets {
             socket.dirty = true;
             self.dirty.push(id.index);
         }
+    }
+
+    /// Keeps what was and will be written for a socket back until [`uncork`](Self::uncork): for replies of which more
+    /// are on their way, so that all of them go out in one send. Does nothing while a send is under way, which keeps
+    /// them back by itself.
+    pub fn cork(&mut self, id: SocketId) {
+        let Some(socket) = self.table.get_mut(id.index as usize) else { return };
+        if socket.generation != id.generation || socket.phase != Phase::Open || socket.sending || socket.corked {
+            return;
+        }
+        socket.corked = true;
+        if std::mem::take(&mut socket.dirty) {
+            let (start, stop) = socket.range;
+            socket.queue.extend_from_slice(&self.arena[start..stop]);
+            if stop == self.arena.len() {
+                self.arena.truncate(start);
+            }
+        }
+    }
+
+    /// Sends what [`cork`](Self::cork) has kept back with this turn.
+    pub fn uncork(&mut self, id: SocketId) {
+        let Some(socket) = self.find_mut(id) else { return };
+        if !std::mem::take(&mut socket.corked) {
+            return;
+        }
+        let mut kept = std::mem::take(&mut socket.queue);
+        if let Some(output) = self.output(id) {
+            output.append(&mut kept);
+            self.commit(id);
+        }
+        kept.clear();
+        self.table[id.index as usize].queue = kept;
     }
 
     /// Bytes of replies that the kernel has not taken yet, this turn's included.
@@ -293,6 +329,7 @@ impl Sockets {
     }
 
     fn leave(&mut self, id: SocketId, phase: Phase) {
+        self.uncork(id);
         if let Some(socket) = self.find_mut(id)
             && socket.phase == Phase::Open
         {
@@ -324,7 +361,10 @@ impl Sockets {
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             let socket = &mut self.table[index as usize];
-            socket.dirty = false;
+            // A socket that was corked in between may stand here twice, or have nothing.
+            if !std::mem::take(&mut socket.dirty) {
+                continue;
+            }
             if matches!(socket.phase, Phase::Open | Phase::Finishing { .. }) && !socket.broken {
                 let (start, stop) = socket.range;
                 self.sent_bytes += (stop - start) as u64;

@@ -237,3 +237,48 @@ fn loops_start_while_others_end() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
+
+#[test]
+fn a_corked_socket_sends_once_and_in_order() {
+    let mail = mesh::<()>(1).pop().unwrap();
+    run_core(mail, |mut io| async move {
+        let (mut sockets, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            sockets.push(io.sockets.adopt(ours.into()));
+            peers.push(theirs);
+        }
+        let write = |io: &mut DataLoop<()>, of: usize, text: &[u8]| {
+            io.sockets.output(sockets[of]).unwrap().extend_from_slice(text);
+            io.sockets.commit(sockets[of]);
+        };
+        // Written before the cork, between others' bytes and after them.
+        write(&mut io, 0, b"one ");
+        write(&mut io, 1, b"other ");
+        write(&mut io, 0, b"two ");
+        io.sockets.cork(sockets[0]);
+        write(&mut io, 0, b"three ");
+        write(&mut io, 1, b"again ");
+        io.turn(Wait::No, &mut Vec::new()).await;
+        write(&mut io, 0, b"four ");
+        io.turn(Wait::No, &mut Vec::new()).await;
+        let mut buffer = [0; 100];
+        assert_eq!(peers[0].read(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        let read = peers[1].read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"other again ");
+        io.sockets.uncork(sockets[0]);
+        write(&mut io, 0, b"five");
+        io.turn(Wait::No, &mut Vec::new()).await;
+        let read = peers[0].read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"one two three four five");
+        // What is kept back goes out before the socket closes.
+        io.sockets.cork(sockets[0]);
+        write(&mut io, 0, b"last");
+        io.sockets.close_when_sent(sockets[0]);
+        io.turn(Wait::No, &mut Vec::new()).await;
+        let read = peers[0].read(&mut buffer).unwrap();
+        assert_eq!(&buffer[..read], b"last");
+    })
+    .unwrap();
+}

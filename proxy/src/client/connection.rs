@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     pub(crate) waiting: Waiting,
     /// Whether nothing is executed until other cores have answered or have room.
     pub(crate) stalled: bool,
+    /// The turn in which its output was corked because answers of other cores are on their way.
+    pub(crate) corked_in: Option<u64>,
     /// Whether the peer will send nothing more.
     pub(crate) ended: bool,
     /// Since when the output is above the soft limit.
@@ -42,6 +44,7 @@ impl Connection {
             pipeline: Pipeline::default(),
             waiting: Waiting::default(),
             stalled: false,
+            corked_in: None,
             ended: false,
             above_soft_limit_since: None,
         }
