@@ -438,16 +438,18 @@ impl Core {
         board.publish_cpu(clock::thread_cpu_micros());
         self.engine.shard_used = self.engine.shard.is_some();
         let (mut input, mut output) = (0, 0);
+        let (now, timeout_s) = (self.engine.now, i64::from(self.engine.hot.timeout_s));
         for index in 0..self.engine.connections.len() as u32 {
+            let Some(pending) = self.pending_output(index) else { continue };
             let Some(connection) = self.engine.connection(index) else { continue };
             input += connection.input_bytes() as u64;
-            let idle_s = (self.engine.now.0
-                - self.engine.connections[index as usize].as_ref().map_or(0, |c| c.client.active_at.0))
-                / 1000;
-            let pending = self.pending_output(index).unwrap_or(0);
             output += pending;
-            let timeout = i64::from(self.engine.hot.timeout_s);
-            if timeout > 0 && idle_s > timeout {
+            // As in Redis, a client that takes its replies is not idle, however slowly it does.
+            if std::mem::replace(&mut connection.pending_seen, pending) != pending {
+                connection.client.active_at = now;
+            }
+            let idle_s = (now.0 - connection.client.active_at.0) / 1000;
+            if timeout_s > 0 && idle_s > timeout_s {
                 self.engine.process.log.verbose(format_args!("Closing idle client"));
                 self.close(index);
             } else {

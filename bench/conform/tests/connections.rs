@@ -274,6 +274,24 @@ fn idle_clients_are_closed_after_the_timeout() {
 }
 
 #[test]
+fn a_client_that_takes_its_replies_slowly_is_not_idle() {
+    const GETS: u32 = 500;
+    let server = Server::slotmesh(3, 3, &["--timeout", "1"]);
+    let mut slow = server.connect();
+    slow.ask(&[b"SET".as_slice(), b"large", &vec![b'x'; 100_000]]);
+    slow.send(&(0..GETS).flat_map(|_| words("GET large")).collect::<Vec<u8>>());
+    let mut other = server.connect();
+    let start = Instant::now();
+    // Four times the timeout, during which it says nothing.
+    for taken in 1..=GETS {
+        assert_eq!(slow.reply().len(), 100_011);
+        while start.elapsed() < Duration::from_millis(8) * taken {
+            assert_eq!(other.say("PING"), b"+PONG\r\n");
+        }
+    }
+}
+
+#[test]
 fn the_unix_socket_serves_and_is_marked() {
     let server = Server::slotmesh(3, 3, &["--unixsocketperm", "700"]);
     let mut connections: Vec<_> = (0..6).map(|_| server.connect_unix()).collect();

@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) corked_in: Option<u64>,
     /// Whether the peer will send nothing more.
     pub(crate) ended: bool,
+    /// Bytes of replies that waited when somebody last looked.
+    pub(crate) pending_seen: u64,
     /// Since when the output is above the soft limit.
     pub(crate) above_soft_limit_since: Option<Monotonic>,
 }
@@ -46,6 +48,7 @@ impl Connection {
             stalled: false,
             corked_in: None,
             ended: false,
+            pending_seen: 0,
             above_soft_limit_since: None,
         }
     }
