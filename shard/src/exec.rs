@@ -2,7 +2,7 @@
 
 use crate::Shard;
 use slotmesh_base::{ReplyError, UnixMillis};
-use slotmesh_command::{Call, Reach, Spec, ValueLimits};
+use slotmesh_command::{Call, Outcome, Reach, Spec, ValueLimits};
 use slotmesh_keyspace::Key;
 use slotmesh_resp::{Args, Protocol, Reply};
 
@@ -36,6 +36,8 @@ impl Shard {
         let start = out.len();
         let mut call = Call {
             keyspace: &mut self.keyspace,
+            effects: &mut self.effects,
+            others: &mut [],
             db: usize::from(context.db),
             hasher: self.hasher,
             first_key: context.first_key,
@@ -45,6 +47,9 @@ impl Shard {
             reply: Reply::new(out, context.protocol),
             limits: context.limits,
             partial: context.partial,
+            may_block: false,
+            outcome: Outcome::Replied,
+            replays: false,
         };
         if let Err(error) = handler(&mut call) {
             answer_error(&mut call.reply, start, error);

@@ -5,6 +5,7 @@ use slotmesh_base::limits::{
     HOUSEKEEPING_RETRY_MS, HOUSEKEEPING_WAIT_MS_MAX,
 };
 use slotmesh_base::{Monotonic, Rng, Slot, UnixMillis};
+use slotmesh_command::Effects;
 use slotmesh_keyspace::{KeyHasher, Keyspace};
 use std::ops::RangeInclusive;
 
@@ -25,6 +26,7 @@ pub struct ShardSettings {
 #[derive(Debug)]
 pub struct Shard {
     pub(crate) keyspace: Keyspace,
+    pub(crate) effects: Effects,
     pub(crate) hasher: KeyHasher,
     pub(crate) rng: Rng,
     housekeeping: Housekeeping,
@@ -50,6 +52,7 @@ impl Shard {
         let ShardSettings { slots, databases, hasher, seed } = settings;
         Self {
             keyspace: Keyspace::new(databases, slots, hasher),
+            effects: Effects::default(),
             hasher,
             rng: Rng::new(seed),
             housekeeping: Housekeeping::default(),

@@ -89,3 +89,6 @@ pub const FREED_TABLES_PER_PASS: usize = 64;
 /// Chunks of a large value that count as one table when what is no longer needed is freed; a value of no more is freed
 /// at once.
 pub const FREED_CHUNKS_PER_TABLE: usize = 16;
+
+/// Memory that the effects of one command or block keep for the next, in bytes. Beyond: given back.
+pub const EFFECT_BYTES_KEPT: usize = 64 * 1024;

@@ -1,8 +1,10 @@
 //! What a handler may touch, and nothing more.
 
+use crate::Effects;
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
 use slotmesh_keyspace::{Db, Key, KeyHasher, Keyspace, PackedLimit};
 use slotmesh_resp::{Args, Reply};
+use std::ops::Range;
 
 /// Outcome of a handler: the reply stands in `call.reply`, or the error is the reply (what was written before
 /// it is taken back by the caller).
@@ -20,11 +22,43 @@ pub struct ValueLimits {
     pub list_packed: PackedLimit,
 }
 
-/// One execution of a command on one shard.
+/// What has become of a command.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Outcome {
+    /// It has its reply.
+    #[default]
+    Replied,
+    /// It has found nothing and waits; nothing was replied or changed.
+    Blocks(Wait),
+}
+
+/// What a blocked command waits for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wait {
+    /// Indexes of the arguments that are the keys it waits for.
+    pub keys: Range<usize>,
+    /// How long, in ms; `None` for ever.
+    pub timeout_ms: Option<u64>,
+}
+
+/// A further shard that a command may touch, since its keys lie on several.
 #[derive(Debug)]
-pub struct Call<'c> {
+pub struct Beside<'c> {
     /// The shard's databases.
     pub keyspace: &'c mut Keyspace,
+    /// Its effects.
+    pub effects: &'c mut Effects,
+}
+
+/// One execution of a command on one shard, or on several of which the first is its home.
+#[derive(Debug)]
+pub struct Call<'c> {
+    /// The home shard's databases; all that a command touches whose keys lie on one shard.
+    pub keyspace: &'c mut Keyspace,
+    /// The home shard's effects.
+    pub effects: &'c mut Effects,
+    /// The other shards of the command's keys; none for a command whose keys lie on one.
+    pub others: &'c mut [Beside<'c>],
     /// Index of the client's database.
     pub db: usize,
     /// The process's hash of keys.
@@ -44,6 +78,12 @@ pub struct Call<'c> {
     /// Whether this is one shard's share of a command that runs on several: the reply goes to the gatherer
     /// (only RANDOMKEY cares: its share is `[number of keys, key]`).
     pub partial: bool,
+    /// Whether the command may wait; not in a transaction.
+    pub may_block: bool,
+    /// What has become of it; for the handler to say if it blocks.
+    pub outcome: Outcome,
+    /// Whether the request itself is its effect: see [`replay`](Self::replay).
+    pub replays: bool,
 }
 
 impl<'c> Call<'c> {
@@ -51,6 +91,75 @@ impl<'c> Call<'c> {
     #[inline]
     pub fn db(&mut self) -> &mut Db {
         self.keyspace.db(self.db)
+    }
+
+    /// The database of a key of a command whose keys may lie on several shards.
+    ///
+    /// # Panics
+    /// If the key's shard is not at hand.
+    #[inline]
+    pub fn db_of(&mut self, key: &Key<'_>) -> &mut Db {
+        self.db_at(self.db, key)
+    }
+
+    /// The database with that index on a key's shard.
+    ///
+    /// # Panics
+    /// If the key's shard is not at hand.
+    pub fn db_at(&mut self, db: usize, key: &Key<'_>) -> &mut Db {
+        if self.others.is_empty() || self.keyspace.holds(key.slot) {
+            return self.keyspace.db(db);
+        }
+        let other = self.others.iter_mut().find(|other| other.keyspace.holds(key.slot));
+        other.expect("the shards of all keys are at hand").keyspace.db(db)
+    }
+
+    /// Whether a key's shard is at hand. A blocking command that is tried again sees only the shard that calls it.
+    pub fn is_at_hand(&self, key: &Key<'_>) -> bool {
+        self.keyspace.holds(key.slot) || self.others.iter().any(|other| other.keyspace.holds(key.slot))
+    }
+
+    /// Whether two keys lie on one shard, so that the request may be replayed there as it is.
+    pub fn are_together(&self, one: &Key<'_>, other: &Key<'_>) -> bool {
+        self.others.is_empty() || self.shard_of(one) == self.shard_of(other)
+    }
+
+    /// The place of a key's shard: 0 is home.
+    fn shard_of(&self, key: &Key<'_>) -> usize {
+        let among_others = self.others.iter().position(|other| other.keyspace.holds(key.slot));
+        if self.keyspace.holds(key.slot) { 0 } else { among_others.map_or(0, |place| place + 1) }
+    }
+
+    /// Says that the request changed something, and that replaying it as it is does the same. For commands whose keys
+    /// lie on the home shard, and whose effect depends on neither time nor chance.
+    #[inline]
+    pub fn replay(&mut self) {
+        self.replays = true;
+    }
+
+    /// Whether somebody wants effects.
+    #[inline]
+    pub fn records(&self) -> bool {
+        self.effects.is_recording()
+    }
+
+    /// Adds an effect on `key`, in the client's database, to the stream of the key's shard. Nothing happens if nobody
+    /// wants effects.
+    pub fn effect(&mut self, key: &Key<'_>, words: &[&[u8]]) {
+        self.effect_at(self.db, key, words);
+    }
+
+    /// Adds an effect on `key` in the database `db`.
+    pub fn effect_at(&mut self, db: usize, key: &Key<'_>, words: &[&[u8]]) {
+        if !self.records() {
+            return;
+        }
+        let effects = match self.shard_of(key) {
+            0 => &mut *self.effects,
+            place => &mut *self.others[place - 1].effects,
+        };
+        // A shard has fewer databases than 2^16 (`DATABASES_MAX`).
+        effects.push(db as u16, words.iter().copied());
     }
 
     /// The argument at `index` as a key.
@@ -81,10 +190,12 @@ impl<'c> Call<'c> {
                 count += 1;
             }
             let keys = &batch[..count];
-            let db = self.db();
-            keys.iter().for_each(|key| db.prefetch_table(key.slot));
-            keys.iter().for_each(|key| db.prefetch_page(key.slot, key.hash));
-            keys.iter().for_each(|key| db.prefetch_entry(key.slot, key.hash));
+            if self.others.is_empty() {
+                let db = self.db();
+                keys.iter().for_each(|key| db.prefetch_table(key.slot));
+                keys.iter().for_each(|key| db.prefetch_page(key.slot, key.hash));
+                keys.iter().for_each(|key| db.prefetch_entry(key.slot, key.hash));
+            }
             for (index, key) in (first..).step_by(step).zip(keys) {
                 body(self, index, key);
             }

@@ -9,6 +9,7 @@
 mod call;
 mod describe;
 mod doc;
+mod effect;
 mod family;
 mod flags;
 pub mod glob;
@@ -18,9 +19,10 @@ mod reach;
 mod spec;
 mod table;
 
-pub use call::{Call, Handler, HandlerResult, ValueLimits};
+pub use call::{Beside, Call, Handler, HandlerResult, Outcome, ValueLimits, Wait};
 pub use describe::*;
 pub use doc::{Doc, DocArg, DocKind, Group};
+pub use effect::Effects;
 pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions};
 pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};

@@ -2,10 +2,11 @@
 
 use crate::block::{BLOCK_SLOTS, Block};
 use crate::value::{Remains, Value};
-use crate::{Db, KeyHasher};
+use crate::{Db, Event, KeyHasher};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use slotmesh_base::Slot;
 use slotmesh_base::limits::FREED_CHUNKS_PER_TABLE;
 
 /// Counters of a shard's keyspace, for INFO.
@@ -59,6 +60,47 @@ impl Keyspace {
     /// The slots that keys of this keyspace lie in.
     pub fn slots(&self) -> RangeInclusive<u16> {
         self.slots.clone()
+    }
+
+    /// Whether keys of `slot` lie in this keyspace.
+    #[inline]
+    pub fn holds(&self, slot: Slot) -> bool {
+        self.slots.contains(&slot.number())
+    }
+
+    /// Exchanges two databases (`SWAPDB`).
+    ///
+    /// # Panics
+    /// If one of them is not below [`databases`](Self::databases).
+    pub fn swap(&mut self, _one: usize, _other: usize) {
+        unimplemented!()
+    }
+
+    /// Events of keys of `slot` in the database `db` are recorded until [`ignore`](Self::ignore) was called as often.
+    pub fn attend(&mut self, _db: usize, _slot: Slot) {
+        unimplemented!()
+    }
+
+    /// Takes back one [`attend`](Self::attend).
+    pub fn ignore(&mut self, _db: usize, _slot: Slot) {
+        unimplemented!()
+    }
+
+    /// Whether every key that expires is recorded as an event.
+    pub fn record_expired(&mut self, _wanted: bool) {
+        unimplemented!()
+    }
+
+    /// Whether there are events that nobody has taken.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        false
+    }
+
+    /// Takes the events since the last call, in their order (of one database; those of different databases come one
+    /// database after the other).
+    pub fn take_events(&mut self) -> Vec<Event> {
+        Vec::new()
     }
 
     /// A database, made on first use.

@@ -18,6 +18,8 @@ mod cursor;
 mod db;
 mod key;
 mod keyspace;
+mod loose;
+mod observe;
 #[allow(unsafe_code)] // records on the heap whose addresses stand in a page
 mod page;
 mod slot_table;
@@ -30,4 +32,6 @@ pub use cursor::Cursor;
 pub use db::{Db, Expiry, ExpiryReport};
 pub use key::{Key, KeyHasher};
 pub use keyspace::{Keyspace, KeyspaceStats};
+pub use loose::Loose;
+pub use observe::{Change, Event};
 pub use value::{Element, End, Entry, List, PackedLimit, Remains, Side, Value, ValueKind, ValueRef, WrongKind};

@@ -1,6 +1,6 @@
 //! Runs handlers over a real keyspace, from words to reply bytes.
 
-use crate::{Call, Reach, ValueLimits, first_key_index, resolve, write_unknown};
+use crate::{Call, Effects, Outcome, Reach, ValueLimits, first_key_index, resolve, write_unknown};
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
 use slotmesh_keyspace::{KeyHasher, Keyspace, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
@@ -9,6 +9,10 @@ use std::ops::RangeInclusive;
 /// One shard, its clock in the hand of the test.
 pub(crate) struct Fixture {
     pub(crate) keyspace: Keyspace,
+    pub(crate) effects: Effects,
+    /// What has become of the last command.
+    pub(crate) outcome: Outcome,
+    pub(crate) may_block: bool,
     pub(crate) now: UnixMillis,
     pub(crate) db: usize,
     pub(crate) protocol: Protocol,
@@ -27,6 +31,9 @@ impl Fixture {
         let hasher = KeyHasher::new([1, 2]);
         Self {
             keyspace: Keyspace::new(16, slots, hasher),
+            effects: Effects::default(),
+            outcome: Outcome::Replied,
+            may_block: true,
             now: UnixMillis(1_700_000_000_000),
             db: 0,
             protocol: Protocol::Resp2,
@@ -72,6 +79,8 @@ impl Fixture {
         let (Reach::Slot(handler) | Reach::Shard(handler)) = spec.reach else { panic!("{} has no handler", spec.name) };
         let mut call = Call {
             keyspace: &mut self.keyspace,
+            effects: &mut self.effects,
+            others: &mut [],
             db: self.db,
             hasher: self.hasher,
             first_key: first_key_index(spec, args.len()).map(|index| self.hasher.key(args.at(index))),
@@ -81,8 +90,17 @@ impl Fixture {
             reply: Reply::new(out, self.protocol),
             limits: self.limits,
             partial: self.partial,
+            may_block: self.may_block,
+            outcome: Outcome::Replied,
+            replays: false,
         };
-        handler(&mut call)
+        let result = handler(&mut call);
+        let replays = call.replays;
+        self.outcome = call.outcome;
+        if replays {
+            self.effects.push(self.db as u16, args.iter_from(0));
+        }
+        result
     }
 
     /// Runs each request and compares its reply; a request `@n` lets n milliseconds pass instead.
