@@ -163,7 +163,9 @@ impl Engine {
         self.running = Some((index, Some(spec)));
         let done = match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => self.run_on_shards(hands, index, spec, args, first_key),
-            Reach::Connection(_) | Reach::Node(_) | Reach::Container => self.run_locally(hands, index, spec, args),
+            Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::Container => {
+                self.run_locally(hands, index, spec, args)
+            }
         };
         self.counters.commands += u64::from(done == Done::Yes);
         if may_last {
@@ -241,9 +243,11 @@ impl Engine {
             }
             Reach::Node(command) => match run_node_command(command, args, &node, self.now, &mut reply) {
                 NodeAction::Done => self.refresh_settings(),
+                NodeAction::Unblock { .. } => reply.integer(0),
                 NodeAction::ListClients(filter) => return self.list_clients(hands, index, &filter),
             },
             Reach::Container => reply.error(ReplyError::WrongArity(spec.full_name)),
+            Reach::Transaction(_) => reply.error(ReplyError::Internal),
             Reach::Slot(_) | Reach::Shard(_) => unreachable!("what works on keys was placed"),
         }
         self.reply_scratch(hands, index)

@@ -136,7 +136,7 @@ pub fn place(
             (_, None) => Ok(Placement::Core(0)),
         },
         Reach::Shard(_) => Ok(place_whole(spec, args, map)),
-        Reach::Connection(_) | Reach::Node(_) | Reach::Container => {
+        Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::Container => {
             panic!("{} is not placed: it has no keys", spec.full_name)
         }
     }

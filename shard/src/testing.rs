@@ -126,7 +126,9 @@ impl Session {
                 Reach::Node(command) => {
                     self.action = run_node_command(command, args, node, *now, &mut reply);
                 }
-                Reach::Slot(_) | Reach::Shard(_) | Reach::Container => reply.simple("admitted"),
+                Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) | Reach::Container => {
+                    reply.simple("admitted");
+                }
             }
         }
         String::from_utf8_lossy(&out).into_owned()

@@ -13,6 +13,8 @@ pub enum Group {
     Connection,
     /// `server`
     Server,
+    /// `transactions`
+    Transactions,
 }
 
 impl Group {
@@ -24,6 +26,7 @@ impl Group {
             Self::List => "list",
             Self::Connection => "connection",
             Self::Server => "server",
+            Self::Transactions => "transactions",
         }
     }
 }

@@ -26,6 +26,6 @@ pub use effect::Effects;
 pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions};
 pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};
-pub use reach::{ConnectionCommand, NodeCommand, Reach};
+pub use reach::{ConnectionCommand, NodeCommand, Reach, TransactionCommand};
 pub use spec::{KeySpec, RequestPolicy, ResponsePolicy, Spec, Tips};
 pub use table::{Unknown, all, find, find_full, find_subcommand, resolve};

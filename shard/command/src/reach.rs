@@ -38,6 +38,8 @@ pub enum ConnectionCommand {
 pub enum NodeCommand {
     /// CLIENT LIST
     ClientList,
+    /// CLIENT UNBLOCK
+    ClientUnblock,
     /// COMMAND
     Command,
     /// COMMAND COUNT
@@ -68,6 +70,21 @@ pub enum NodeCommand {
     Time,
 }
 
+/// Commands that make transactions of others. Carried out in `shard/src/transaction.rs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionCommand {
+    /// DISCARD
+    Discard,
+    /// EXEC
+    Exec,
+    /// MULTI
+    Multi,
+    /// UNWATCH
+    Unwatch,
+    /// WATCH
+    Watch,
+}
+
 /// How far a command reaches, and its code where it works on keys.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
@@ -79,6 +96,8 @@ pub enum Reach {
     Connection(ConnectionCommand),
     /// The node or the process.
     Node(NodeCommand),
+    /// The connection, and the shards of the keys that it watches or its queued commands name.
+    Transaction(TransactionCommand),
     /// Nothing: a container of subcommands.
     Container,
 }

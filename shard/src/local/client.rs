@@ -79,6 +79,32 @@ pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
     NodeAction::Done
 }
 
+/// CLIENT UNBLOCK: the reason is looked at before the id (Redis 7.2 `networking.c` `clientCommand`). A negative id is
+/// nobody's; it becomes one that nobody reaches.
+pub(super) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
+    let with_error = match (args.len(), args.find(3)) {
+        (3, _) => false,
+        (4, Some(reason)) if reason.eq_ignore_ascii_case(b"timeout") => false,
+        (4, Some(reason)) if reason.eq_ignore_ascii_case(b"error") => true,
+        (4, _) => {
+            reply.error_text(b"ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+            return NodeAction::Done;
+        }
+        _ => {
+            let before: &[u8] = b"ERR unknown subcommand or wrong number of arguments for '";
+            reply.error_text(&[before, args.at(1), b"'. Try CLIENT HELP."].concat());
+            return NodeAction::Done;
+        }
+    };
+    match parse_integer(args.at(2)) {
+        Ok(id) => NodeAction::Unblock { client: id as u64, with_error },
+        Err(error) => {
+            reply.error(error);
+            NodeAction::Done
+        }
+    }
+}
+
 enum ListError<'a> {
     Syntax,
     Id,

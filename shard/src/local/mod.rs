@@ -61,6 +61,7 @@ pub fn run_node_command(
 ) -> NodeAction {
     match command {
         NodeCommand::ClientList => return client::list(args, reply),
+        NodeCommand::ClientUnblock => return client::unblock(args, reply),
         NodeCommand::Command => command_all(reply),
         NodeCommand::CommandCount => command_count(reply),
         NodeCommand::CommandDocs => command_docs(args, reply),

@@ -146,4 +146,12 @@ pub enum NodeAction {
     Done,
     /// Gather the lines of all cores' clients (`Gather::texts`).
     ListClients(ClientFilter),
+    /// Find the client among all cores' and end its waiting: as if its time were up, or with an error. The reply is the
+    /// number of clients unblocked, 1 or 0.
+    Unblock {
+        /// The client's id.
+        client: u64,
+        /// Whether it gets an error instead of its command's reply to a timeout.
+        with_error: bool,
+    },
 }

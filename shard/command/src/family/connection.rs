@@ -44,6 +44,14 @@ static CLIENT_ROWS: &[Spec] = &[
         .tips(EVERY_NODE),
     Spec::new("client|setname", 3, CLIENT_FLAGS, CONNECTION, Reach::Connection(Connection::ClientSetName), SETNAME)
         .tips(EVERY_NODE),
+    Spec::new(
+        "client|unblock",
+        -3,
+        CLIENT_FLAGS.union(Flags::ADMIN),
+        CONNECTION,
+        Reach::Node(NodeCommand::ClientUnblock),
+        UNBLOCK,
+    ),
 ];
 
 const fn doc(since: &'static str, complexity: &'static str, summary: &'static str) -> Doc {
@@ -132,3 +140,10 @@ const SETINFO: Doc =
 
 const SETNAME: Doc =
     doc("2.6.9", "O(1)", "Gives the connection a name.").arguments(&[DocArg::new("connection-name", DocKind::String)]);
+
+const UNBLOCK: Doc =
+    doc("5.0.0", "O(log N) for N connections", "Ends the waiting of another client's blocking command.").arguments(&[
+        DocArg::new("client-id", DocKind::Integer),
+        DocArg::one_of("unblock-type", &[DocArg::word("timeout", "TIMEOUT"), DocArg::word("error", "ERROR")])
+            .optional(),
+    ]);

@@ -8,6 +8,7 @@ mod list;
 mod object;
 mod server;
 mod string;
+mod transaction;
 
 use crate::Spec;
 
@@ -22,6 +23,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
         object::ROWS,
         server::ROWS,
         string::ROWS,
+        transaction::ROWS,
     ]
     .into_iter()
     .flatten()

@@ -79,6 +79,30 @@ fn lists_say_whom_they_want() {
 }
 
 #[test]
+fn unblocking_names_a_client() {
+    let table = [
+        ("CLIENT UNBLOCK 7", 7, false),
+        ("CLIENT UNBLOCK 7 timeout", 7, false),
+        ("client unblock 7 ERROR", 7, true),
+        ("CLIENT UNBLOCK -1", u64::MAX, false),
+    ];
+    for (request, client, with_error) in table {
+        let mut session = session();
+        assert_eq!(session.say(request), "", "{request}");
+        assert_eq!(session.action, NodeAction::Unblock { client, with_error }, "{request}");
+    }
+    session().expect(&[
+        ("CLIENT UNBLOCK x", "-ERR value is not an integer or out of range\r\n"),
+        ("CLIENT UNBLOCK x foo", "-ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR\r\n"),
+        ("CLIENT UNBLOCK", "-ERR wrong number of arguments for 'client|unblock' command\r\n"),
+        (
+            "CLIENT UNBLOCK 7 error x",
+            "-ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.\r\n",
+        ),
+    ]);
+}
+
+#[test]
 fn lines_are_those_of_redis() {
     let mut session = session();
     session.say("CLIENT SETINFO LIB-NAME lib");
