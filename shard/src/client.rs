@@ -1,5 +1,6 @@
 //! What a connection remembers between its requests.
 
+use crate::Transaction;
 use slotmesh_base::UnixMillis;
 use slotmesh_command::Spec;
 use slotmesh_resp::Protocol;
@@ -37,6 +38,14 @@ pub struct Client {
     pub active_at: UnixMillis,
     /// The last command that it ran, or tried to run.
     pub last_command: Option<&'static Spec>,
+    /// What it has queued since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// Cores whose shards hold keys that it watches, ascending.
+    pub watching: Vec<u16>,
+    /// Number of its span of watching.
+    pub watch_span: u32,
+    /// Whether it waits in a blocking command.
+    pub is_blocked: bool,
 }
 
 impl Client {
@@ -59,6 +68,10 @@ impl Client {
             connected_at: now,
             active_at: now,
             last_command: None,
+            transaction: None,
+            watching: Vec::new(),
+            watch_span: 0,
+            is_blocked: false,
         }
     }
 }

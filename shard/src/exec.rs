@@ -1,9 +1,9 @@
 //! Execution of a placed command on this core's shard.
 
 use crate::Shard;
-use slotmesh_base::{ReplyError, UnixMillis};
-use slotmesh_command::{Call, Outcome, Reach, Spec, ValueLimits};
-use slotmesh_keyspace::Key;
+use slotmesh_base::{ReplyError, Slot, UnixMillis};
+use slotmesh_command::{Beside, Call, Outcome, Reach, Spec, ValueLimits, key_indexes};
+use slotmesh_keyspace::{Change, Key};
 use slotmesh_resp::{Args, Protocol, Reply};
 
 /// What a command needs to know of the client that sent it, wherever it runs.
@@ -21,15 +21,43 @@ pub struct Context<'a> {
     pub limits: ValueLimits,
     /// Whether the reply is a share that a gatherer joins with others.
     pub partial: bool,
+    /// Whether the command may wait.
+    pub may_block: bool,
 }
 
 impl Shard {
-    /// Runs a command whose reach is `Slot` or `Shard`; its reply, or error, is appended to `out`.
+    /// Runs a command whose reach is `Slot` or `Shard`, as a block of its own; its reply, or error, is appended to
+    /// `out`, unless it blocks.
     ///
     /// # Panics
     /// If the row reaches neither a slot nor a shard.
     #[inline]
-    pub fn execute(&mut self, spec: &'static Spec, args: Args<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
+    pub fn execute(
+        &mut self,
+        spec: &'static Spec,
+        args: Args<'_>,
+        context: &Context<'_>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let outcome = self.run(spec, args, context, &mut [], out);
+        if self.is_noted() {
+            self.note_command();
+            self.end_block(context.now, context.limits);
+        }
+        outcome
+    }
+
+    /// Runs a command of a block on this shard, or with this one as home and `others` beside it. The caller
+    /// notes and ends the block.
+    #[inline]
+    pub(crate) fn run<'c>(
+        &'c mut self,
+        spec: &'static Spec,
+        args: Args<'c>,
+        context: &Context<'c>,
+        others: &'c mut [Beside<'c>],
+        out: &'c mut Vec<u8>,
+    ) -> Outcome {
         let (Reach::Slot(handler) | Reach::Shard(handler)) = spec.reach else {
             panic!("{} does not run on a shard", spec.full_name)
         };
@@ -37,7 +65,7 @@ impl Shard {
         let mut call = Call {
             keyspace: &mut self.keyspace,
             effects: &mut self.effects,
-            others: &mut [],
+            others,
             db: usize::from(context.db),
             hasher: self.hasher,
             first_key: context.first_key,
@@ -47,13 +75,126 @@ impl Shard {
             reply: Reply::new(out, context.protocol),
             limits: context.limits,
             partial: context.partial,
-            may_block: false,
+            may_block: context.may_block,
             outcome: Outcome::Replied,
             replays: false,
         };
-        if let Err(error) = handler(&mut call) {
+        let result = handler(&mut call);
+        if call.replays && call.effects.is_recording() {
+            call.effects.push(context.db, args.iter_from(0));
+        }
+        let outcome = call.outcome;
+        if let Err(error) = result {
             answer_error(&mut call.reply, start, error);
         }
+        outcome
+    }
+
+    /// Whether somebody wants to know what commands do.
+    #[inline]
+    pub(crate) fn is_noted(&self) -> bool {
+        self.effects.is_recording() || self.keyspace.has_events()
+    }
+
+    /// Ends a command of a block: who has an eye on the keys that it touched learns of it, and its effects
+    /// follow the deletions of keys that had expired.
+    #[cold]
+    pub(crate) fn note_command(&mut self) {
+        for event in self.keyspace.take_events() {
+            if event.change == Change::Expired {
+                self.effects.push_expired(event.db, &event.key);
+            }
+            self.watches.touch(event.db, &event.key, event.change);
+            self.blocked.touch(event.db, &event.key, event.change);
+        }
+        self.effects.end_command();
+    }
+
+    /// Ends a block, and serves those who waited for what it made.
+    #[cold]
+    pub(crate) fn end_block(&mut self, now: UnixMillis, limits: ValueLimits) {
+        self.effects.end_block();
+        if self.blocked.has_ready() {
+            self.serve_ready(now, limits);
+        }
+    }
+}
+
+/// Runs a command of a block with the shards in hand, which hold all of its keys; ascending by slots. The caller
+/// ends the block on each ([`end_blocks`]).
+///
+/// # Panics
+/// If the row reaches neither a slot nor a shard, or a shard is missing.
+pub(crate) fn run_together(
+    shards: &mut [&mut Shard],
+    spec: &'static Spec,
+    args: Args<'_>,
+    context: &Context<'_>,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let places = places_of(shards, spec, args);
+    let (&home, more) = places.split_first().expect("a command runs somewhere");
+    let outcome = if more.is_empty() {
+        shards[home].run(spec, args, context, &mut [], out)
+    } else {
+        let mut home_shard = None;
+        let mut others = Vec::with_capacity(more.len());
+        for (place, shard) in shards.iter_mut().enumerate() {
+            if place == home {
+                home_shard = Some(&mut **shard);
+            } else if more.contains(&place) {
+                others.push(Beside { keyspace: &mut shard.keyspace, effects: &mut shard.effects });
+            }
+        }
+        home_shard.expect("home is one of the shards").run(spec, args, context, &mut others, out)
+    };
+    for place in places {
+        if shards[place].is_noted() {
+            shards[place].note_command();
+        }
+    }
+    outcome
+}
+
+/// Where among the shards in hand a command runs: home first, then the others that it touches.
+fn places_of(shards: &[&mut Shard], spec: &'static Spec, args: Args<'_>) -> Vec<usize> {
+    if let Reach::Shard(_) = spec.reach {
+        return (0..shards.len()).collect();
+    }
+    let mut places = Vec::new();
+    for index in key_indexes(spec, args) {
+        let slot = Slot::of_key(args.at(index));
+        let place = shards.iter().position(|shard| shard.keyspace.holds(slot)).expect("all shards are in hand");
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    if places.is_empty() {
+        places.push(0);
+    }
+    places
+}
+
+/// Runs a command over several shards, as one block on each. As [`Shard::execute`] otherwise.
+///
+/// # Panics
+/// If a shard that holds one of its keys is missing.
+pub fn execute_together(
+    shards: &mut [&mut Shard],
+    spec: &'static Spec,
+    args: Args<'_>,
+    context: &Context<'_>,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    let outcome = run_together(shards, spec, args, context, out);
+    end_blocks(shards, context.now, context.limits);
+    outcome
+}
+
+/// Ends a block on each shard; only then are those served who waited for what it made.
+pub(crate) fn end_blocks(shards: &mut [&mut Shard], now: UnixMillis, limits: ValueLimits) {
+    for shard in shards {
+        shard.end_block(now, limits);
     }
 }
 
@@ -94,6 +235,7 @@ mod tests {
             first_key: None,
             limits: ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() },
             partial: false,
+            may_block: false,
         };
         let mut out = b"+before\r\n".to_vec();
         let request = Request::words("GET a");
@@ -112,7 +254,15 @@ mod tests {
         let mut run = |text: &str, db| {
             let request = Request::words(text);
             let now = shards.now;
-            let context = Context { db, protocol: Protocol::Resp2, now, first_key: Some(key), limits, partial: false };
+            let context = Context {
+                db,
+                protocol: Protocol::Resp2,
+                now,
+                first_key: Some(key),
+                limits,
+                partial: false,
+                may_block: false,
+            };
             let mut out = Vec::new();
             shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut out);
             String::from_utf8(out).unwrap()
@@ -131,7 +281,15 @@ mod tests {
         let request = Request::words("PING");
         let limits = ValueLimits { string_bytes_max: 1, list_packed: PackedLimit::default() };
         let now = shards.now;
-        let context = Context { db: 0, protocol: Protocol::Resp2, now, first_key: None, limits, partial: false };
+        let context = Context {
+            db: 0,
+            protocol: Protocol::Resp2,
+            now,
+            first_key: None,
+            limits,
+            partial: false,
+            may_block: false,
+        };
         shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut Vec::new());
     }
 }

@@ -5,21 +5,32 @@
 //! *Invariants*: [`Shard`] is `Send` and owns all that a write touches; nothing here waits.
 //! *Read first*: `route.rs`, then `exec.rs`.
 
+mod blocked;
 mod client;
 mod exec;
 mod gather;
+mod kept;
+mod key_map;
 mod local;
 mod route;
 mod shard;
 #[cfg(test)]
 mod testing;
+mod transaction;
+mod watch;
 
+pub use blocked::{Letter, Ticket, Unblock, serve_called_together};
 pub use client::Client;
-pub use exec::Context;
+pub use exec::{Context, execute_together};
 pub use gather::{Gather, Part, split};
+pub use kept::{KeptRequest, KeptRequests};
 pub use local::{
     ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, Rates, describe_client, run_connection_command,
     run_node_command,
 };
-pub use route::{Placement, SlotMap, admit, place};
+pub use route::{Placement, SlotMap, admit, loan_cores, place};
 pub use shard::{Shard, ShardSettings};
+pub use transaction::{
+    Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction, run_transaction_command,
+};
+pub use watch::Watcher;

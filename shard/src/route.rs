@@ -3,7 +3,8 @@
 use crate::Client;
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_command::{
-    Flags, KeySpec, Reach, RequestPolicy, Spec, Unknown, find_subcommand, key_indexes, parse_cursor, write_unknown,
+    ConnectionCommand, Flags, KeySpec, Reach, RequestPolicy, ResponsePolicy, Spec, TransactionCommand, Unknown,
+    find_subcommand, key_indexes, parse_cursor, write_unknown,
 };
 use slotmesh_keyspace::{Cursor, Key};
 use slotmesh_resp::{Args, Reply};
@@ -64,11 +65,14 @@ pub enum Placement {
     Split,
     /// Whole to every core that owns slots; their replies are gathered.
     Everywhere,
+    /// Nowhere: it runs on the client's core, with the shards of [`loan_cores`] in hand.
+    Loan,
 }
 
-/// Checks that come before execution (existence, arity, authentication, in Redis's order). `spec` is what
-/// `slotmesh_command::find` gave for the name. Resolves subcommands. On refusal the error reply has been
-/// written and `None` is returned (`client.closing` is set where Redis closes without reply, as for `POST`).
+/// Checks that come before execution (existence, arity, authentication, transaction, in Redis's order). `spec` is
+/// what `slotmesh_command::find` gave for the name. Resolves subcommands. On refusal the error reply has been
+/// written and `None` is returned (`client.closing` is set where Redis closes without reply, as for `POST`); also
+/// for a command that was queued since the client is in a transaction.
 #[inline]
 pub fn admit(
     client: &mut Client,
@@ -89,11 +93,52 @@ pub fn admit(
         ReplyError::WrongArity(command.full_name)
     } else if !client.authenticated && !command.flags.contains(Flags::NO_AUTH) {
         ReplyError::AuthenticationRequired
+    } else if client.transaction.is_some() {
+        return admit_to_transaction(client, command, args, reply);
     } else {
         return Some(command);
     };
+    refuse_transaction(client);
     reply.error(refusal);
     None
+}
+
+/// A command between MULTI and EXEC is queued, unless it is one that acts on the transaction itself.
+#[cold]
+fn admit_to_transaction(
+    client: &mut Client,
+    command: &'static Spec,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Option<&'static Spec> {
+    use {ConnectionCommand as Connection, TransactionCommand as Transaction};
+    match command.reach {
+        Reach::Transaction(Transaction::Watch) => {
+            reply.error(ReplyError::WatchInMulti);
+            return None;
+        }
+        Reach::Transaction(Transaction::Multi | Transaction::Exec | Transaction::Discard)
+        | Reach::Connection(Connection::Quit | Connection::Reset) => return Some(command),
+        _ => {}
+    }
+    let transaction = client.transaction.as_mut()?;
+    if command.flags.contains(Flags::NO_MULTI) {
+        transaction.is_refused = true;
+        reply.error(ReplyError::NotInTransaction);
+    } else if !transaction.queue(command, args) {
+        transaction.is_refused = true;
+        reply.error(ReplyError::TransactionTooLarge);
+    } else {
+        reply.simple("QUEUED");
+    }
+    None
+}
+
+/// Whatever is refused between MULTI and EXEC spoils the whole.
+fn refuse_transaction(client: &mut Client) {
+    if let Some(transaction) = &mut client.transaction {
+        transaction.is_refused = true;
+    }
 }
 
 /// A name that is no command. `POST` and `Host:` are what a browser says that was tricked into talking to us:
@@ -106,6 +151,7 @@ fn refuse_unknown(
     reply: &mut Reply<'_>,
 ) -> Option<&'static Spec> {
     client.last_command = None;
+    refuse_transaction(client);
     let name = args.find(0).unwrap_or_default();
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
         client.closing = true;
@@ -117,25 +163,17 @@ fn refuse_unknown(
 
 /// Where an admitted command of reach `Slot` or `Shard` goes. `first_key` is its first key, if it has one.
 ///
-/// # Errors
-/// `CrossSlot` if its keys lie on several cores and it cannot be split.
-///
 /// # Panics
 /// If the row reaches neither a slot nor a shard.
 #[inline]
-pub fn place(
-    spec: &'static Spec,
-    args: Args<'_>,
-    first_key: Option<&Key<'_>>,
-    map: &SlotMap,
-) -> Result<Placement, ReplyError> {
+pub fn place(spec: &'static Spec, args: Args<'_>, first_key: Option<&Key<'_>>, map: &SlotMap) -> Placement {
     match spec.reach {
         Reach::Slot(_) => match (spec.keys, first_key) {
-            ([KeySpec { last: 0, .. }], Some(key)) => Ok(Placement::Core(map.owner(key.slot))),
+            ([KeySpec { last: 0, .. }], Some(key)) => Placement::Core(map.owner(key.slot)),
             (_, Some(key)) => place_keys(spec, args, map.owner(key.slot), map),
-            (_, None) => Ok(Placement::Core(0)),
+            (_, None) => Placement::Core(0),
         },
-        Reach::Shard(_) => Ok(place_whole(spec, args, map)),
+        Reach::Shard(_) => place_whole(spec, args, map),
         Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::Container => {
             panic!("{} is not placed: it has no keys", spec.full_name)
         }
@@ -143,9 +181,9 @@ pub fn place(
 }
 
 /// A command with maybe several keys, the first of which is at home on core `home`.
-fn place_keys(spec: &'static Spec, args: Args<'_>, home: u16, map: &SlotMap) -> Result<Placement, ReplyError> {
+fn place_keys(spec: &'static Spec, args: Args<'_>, home: u16, map: &SlotMap) -> Placement {
     if map.shards == 1 {
-        return Ok(Placement::Core(home));
+        return Placement::Core(home);
     }
     let step = spec.keys.first().map_or(1, |keys| keys.step);
     let mut end = 0;
@@ -157,23 +195,42 @@ fn place_keys(spec: &'static Spec, args: Args<'_>, home: u16, map: &SlotMap) -> 
     // A last key without what belongs to it (MSET with an odd count) keeps the command whole: one handler must
     // refuse all of it.
     if together || end > args.len() {
-        Ok(Placement::Core(home))
-    } else if spec.tips.request == RequestPolicy::MultiShard {
-        Ok(Placement::Split)
+        Placement::Core(home)
+    } else if may_be_split(spec) {
+        Placement::Split
     } else {
-        Err(ReplyError::CrossSlot)
+        Placement::Loan
     }
 }
 
-/// A command on all that a shard holds.
+/// Whether a command may be done key by key, each on its own: reads, and those that count what they did (DEL). What
+/// stores several values at once (MSET) stores all or none.
+fn may_be_split(spec: &Spec) -> bool {
+    let counts = spec.tips.response == ResponsePolicy::AggSum || spec.flags.contains(Flags::READONLY);
+    spec.tips.request == RequestPolicy::MultiShard && counts
+}
+
+/// A command on all that a shard holds. A write (FLUSHALL, SWAPDB) happens on all shards at once.
 fn place_whole(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Placement {
     match spec.tips.request {
         _ if map.shards == 1 => Placement::Core(0),
+        _ if spec.flags.contains(Flags::WRITE) => Placement::Loan,
         RequestPolicy::AllShards | RequestPolicy::AllNodes => Placement::Everywhere,
         // The cursor names the slot where the scan goes on. What is no cursor may be refused by anybody.
         RequestPolicy::Special => Placement::Core(cursor(args).map_or(0, |cursor| map.owner(cursor.slot))),
         RequestPolicy::Default | RequestPolicy::MultiShard => Placement::Core(0),
     }
+}
+
+/// The cores whose shards a command with placement [`Loan`](Placement::Loan) needs, ascending.
+pub fn loan_cores(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Vec<u16> {
+    if let Reach::Shard(_) = spec.reach {
+        return (0..map.shards).collect();
+    }
+    let mut cores: Vec<u16> = key_indexes(spec, args).map(|index| map.owner(Slot::of_key(args.at(index)))).collect();
+    cores.sort_unstable();
+    cores.dedup();
+    cores
 }
 
 fn cursor(args: Args<'_>) -> Option<Cursor> {

@@ -1,5 +1,7 @@
 //! A shard: the slots that one core owns, and all that belongs to them.
 
+use crate::blocked::Blocked;
+use crate::watch::Watches;
 use slotmesh_base::limits::{
     EXPIRY_PAGES_PER_EFFORT, EXPIRY_PAGES_PER_PASS, FREED_TABLES_PER_PASS, HOUSEKEEPING_INTERVAL_MS,
     HOUSEKEEPING_RETRY_MS, HOUSEKEEPING_WAIT_MS_MAX,
@@ -29,6 +31,8 @@ pub struct Shard {
     pub(crate) effects: Effects,
     pub(crate) hasher: KeyHasher,
     pub(crate) rng: Rng,
+    pub(crate) watches: Watches,
+    pub(crate) blocked: Blocked,
     housekeeping: Housekeeping,
 }
 
@@ -55,6 +59,8 @@ impl Shard {
             effects: Effects::default(),
             hasher,
             rng: Rng::new(seed),
+            watches: Watches::default(),
+            blocked: Blocked::default(),
             housekeeping: Housekeeping::default(),
         }
     }
@@ -67,6 +73,17 @@ impl Shard {
     /// The shard's databases.
     pub fn keyspace_mut(&mut self) -> &mut Keyspace {
         &mut self.keyspace
+    }
+
+    /// Begins or ends to record effects.
+    pub fn record_effects(&mut self, wanted: bool) {
+        self.effects.record(wanted);
+        self.keyspace.record_expired(wanted);
+    }
+
+    /// The recorded effects.
+    pub fn effects_mut(&mut self) -> &mut Effects {
+        &mut self.effects
     }
 
     /// Brings what the commands on these keys (of database `db`) will read into the cache: three passes over
@@ -99,6 +116,11 @@ impl Shard {
         self.housekeeping.not_before = soon;
         let more_to_free = self.keyspace.free_some(FREED_TABLES_PER_PASS);
         let budget_spent = self.expire(now, pages_per_pass(effort));
+        if self.is_noted() {
+            // What has expired makes nobody's key ready: the block is a list of deletions.
+            self.note_command();
+            self.effects.end_block();
+        }
         if more_to_free || budget_spent {
             return Some(soon);
         }

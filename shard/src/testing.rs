@@ -2,9 +2,9 @@
 
 use crate::{
     Client, Context, CoreFacts, Gather, Node, NodeAction, Placement, ProcessFacts, Shard, ShardSettings, SlotMap,
-    admit, place, run_connection_command, run_node_command, split,
+    admit, execute_together, loan_cores, place, run_connection_command, run_node_command, split,
 };
-use slotmesh_base::{ReplyError, Rng, UnixMillis};
+use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Reach, Spec, ValueLimits, find, first_key_index};
 use slotmesh_conf::{SetError, Settings};
 use slotmesh_keyspace::{KeyHasher, PackedLimit};
@@ -168,7 +168,7 @@ impl Shards {
         String::from_utf8(reply).expect("the test's replies are text")
     }
 
-    pub(crate) fn place(&self, request: &Request) -> Result<Placement, ReplyError> {
+    pub(crate) fn place(&self, request: &Request) -> Placement {
         let (spec, args) = (request.spec().expect("a command"), request.args());
         let first = first_key_index(spec, args.len()).map(|index| self.hasher.key(args.at(index)));
         place(spec, args, first.as_ref(), &self.map)
@@ -179,9 +179,16 @@ impl Shards {
         let (spec, args) = (request.spec().expect("a command"), request.args());
         let mut out = Vec::new();
         match self.place(request) {
-            Err(error) => Reply::new(&mut out, protocol).error(error),
-            Ok(Placement::Core(core)) => self.execute(core, spec, args, protocol, false, &mut out),
-            Ok(Placement::Split) => {
+            Placement::Loan => {
+                let cores = loan_cores(spec, args, &self.map);
+                let context = Context { protocol, ..context(self.now, false) };
+                let shards = self.shards.iter_mut().enumerate();
+                let in_hand = shards.filter(|(core, _)| cores.contains(&(*core as u16)));
+                let mut in_hand: Vec<&mut Shard> = in_hand.map(|(_, shard)| shard).collect();
+                execute_together(&mut in_hand, spec, args, &context, &mut out);
+            }
+            Placement::Core(core) => self.execute(core, spec, args, protocol, false, &mut out),
+            Placement::Split => {
                 let parts = split(spec, args, &self.map);
                 let mut gather = Gather::of_parts(spec, args, &parts, protocol);
                 // The last part answers first.
@@ -194,7 +201,7 @@ impl Shards {
                 }
                 gather.finish(&mut out);
             }
-            Ok(Placement::Everywhere) => {
+            Placement::Everywhere => {
                 let count = self.map.shards();
                 let mut gather = Gather::everywhere(spec, usize::from(count), protocol, self.chance.next_u64());
                 for core in (0..count).rev() {
@@ -217,8 +224,17 @@ impl Shards {
         partial: bool,
         out: &mut Vec<u8>,
     ) {
-        let limits = ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() };
-        let context = Context { db: 0, protocol, now: self.now, first_key: None, limits, partial };
+        let context = Context { protocol, ..context(self.now, partial) };
         self.shards[usize::from(core)].execute(spec, args, &context, out);
     }
+}
+
+/// What tests bound commands by.
+pub(crate) fn limits() -> ValueLimits {
+    ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() }
+}
+
+/// A context of database 0 and RESP2, in which commands may block.
+pub(crate) fn context(now: UnixMillis, partial: bool) -> Context<'static> {
+    Context { db: 0, protocol: Protocol::Resp2, now, first_key: None, limits: limits(), partial, may_block: true }
 }

@@ -75,6 +75,22 @@ pub enum ReplyError {
     MaxClients,
     /// A bug of ours kept the command from its end; the log names it.
     Internal,
+    /// `MULTI` inside of `MULTI`.
+    MultiNested,
+    /// `EXEC` without `MULTI`.
+    ExecWithoutMulti,
+    /// `EXEC` of a transaction in which a command was refused.
+    ExecAbort,
+    /// `DISCARD` without `MULTI`.
+    DiscardWithoutMulti,
+    /// A command that must not stand in a transaction.
+    NotInTransaction,
+    /// `WATCH` inside of `MULTI`.
+    WatchInMulti,
+    /// The commands of a transaction have more bytes than can be counted.
+    TransactionTooLarge,
+    /// `CLIENT UNBLOCK … ERROR` has ended the wait.
+    Unblocked,
     /// A client of another host while no password protects us (`protected-mode`).
     ProtectedMode,
 }
@@ -125,6 +141,14 @@ impl fmt::Display for ReplyError {
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::MaxClients => "ERR max number of clients reached",
             Self::Internal => "ERR internal error, see the log",
+            Self::MultiNested => "ERR MULTI calls can not be nested",
+            Self::ExecWithoutMulti => "ERR EXEC without MULTI",
+            Self::ExecAbort => "EXECABORT Transaction discarded because of previous errors.",
+            Self::DiscardWithoutMulti => "ERR DISCARD without MULTI",
+            Self::NotInTransaction => "ERR Command not allowed inside a transaction",
+            Self::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
+            Self::TransactionTooLarge => "ERR transaction is too large",
+            Self::Unblocked => "UNBLOCKED client unblocked via CLIENT UNBLOCK",
             Self::ProtectedMode => PROTECTED_MODE,
         };
         f.write_str(text)

@@ -136,15 +136,16 @@ fn parse_list(args: Args<'_>) -> Result<ClientFilter, ListError<'_>> {
 /// (`networking.c` `catClientInfoString`).
 pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, now: UnixMillis, text: &mut Vec<u8>) {
     let age = |since: UnixMillis| now.as_secs() - since.as_secs();
-    let memory = output + input + size_of::<Client>() + client.name.len() + client.address.len();
+    let transaction = client.transaction.as_ref().map_or(0, |queued| queued.memory_bytes());
+    let memory = output + input + transaction + size_of::<Client>() + client.name.len() + client.address.len();
     write(text, format_args!("id={} addr={} laddr={} fd={fd} name=", client.id, client.address, client.local_address));
     text.extend_from_slice(&client.name);
-    write(
-        text,
-        format_args!(" age={} idle={} flags={}", age(client.connected_at), age(client.active_at), flags(client)),
-    );
-    write(text, format_args!(" db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={input} qbuf-free=0", client.db));
-    write(text, format_args!(" argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={}", usize::from(output > 0)));
+    write(text, format_args!(" age={} idle={} flags=", age(client.connected_at), age(client.active_at)));
+    write_flags(client, text);
+    let (multi, multi_bytes) =
+        client.transaction.as_ref().map_or((-1, 0), |queued| (queued.len() as i64, queued.memory_bytes()));
+    write(text, format_args!(" db={} sub=0 psub=0 ssub=0 multi={multi} qbuf={input} qbuf-free=0", client.db));
+    write(text, format_args!(" argv-mem=0 multi-mem={multi_bytes} rbs=0 rbp=0 obl=0 oll={}", usize::from(output > 0)));
     write(text, format_args!(" omem={output} tot-mem={memory} events={}", if output > 0 { "rw" } else { "r" }));
     let command = client.last_command.map_or("NULL", |spec| spec.full_name);
     write(text, format_args!(" cmd={command} user=default redir=-1 resp={} lib-name=", protocol_number(client)));
@@ -154,12 +155,18 @@ pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, no
     text.push(b'\n');
 }
 
-fn flags(client: &Client) -> &'static str {
-    match (client.closing, client.unix_socket) {
-        (false, false) => "N",
-        (false, true) => "U",
-        (true, false) => "c",
-        (true, true) => "cU",
+/// The letters of Redis's `catClientInfoString`, in its order.
+fn write_flags(client: &Client, text: &mut Vec<u8>) {
+    let before = text.len();
+    let letters = [
+        (client.transaction.is_some(), b'x'),
+        (client.is_blocked, b'b'),
+        (client.closing, b'c'),
+        (client.unix_socket, b'U'),
+    ];
+    text.extend(letters.iter().filter(|(holds, _)| *holds).map(|&(_, letter)| letter));
+    if text.len() == before {
+        text.push(b'N');
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn quit(client: &mut Client, reply: &mut Reply<'_>) {
 /// `clearClientConnectionState`).
 pub(super) fn reset(client: &mut Client, node: &dyn Node, reply: &mut Reply<'_>) {
     client.name.clear();
+    client.transaction = None;
     client.db = 0;
     client.protocol = Protocol::Resp2;
     client.authenticated = !auth::needs_password(node);

@@ -1,0 +1,329 @@
+//! Clients that wait for keys of a shard, in order of arrival.
+//!
+//! A blocked command is kept here with its keys. When a block of commands has made one of these keys hold something,
+//! the command of the one who has waited longest is run again, and so on until the key has nothing more or nobody
+//! waits (Redis 7.2 `blocked.c`, `handleClientsBlockedOnKeys`). A waiter whose keys lie on several shards waits on
+//! each; no shard may serve it alone, so it is *called*: the shard goes to the core of its client, which serves it if
+//! it still waits and gives the shard back; until then nobody behind it in line is served.
+
+use crate::exec::{end_blocks, run_together};
+use crate::key_map::{KeyMap, KeyName};
+use crate::{Context, KeptRequests, Shard};
+use slotmesh_base::{ReplyError, UnixMillis};
+use slotmesh_command::{Outcome, Spec, ValueLimits, Wait};
+use slotmesh_keyspace::Change;
+use slotmesh_resp::{Args, Protocol, Reply};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Where the reply of a blocked command goes: a ticket of a connection of a core. Unique while it is outstanding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ticket {
+    /// The core that serves the connection.
+    pub core: u16,
+    /// The connection's place there.
+    pub connection: u32,
+    /// How often that place was used before.
+    pub generation: u32,
+    /// The ticket's number.
+    pub number: u32,
+}
+
+/// What a shard has to say to cores about their blocked clients; to be delivered by the shard's own core.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Letter {
+    /// The reply of a blocked command.
+    Reply {
+        /// Where it goes.
+        to: Ticket,
+        /// The reply.
+        reply: Vec<u8>,
+    },
+    /// A waiter of several shards is first in line of a key that has something: its core shall serve it.
+    Call(Ticket),
+}
+
+/// Why a client stops to wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unblock {
+    /// It is gone, or was served by another shard: no reply.
+    Silently,
+    /// Its time is over, or CLIENT UNBLOCK says so.
+    Timeout,
+    /// CLIENT UNBLOCK … ERROR.
+    Error,
+}
+
+/// The blocked clients of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Blocked {
+    lines: KeyMap<Line>,
+    waiters: BTreeMap<Ticket, Waiter>,
+    /// Keys that may have something for those who wait, in the order in which they became so.
+    ready: VecDeque<KeyName>,
+    /// Number of the next arrival.
+    next: u64,
+    letters: Vec<Letter>,
+}
+
+/// Those who wait for one key, by their arrival.
+#[derive(Debug, Default)]
+struct Line {
+    tickets: BTreeMap<u64, Ticket>,
+    is_ready: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    arrival: u64,
+    request: KeptRequests,
+    db: u16,
+    protocol: Protocol,
+    keys: Vec<KeyName>,
+    /// Whether it waits on other shards too.
+    is_shared: bool,
+    /// Whether its core was asked to serve it and has not answered.
+    is_called: bool,
+}
+
+impl Blocked {
+    /// Something happened to a key of a slot with attention.
+    pub(crate) fn touch(&mut self, db: u16, key: &[u8], change: Change) {
+        if matches!(change, Change::Created | Change::Changed) && !self.lines.is_empty() {
+            self.signal(db, key);
+        }
+    }
+
+    fn signal(&mut self, db: u16, key: &[u8]) {
+        let Some(line) = self.lines.get_mut(db, key) else { return };
+        if !std::mem::replace(&mut line.is_ready, true) {
+            self.ready.push_back(KeyName { db, bytes: key.into() });
+        }
+    }
+
+    /// Whether somebody may be served.
+    #[inline]
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The first in line of a key.
+    fn first(&mut self, name: &KeyName) -> Option<Ticket> {
+        let line = self.lines.get_mut(name.db, &name.bytes)?;
+        line.tickets.first_key_value().map(|(_, &ticket)| ticket)
+    }
+}
+
+/// A waiter as it is taken out to run its command.
+struct Retry {
+    request: KeptRequests,
+    db: u16,
+    protocol: Protocol,
+}
+
+impl Retry {
+    fn spec(&self) -> (&'static Spec, Args<'_>) {
+        let request = self.request.next().expect("a waiter has its request");
+        (request.spec.expect("what blocks is a command"), self.request.args(request))
+    }
+
+    fn context(&self, now: UnixMillis, limits: ValueLimits) -> Context<'static> {
+        Context { db: self.db, protocol: self.protocol, now, first_key: None, limits, partial: false, may_block: true }
+    }
+}
+
+impl Shard {
+    /// Puts a client in line of the keys of `wait` that lie here. `is_shared`: other shards hold some of its keys, or
+    /// must be at hand to serve it.
+    pub fn block(
+        &mut self,
+        ticket: Ticket,
+        spec: &'static Spec,
+        args: Args<'_>,
+        context: &Context<'_>,
+        wait: &Wait,
+        is_shared: bool,
+    ) {
+        let arrival = self.blocked.next;
+        self.blocked.next += 1;
+        let mut keys = Vec::new();
+        for index in wait.keys.clone() {
+            let key = self.hasher.key(args.at(index));
+            if !self.keyspace.holds(key.slot) {
+                continue;
+            }
+            let (name, line) = self.blocked.lines.entry(context.db, key.bytes);
+            // A key may be named twice.
+            if line.tickets.insert(arrival, ticket).is_none() {
+                self.keyspace.attend(usize::from(context.db), key.slot);
+                keys.push(name);
+            }
+        }
+        let waiter = Waiter {
+            arrival,
+            request: KeptRequests::of_one(spec, args),
+            db: context.db,
+            protocol: context.protocol,
+            keys,
+            is_shared,
+            is_called: false,
+        };
+        let earlier = self.blocked.waiters.insert(ticket, waiter);
+        assert!(earlier.is_none(), "a ticket waits once");
+    }
+
+    /// Takes a client out of line, if it is there: with a reply for it, unless it goes silently. Then those behind it
+    /// may have their turn.
+    pub fn unblock(&mut self, ticket: Ticket, why: Unblock, now: UnixMillis, limits: ValueLimits) {
+        let Some(waiter) = self.leave(ticket) else { return };
+        let request = waiter.request.next().and_then(|request| request.spec).expect("a waiter has its request");
+        let mut bytes = Vec::new();
+        let mut reply = Reply::new(&mut bytes, waiter.protocol);
+        match why {
+            Unblock::Silently => {}
+            Unblock::Timeout => timeout_reply(request, &mut reply),
+            Unblock::Error => reply.error(ReplyError::Unblocked),
+        }
+        if why != Unblock::Silently {
+            self.blocked.letters.push(Letter::Reply { to: ticket, reply: bytes });
+        }
+        self.serve_ready(now, limits);
+    }
+
+    /// Takes a waiter out of all its lines.
+    fn leave(&mut self, ticket: Ticket) -> Option<Waiter> {
+        let waiter = self.blocked.waiters.remove(&ticket)?;
+        for name in &waiter.keys {
+            let key = self.hasher.key(&name.bytes);
+            self.keyspace.ignore(usize::from(name.db), key.slot);
+            let Some(line) = self.blocked.lines.get_mut(name.db, &name.bytes) else { continue };
+            line.tickets.remove(&waiter.arrival);
+            if line.tickets.is_empty() {
+                self.blocked.lines.remove(name);
+            } else if waiter.is_called {
+                // Those behind it were held back.
+                self.blocked.signal(name.db, &name.bytes);
+            }
+        }
+        Some(waiter)
+    }
+
+    /// Whether there are letters.
+    #[inline]
+    pub fn has_letters(&self) -> bool {
+        !self.blocked.letters.is_empty()
+    }
+
+    /// Takes the letters, in their order.
+    pub fn take_letters(&mut self) -> Vec<Letter> {
+        std::mem::take(&mut self.blocked.letters)
+    }
+
+    /// Number of waiters.
+    pub fn waiters(&self) -> usize {
+        self.blocked.waiters.len()
+    }
+
+    /// Serves those who wait for keys that have become ready, until nothing is ready.
+    pub(crate) fn serve_ready(&mut self, now: UnixMillis, limits: ValueLimits) {
+        while let Some(name) = self.blocked.ready.pop_front() {
+            if let Some(line) = self.blocked.lines.get_mut(name.db, &name.bytes) {
+                line.is_ready = false;
+            }
+            while let Some(ticket) = self.blocked.first(&name) {
+                if !self.has_something(&name, now) || !self.serve(ticket, now, limits) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether a key holds what somebody can wait for.
+    fn has_something(&mut self, name: &KeyName, now: UnixMillis) -> bool {
+        let key = self.hasher.key(&name.bytes);
+        matches!(self.keyspace.db(usize::from(name.db)).list(&key, now), Ok(Some(_)))
+    }
+
+    /// Serves the first in line of a key that has something; whether the next may have its turn.
+    fn serve(&mut self, ticket: Ticket, now: UnixMillis, limits: ValueLimits) -> bool {
+        let Some(waiter) = self.blocked.waiters.get_mut(&ticket) else { return false };
+        if waiter.is_shared {
+            if !std::mem::replace(&mut waiter.is_called, true) {
+                self.blocked.letters.push(Letter::Call(ticket));
+            }
+            return false;
+        }
+        match self.run_again(ticket, now, limits) {
+            Some(reply) => {
+                self.blocked.letters.push(Letter::Reply { to: ticket, reply });
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Runs a waiter's command on this shard alone; its reply, and then it waits no more.
+    fn run_again(&mut self, ticket: Ticket, now: UnixMillis, limits: ValueLimits) -> Option<Vec<u8>> {
+        let retry = self.retry_of(ticket)?;
+        let (spec, args) = retry.spec();
+        let mut reply = Vec::new();
+        let outcome = self.run(spec, args, &retry.context(now, limits), &mut [], &mut reply);
+        self.note_command();
+        self.effects.end_block();
+        self.end_retry(ticket, retry, &outcome);
+        (outcome == Outcome::Replied).then_some(reply)
+    }
+
+    /// Serves a waiter of several shards which this shard has called, if it can be served with this shard alone: its
+    /// reply, if it was. It waits on here if not; on the other shards it waits in any case, until
+    /// [`unblock`](Self::unblock).
+    pub fn serve_called(&mut self, ticket: Ticket, now: UnixMillis, limits: ValueLimits) -> Option<Vec<u8>> {
+        let reply = self.run_again(ticket, now, limits);
+        self.serve_ready(now, limits);
+        reply
+    }
+
+    /// Whether that client waits here.
+    pub fn has_waiter(&self, ticket: Ticket) -> bool {
+        self.blocked.waiters.contains_key(&ticket)
+    }
+
+    fn retry_of(&mut self, ticket: Ticket) -> Option<Retry> {
+        let waiter = self.blocked.waiters.get_mut(&ticket)?;
+        let request = std::mem::take(&mut waiter.request);
+        Some(Retry { request, db: waiter.db, protocol: waiter.protocol })
+    }
+
+    /// Ends a retry: who was served leaves, who was not keeps its place and is called no more.
+    fn end_retry(&mut self, ticket: Ticket, retry: Retry, outcome: &Outcome) {
+        if let Some(waiter) = self.blocked.waiters.get_mut(&ticket) {
+            waiter.request = retry.request;
+            if *outcome == Outcome::Replied {
+                self.leave(ticket);
+            } else {
+                waiter.is_called = false;
+            }
+        }
+    }
+}
+
+/// Serves a waiter that a shard has called, with all shards that its command needs in hand: its reply, if it was
+/// served; it waits on if not.
+pub fn serve_called_together(
+    shards: &mut [&mut Shard],
+    ticket: Ticket,
+    now: UnixMillis,
+    limits: ValueLimits,
+) -> Option<Vec<u8>> {
+    let place = shards.iter().position(|shard| shard.has_waiter(ticket))?;
+    let retry = shards[place].retry_of(ticket)?;
+    let (spec, args) = retry.spec();
+    let mut reply = Vec::new();
+    let outcome = run_together(shards, spec, args, &retry.context(now, limits), &mut reply);
+    shards[place].end_retry(ticket, retry, &outcome);
+    end_blocks(shards, now, limits);
+    (outcome == Outcome::Replied).then_some(reply)
+}
+
+fn timeout_reply(_spec: &Spec, reply: &mut Reply<'_>) {
+    reply.null_array();
+}

@@ -1,0 +1,276 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Mirrors Redis 7.2 `multi.c`. The queue is the client's; EXEC runs where the client is, with all shards in hand that
+//! its commands and its watched keys need.
+
+use crate::exec::{end_blocks, run_together};
+use crate::{
+    Client, Context, Gather, KeptRequests, Node, NodeAction, Shard, SlotMap, Watcher, run_connection_command,
+    run_node_command,
+};
+use slotmesh_base::{ReplyError, Slot, UnixMillis};
+use slotmesh_command::{Flags, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor};
+use slotmesh_keyspace::Cursor;
+use slotmesh_resp::{Args, Protocol, Reply};
+
+/// The commands between MULTI and EXEC.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    requests: KeptRequests,
+    /// Whether one of them was refused, so that EXEC refuses all.
+    pub(crate) is_refused: bool,
+}
+
+impl Transaction {
+    /// Number of commands.
+    pub fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether there are no commands.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// Bytes of the commands' arguments.
+    pub fn argument_bytes(&self) -> usize {
+        self.requests.argument_bytes()
+    }
+
+    /// Bytes of memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.requests.memory_bytes()
+    }
+
+    /// Adds a command; whether there was room. What a client may queue is bounded by
+    /// `client-query-buffer-limit`, but that may be set to more than can be counted here.
+    pub(crate) fn queue(&mut self, spec: &'static Spec, args: Args<'_>) -> bool {
+        let bytes = args.iter_from(0).map(<[u8]>::len).sum();
+        let has_room = self.requests.has_room(bytes);
+        if has_room {
+            self.requests.push(Some(spec), args.iter_from(0));
+        }
+        has_room
+    }
+
+    /// The commands, in order.
+    fn commands(&self) -> impl Iterator<Item = (&'static Spec, Args<'_>)> {
+        self.requests.iter().filter_map(|request| Some((request.spec?, self.requests.args(request))))
+    }
+}
+
+/// What is to be done for a transaction command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionAction {
+    /// Nothing: the reply is written.
+    Done,
+    /// Watch the request's keys ([`Shard::watch`]) as [`Client::watcher`], each on its shard; the reply is OK.
+    Watch,
+    /// End the span of watching ([`Shard::unwatch`]) on the cores that [`Client::end_watch`] names; the reply is
+    /// written.
+    Unwatch,
+    /// Take the shards of [`exec_cores`], then [`execute_transaction`].
+    Execute,
+}
+
+/// Runs a transaction command as far as the connection goes.
+pub fn run_transaction_command(
+    command: TransactionCommand,
+    client: &mut Client,
+    reply: &mut Reply<'_>,
+) -> TransactionAction {
+    let in_transaction = client.transaction.is_some();
+    match command {
+        TransactionCommand::Multi if in_transaction => reply.error(ReplyError::MultiNested),
+        TransactionCommand::Multi => {
+            client.transaction = Some(Box::default());
+            reply.ok();
+        }
+        TransactionCommand::Exec => match &client.transaction {
+            None => reply.error(ReplyError::ExecWithoutMulti),
+            Some(transaction) if transaction.is_refused => {
+                client.transaction = None;
+                reply.error(ReplyError::ExecAbort);
+                return TransactionAction::Unwatch;
+            }
+            Some(_) => return TransactionAction::Execute,
+        },
+        TransactionCommand::Discard if !in_transaction => reply.error(ReplyError::DiscardWithoutMulti),
+        TransactionCommand::Discard => {
+            client.transaction = None;
+            reply.ok();
+            return TransactionAction::Unwatch;
+        }
+        // Inside of MULTI it was refused.
+        TransactionCommand::Watch => return TransactionAction::Watch,
+        TransactionCommand::Unwatch => {
+            reply.ok();
+            return TransactionAction::Unwatch;
+        }
+    }
+    TransactionAction::Done
+}
+
+/// The cores whose shards a client's EXEC needs: those of its commands' keys, and of those that it watches.
+/// Ascending.
+pub fn exec_cores(client: &Client, map: &SlotMap) -> Vec<u16> {
+    let mut wanted = vec![false; usize::from(map.shards())];
+    client.watching.iter().for_each(|&core| wanted[usize::from(core)] = true);
+    for (spec, args) in client.transaction.iter().flat_map(|transaction| transaction.commands()) {
+        match spec.reach {
+            Reach::Slot(_) => {
+                let mut has_keys = false;
+                for index in key_indexes(spec, args) {
+                    has_keys = true;
+                    wanted[usize::from(map.owner(Slot::of_key(args.at(index))))] = true;
+                }
+                wanted[0] |= !has_keys;
+            }
+            Reach::Shard(_) => match scan_slot(spec, args) {
+                Some(slot) => wanted[usize::from(map.owner(slot))] = true,
+                None => wanted.fill(true),
+            },
+            Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::Container => {}
+        }
+    }
+    (0..map.shards()).filter(|&core| wanted[usize::from(core)]).collect()
+}
+
+/// The slot where a command goes on whose cursor says so (SCAN).
+fn scan_slot(spec: &Spec, args: Args<'_>) -> Option<Slot> {
+    if spec.tips.request != RequestPolicy::Special {
+        return None;
+    }
+    // What is no cursor may be refused by anybody.
+    let cursor = args.find(1).and_then(|text| Cursor::from_number(parse_cursor(text).ok()?));
+    Some(cursor.map_or(Cursor::start().slot, |cursor| cursor.slot))
+}
+
+/// What an EXEC needs beside its client and the shards.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The node, for commands on it.
+    pub node: &'a dyn Node,
+    /// The time.
+    pub now: UnixMillis,
+    /// Bounds.
+    pub limits: ValueLimits,
+    /// 64 random bits, for what must be chosen among shards.
+    pub chance: u64,
+}
+
+/// Runs the client's transaction, with the shards of [`exec_cores`] in hand (ascending by slots); appends the reply.
+/// Nothing runs if a watched key was touched. Returns what node commands among its own want to be done.
+pub fn execute_transaction(
+    client: &mut Client,
+    shards: &mut [&mut Shard],
+    around: &Surroundings<'_>,
+    out: &mut Vec<u8>,
+) -> Vec<NodeAction> {
+    let transaction = client.transaction.take().unwrap_or_default();
+    let watcher = client.watcher();
+    client.end_watch();
+    let mut is_whole = true;
+    for shard in shards.iter_mut() {
+        is_whole &= shard.unwatch(watcher, around.now);
+    }
+    let mut reply = Reply::new(out, client.protocol);
+    if !is_whole {
+        reply.null_array();
+        return Vec::new();
+    }
+    reply.array(transaction.len());
+    let mut actions = Vec::new();
+    for (spec, args) in transaction.commands() {
+        client.last_command = Some(spec);
+        match spec.reach {
+            Reach::Slot(_) | Reach::Shard(_) => run_on_shards(client, spec, args, shards, around, out),
+            Reach::Connection(command) => {
+                let mut reply = Reply::new(out, client.protocol);
+                run_connection_command(command, client, args, around.node, around.now, &mut reply);
+            }
+            Reach::Node(command) => {
+                let mut reply = Reply::new(out, client.protocol);
+                match run_node_command(command, args, around.node, around.now, &mut reply) {
+                    NodeAction::Done => {}
+                    action => actions.push(action),
+                }
+            }
+            // EXEC has ended the watch already.
+            Reach::Transaction(_) => Reply::new(out, client.protocol).ok(),
+            Reach::Container => {
+                Reply::new(out, client.protocol).error(ReplyError::WrongArity(spec.full_name));
+            }
+        }
+    }
+    end_blocks(shards, around.now, around.limits);
+    actions
+}
+
+/// Runs a command on keys.
+fn run_on_shards(
+    client: &Client,
+    spec: &'static Spec,
+    args: Args<'_>,
+    shards: &mut [&mut Shard],
+    around: &Surroundings<'_>,
+    out: &mut Vec<u8>,
+) {
+    let Surroundings { now, limits, .. } = *around;
+    let (db, protocol) = (client.db, client.protocol);
+    let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: false };
+    let reads_all = matches!(spec.reach, Reach::Shard(_)) && !spec.flags.contains(Flags::WRITE);
+    match scan_slot(spec, args) {
+        Some(slot) => {
+            let holder = shards.iter_mut().find(|shard| shard.keyspace.holds(slot));
+            run_together(&mut [holder.expect("all shards are in hand")], spec, args, &context, out);
+        }
+        None if reads_all && shards.len() > 1 => {
+            gather_all(spec, args, shards, &Context { partial: true, ..context }, around.chance, out);
+        }
+        None => {
+            run_together(shards, spec, args, &context, out);
+        }
+    }
+}
+
+/// Runs a read on every shard and joins the replies.
+fn gather_all(
+    spec: &'static Spec,
+    args: Args<'_>,
+    shards: &mut [&mut Shard],
+    context: &Context<'_>,
+    chance: u64,
+    out: &mut Vec<u8>,
+) {
+    let protocol: Protocol = context.protocol;
+    let mut gather = Gather::everywhere(spec, shards.len(), protocol, chance);
+    for (place, shard) in shards.iter_mut().enumerate() {
+        let mut part = Vec::new();
+        run_together(&mut [shard], spec, args, context, &mut part);
+        gather.add(place, &part);
+    }
+    gather.finish(out);
+}
+
+impl Client {
+    /// Who it is for the shards that hold its watched keys.
+    pub fn watcher(&self) -> Watcher {
+        Watcher { client: self.id, span: self.watch_span }
+    }
+
+    /// Remembers that it watches keys on a core's shard.
+    pub fn watches_on(&mut self, core: u16) {
+        if let Err(place) = self.watching.binary_search(&core) {
+            self.watching.insert(place, core);
+        }
+    }
+
+    /// Ends a span of watching; the cores whose shards must hear of it.
+    pub fn end_watch(&mut self) -> Vec<u16> {
+        if !self.watching.is_empty() {
+            self.watch_span = self.watch_span.wrapping_add(1);
+        }
+        std::mem::take(&mut self.watching)
+    }
+}
