@@ -5,13 +5,16 @@
 //! which one of them expires (so what is due is found, not searched). Those times may be too early, when the
 //! key that they were for is gone, and never too late.
 
+mod events;
 mod expire;
 mod list;
+mod loose;
 #[cfg(test)]
 mod tests;
 
 use crate::block::{BLOCKS, Block, next_bit, split_slot};
 use crate::buffer::prefetch;
+use crate::observe::{Change, Observer};
 use crate::page::NEVER;
 use crate::slot_table::{Place, SlotTable};
 use crate::tally::Tally;
@@ -19,6 +22,7 @@ use crate::value::Value;
 use crate::{Cursor, Entry, Key, KeyHasher, ValueRef};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+pub use loose::Loose;
 use slotmesh_base::{Rng, Slot, UnixMillis};
 
 /// What a write does to a key's expiry.
@@ -58,6 +62,8 @@ pub struct Db {
     tally: Tally,
     expired: u64,
     hasher: KeyHasher,
+    /// Who wants to know what happens; most of the time nobody.
+    observer: Option<Box<Observer>>,
 }
 
 impl Db {
@@ -72,6 +78,7 @@ impl Db {
             tally: Tally::default(),
             expired: 0,
             hasher,
+            observer: None,
         }
     }
 
@@ -112,6 +119,7 @@ impl Db {
             tables[index].insert_string(key, value, expiry, &self.hasher, &mut self.tally);
             self.note_insert(key.slot);
             self.note_expiry(key.slot, expiry);
+            self.note_event(key, Change::Created);
             return false;
         };
         let (page, entry) = tables[index].at_mut(place);
@@ -126,6 +134,12 @@ impl Db {
         page.set_string(entry, key.bytes, value, new, &mut self.tally);
         self.expired += u64::from(!was_live);
         self.note_expiry(key.slot, expiry);
+        if was_live {
+            self.note_event(key, Change::Changed);
+        } else {
+            self.note_event(key, Change::Expired);
+            self.note_event(key, Change::Created);
+        }
         was_live
     }
 
@@ -136,13 +150,16 @@ impl Db {
         let table = &mut self.blocks[block].as_mut()?.tables[index];
         let place = table.find(key)?;
         let (page, entry) = table.at_mut(place);
-        Some(page.append(entry, key.bytes, tail, &mut self.tally))
+        let length = page.append(entry, key.bytes, tail, &mut self.tally);
+        self.note_event(key, Change::Changed);
+        Some(length)
     }
 
     /// Removes `key`; whether it was there and had not expired.
     pub fn remove(&mut self, key: &Key<'_>, now: UnixMillis) -> bool {
         let Some(place) = self.find_live(key, now) else { return false };
         self.remove_at(key.slot, place);
+        self.note_event(key, Change::Removed);
         true
     }
 
@@ -153,12 +170,14 @@ impl Db {
         let table = &mut block.tables[index];
         let Some(place) = table.find(key) else { return false };
         let (page, entry) = table.at_mut(place);
-        match expiry {
-            Expiry::Keep => {}
-            Expiry::Never => page.set_expiry(entry, None, &mut self.tally),
-            Expiry::At(at) => page.set_expiry(entry, Some(at.0), &mut self.tally),
-        }
+        let new = match expiry {
+            Expiry::At(at) => Some(at.0),
+            Expiry::Never if page.expiry(entry).is_some() => None,
+            Expiry::Never | Expiry::Keep => return true,
+        };
+        page.set_expiry(entry, new, &mut self.tally);
         self.note_expiry(key.slot, expiry);
+        self.note_event(key, Change::Changed);
         true
     }
 
@@ -241,8 +260,7 @@ impl Db {
             if !page.is_expired(index, now) {
                 return Some(page.key(index).to_vec());
             }
-            self.remove_at(slot, place);
-            self.expired += 1;
+            self.expire_at(slot, place);
         }
         None
     }
@@ -281,7 +299,8 @@ impl Db {
     pub(crate) fn take_blocks(&mut self) -> impl Iterator<Item = Box<Block>> + use<> {
         let expired = self.expired;
         let dead = core::mem::take(&mut self.tally.dead);
-        let old = core::mem::replace(self, Self { expired, ..Self::new(self.hasher) });
+        let observer = self.observer.take();
+        let old = core::mem::replace(self, Self { expired, observer, ..Self::new(self.hasher) });
         self.tally.dead = dead;
         debug_assert!(old.tally.dead.is_empty());
         old.blocks.into_iter().flatten()
@@ -300,11 +319,18 @@ impl Db {
         let place = table.find(key)?;
         let (page, index) = table.at(place);
         if page.is_expired(index, now) {
-            self.remove_at(key.slot, place);
-            self.expired += 1;
+            self.expire_at(key.slot, place);
             return None;
         }
         Some(place)
+    }
+
+    /// Removes an entry that has expired.
+    #[cold]
+    fn expire_at(&mut self, slot: Slot, place: Place) {
+        self.note_event_at(slot, place, Change::Expired);
+        self.remove_at(slot, place);
+        self.expired += 1;
     }
 
     fn remove_at(&mut self, slot: Slot, place: Place) {

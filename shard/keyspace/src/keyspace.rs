@@ -1,11 +1,15 @@
 //! The databases of one shard.
 
+mod events;
+
 use crate::block::{BLOCK_SLOTS, Block};
 use crate::value::{Remains, Value};
-use crate::{Db, Event, KeyHasher};
+use crate::{Db, KeyHasher};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use core::sync::atomic::AtomicBool;
 use slotmesh_base::Slot;
 use slotmesh_base::limits::FREED_CHUNKS_PER_TABLE;
 
@@ -30,6 +34,10 @@ pub struct Keyspace {
     /// more have counted: read it by [`stats`](Self::stats).
     pub stats: KeyspaceStats,
     graveyard: Graveyard,
+    /// Whether databases made from now on record all keys that expire.
+    records_expired: bool,
+    /// Raised by the databases' observers when there are events.
+    has_events: Arc<AtomicBool>,
 }
 
 /// Blocks of flushed databases and large values, freed by and by.
@@ -49,7 +57,15 @@ impl Keyspace {
     pub fn new(databases: usize, slots: RangeInclusive<u16>, hasher: KeyHasher) -> Self {
         let mut dbs: Vec<_> = (0..databases).map(|_| None).collect();
         dbs[0] = Some(Box::new(Db::new(hasher)));
-        Self { dbs, slots, hasher, stats: KeyspaceStats::default(), graveyard: Graveyard::default() }
+        Self {
+            dbs,
+            slots,
+            hasher,
+            stats: KeyspaceStats::default(),
+            graveyard: Graveyard::default(),
+            records_expired: false,
+            has_events: Arc::default(),
+        }
     }
 
     /// Number of databases.
@@ -68,48 +84,23 @@ impl Keyspace {
         self.slots.contains(&slot.number())
     }
 
-    /// Exchanges two databases (`SWAPDB`).
-    ///
-    /// # Panics
-    /// If one of them is not below [`databases`](Self::databases).
-    pub fn swap(&mut self, _one: usize, _other: usize) {
-        unimplemented!()
-    }
-
-    /// Events of keys of `slot` in the database `db` are recorded until [`ignore`](Self::ignore) was called as often.
-    pub fn attend(&mut self, _db: usize, _slot: Slot) {
-        unimplemented!()
-    }
-
-    /// Takes back one [`attend`](Self::attend).
-    pub fn ignore(&mut self, _db: usize, _slot: Slot) {
-        unimplemented!()
-    }
-
-    /// Whether every key that expires is recorded as an event.
-    pub fn record_expired(&mut self, _wanted: bool) {
-        unimplemented!()
-    }
-
-    /// Whether there are events that nobody has taken.
-    #[inline]
-    pub fn has_events(&self) -> bool {
-        false
-    }
-
-    /// Takes the events since the last call, in their order (of one database; those of different databases come one
-    /// database after the other).
-    pub fn take_events(&mut self) -> Vec<Event> {
-        Vec::new()
-    }
-
     /// A database, made on first use.
     ///
     /// # Panics
     /// If `index` is not below [`databases`](Self::databases).
     #[inline]
     pub fn db(&mut self, index: usize) -> &mut Db {
-        self.dbs[index].get_or_insert_with(|| Box::new(Db::new(self.hasher)))
+        if self.dbs[index].is_none() {
+            self.make_db(index);
+        }
+        self.dbs[index].as_mut().expect("just made if it was not there")
+    }
+
+    #[cold]
+    fn make_db(&mut self, index: usize) {
+        let mut db = Db::new(self.hasher);
+        db.record_expired(self.records_expired, index, &self.has_events);
+        self.dbs[index] = Some(Box::new(db));
     }
 
     /// A database, if it was ever used.
@@ -133,6 +124,7 @@ impl Keyspace {
     /// Empties a database; the memory is freed by [`free_some`](Self::free_some).
     pub fn flush(&mut self, index: usize) {
         if let Some(db) = self.dbs.get_mut(index).and_then(Option::as_mut) {
+            db.note_flush();
             // The block that is being freed stays the last one.
             let current = self.graveyard.blocks.pop();
             self.graveyard.blocks.extend(db.take_blocks());

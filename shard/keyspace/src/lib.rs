@@ -18,7 +18,6 @@ mod cursor;
 mod db;
 mod key;
 mod keyspace;
-mod loose;
 mod observe;
 #[allow(unsafe_code)] // records on the heap whose addresses stand in a page
 mod page;
@@ -29,9 +28,8 @@ mod tally;
 mod value;
 
 pub use cursor::Cursor;
-pub use db::{Db, Expiry, ExpiryReport};
+pub use db::{Db, Expiry, ExpiryReport, Loose};
 pub use key::{Key, KeyHasher};
 pub use keyspace::{Keyspace, KeyspaceStats};
-pub use loose::Loose;
 pub use observe::{Change, Event};
 pub use value::{Element, End, Entry, List, PackedLimit, Remains, Side, Value, ValueKind, ValueRef, WrongKind};

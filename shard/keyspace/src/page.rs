@@ -283,13 +283,17 @@ impl Page {
         self.shrink(tally);
     }
 
-    /// Removes all entries that have expired and makes the earliest expiry exact; how many were removed.
-    pub(crate) fn sweep(&mut self, now: UnixMillis, tally: &mut Tally) -> usize {
+    /// Removes all entries that have expired and makes the earliest expiry exact; how many were removed. Shows their
+    /// keys.
+    pub(crate) fn sweep(&mut self, now: UnixMillis, tally: &mut Tally, show: &mut dyn FnMut(&[u8])) -> usize {
         let before = self.count();
         let mut earliest = NEVER;
         for index in (0..before).rev() {
             match self.expiry(index) {
-                Some(expiry) if is_expired(expiry, now) => self.unlink(index, tally),
+                Some(expiry) if is_expired(expiry, now) => {
+                    show(self.key(index));
+                    self.unlink(index, tally);
+                }
                 Some(expiry) => earliest = earliest.min(expiry),
                 None => {}
             }
@@ -334,8 +338,19 @@ impl Page {
         rebuilt
     }
 
+    /// Takes the value of an entry that is to be removed; an empty one takes its place.
+    pub(crate) fn take_value(&mut self, index: usize, tally: &mut Tally) -> Value {
+        let layout = self.layout(index);
+        let Some(record) = self.record_mut(layout) else { return Value::String(layout.value(&self.0).to_vec()) };
+        let old_bytes = record.bytes();
+        let value = mem::replace(&mut record.value, Value::String(Vec::new()));
+        tally.change_bytes(old_bytes, record.bytes());
+        value
+    }
+
+    /// Puts an entry of the same key in the place of one.
     #[inline]
-    fn replace(&mut self, index: usize, draft: &Draft<'_>, tally: &mut Tally) {
+    pub(crate) fn replace(&mut self, index: usize, draft: &Draft<'_>, tally: &mut Tally) {
         let (layout, size) = (self.layout(index), draft.size());
         tally.change_expiry(layout.expiry(&self.0), draft.expiry);
         let record = layout.record(&self.0);

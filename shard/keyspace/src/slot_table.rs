@@ -111,8 +111,9 @@ impl SlotTable {
         self.insert(key, &Draft::boxed(key.bytes, value, None), hasher, tally);
     }
 
+    /// Adds an entry under a key that is not there.
     #[inline]
-    fn insert(&mut self, key: &Key<'_>, draft: &Draft<'_>, hasher: &KeyHasher, tally: &mut Tally) {
+    pub(crate) fn insert(&mut self, key: &Key<'_>, draft: &Draft<'_>, hasher: &KeyHasher, tally: &mut Tally) {
         let tag = tag_of(key.hash);
         let pages = self.pages.as_mut_slice();
         if pages.is_empty() {
@@ -138,13 +139,34 @@ impl SlotTable {
         self.shrink(tally);
     }
 
+    /// Removes an entry and gives its value.
+    pub(crate) fn take(&mut self, place: Place, tally: &mut Tally) -> Value {
+        let (page, index) = self.at_mut(place);
+        let value = page.take_value(index, tally);
+        self.remove(place, tally);
+        value
+    }
+
+    /// Shows all keys.
+    pub(crate) fn for_each_key(&self, show: &mut dyn FnMut(&[u8])) {
+        for page in self.pages.as_slice() {
+            (0..page.count()).for_each(|index| show(page.key(index)));
+        }
+    }
+
     /// No entry expires before this; reads the head of every page.
     pub(crate) fn earliest(&self) -> i64 {
         self.pages.as_slice().iter().map(Page::earliest).min().unwrap_or(NEVER)
     }
 
-    /// Removes what has expired from up to `pages_max` of the pages in which something may have.
-    pub(crate) fn sweep(&mut self, now: UnixMillis, pages_max: usize, tally: &mut Tally) -> Sweep {
+    /// Removes what has expired from up to `pages_max` of the pages in which something may have; shows every such key.
+    pub(crate) fn sweep(
+        &mut self,
+        now: UnixMillis,
+        pages_max: usize,
+        tally: &mut Tally,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> Sweep {
         let mut sweep = Sweep::default();
         for page in self.pages.as_mut_slice() {
             if is_expired(page.earliest(), now) {
@@ -152,7 +174,7 @@ impl SlotTable {
                     break;
                 }
                 sweep.pages += 1;
-                sweep.removed += page.sweep(now, tally);
+                sweep.removed += page.sweep(now, tally, show);
             }
         }
         self.pages.count_entries(-(sweep.removed as i32));

@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use slotmesh_base::UnixMillis;
 use slotmesh_base::limits::FREED_CHUNKS_PER_TABLE;
 
-/// A value that does not fit into the table's page and lives on the heap.
-#[derive(Debug)]
+/// A value that does not fit into the table's page and lives on the heap. A clone shares the chunks of a large one.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value {
     /// A string.
@@ -101,6 +101,14 @@ pub enum ValueRef<'a> {
 }
 
 impl ValueRef<'_> {
+    /// A copy; that of a large value is shared until one of the two changes.
+    pub(crate) fn to_owned(self) -> Value {
+        match self {
+            Self::String(string) => Value::String(string.to_vec()),
+            Self::List(list) => Value::List(list.clone()),
+        }
+    }
+
     /// The value's type.
     pub fn kind(&self) -> ValueKind {
         match self {

@@ -2,6 +2,7 @@
 
 use super::{Db, Expiry, ExpiryReport};
 use crate::block::{BLOCK_SLOTS, earliest_of, split_slot};
+use crate::observe::Change;
 use crate::page::{NEVER, is_expired};
 use slotmesh_base::{Slot, UnixMillis};
 
@@ -23,15 +24,20 @@ impl Db {
             }
             let Some(block) = &mut self.blocks[number] else { break };
             let (index, _) = earliest_of(&block.earliest);
-            let sweep = block.tables[index].sweep(now, pages_max - report.pages, &mut self.tally);
+            let Some(slot) = Slot::new((number * BLOCK_SLOTS + index) as u16) else { break };
+            let observer = &mut self.observer;
+            let mut note = |key: &[u8]| {
+                if let Some(observer) = observer {
+                    observer.note(slot, key, Change::Expired);
+                }
+            };
+            let sweep = block.tables[index].sweep(now, pages_max - report.pages, &mut self.tally, &mut note);
             block.earliest[index] = block.tables[index].earliest();
             self.earliest[number] = earliest_of(&block.earliest).1;
             report.removed += sweep.removed;
             // A slot whose time was only thought to have come counts too: the budget bounds the work.
             report.pages += sweep.pages.max(1);
-            if let Some(slot) = Slot::new((number * BLOCK_SLOTS + index) as u16) {
-                self.note_removals(slot, sweep.removed);
-            }
+            self.note_removals(slot, sweep.removed);
         }
         self.expired += report.removed as u64;
         report

@@ -2,6 +2,7 @@
 
 use super::Db;
 use crate::block::{Block, split_slot};
+use crate::observe::Change;
 use crate::value::{List, Value, WrongKind};
 use crate::{Key, ValueRef};
 use alloc::boxed::Box;
@@ -36,12 +37,16 @@ impl Db {
         let Some(block) = &mut self.blocks[block] else { return Ok(None) };
         let (page, entry) = block.tables[index].at_mut(place);
         let changed = page.edit_list(entry, &mut self.tally, |list| {
+            list.forget_touch();
             let result = change(list);
-            (result, list.is_empty())
+            (result, list.is_empty(), list.is_touched())
         });
-        let (result, is_empty) = changed.ok_or(WrongKind)?;
+        let (result, is_empty, is_touched) = changed.ok_or(WrongKind)?;
         if is_empty {
             self.remove_at(key.slot, place);
+            self.note_event(key, Change::Removed);
+        } else if is_touched {
+            self.note_event(key, Change::Changed);
         }
         Ok(Some(result))
     }
@@ -69,6 +74,7 @@ impl Db {
             let tables = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables;
             tables[index].insert_boxed(key, Value::List(list), &self.hasher, &mut self.tally);
             self.note_insert(key.slot);
+            self.note_event(key, Change::Created);
         }
         Ok(result)
     }

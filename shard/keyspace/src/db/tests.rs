@@ -8,7 +8,7 @@ const HASHER: KeyHasher = KeyHasher::new([3, 4]);
 
 impl Db {
     /// Panics if counts, bitmaps, times or bytes are not what the tables say.
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let (mut len, mut bytes) = (0, 0);
         for (number, block) in self.blocks.iter().enumerate() {
             let Some(block) = block else {

@@ -10,6 +10,8 @@ use super::boxed::Boxed;
 use crate::Value;
 use crate::tally::Tally;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
 
 /// Most bytes of key and value together that stand in the page; longer values, and keys longer than this,
 /// stand in a record of their own. Both lengths fit one byte then.
@@ -133,6 +135,15 @@ impl<'a> Draft<'a> {
             return Self { record: None, heap_bytes: 0, key, long_key: false, value, expiry };
         }
         Self::boxed(key, Value::String(value.to_vec()), expiry)
+    }
+
+    /// A value of any type, which is taken if it does not fit into the page.
+    pub(crate) fn value(key: &'a [u8], value: &'a mut Value, expiry: Option<i64>) -> Self {
+        if !matches!(value, Value::String(string) if fits_inline(key, string.len())) {
+            return Self::boxed(key, mem::replace(value, Value::String(Vec::new())), expiry);
+        }
+        let Value::String(string) = value else { unreachable!("only a string fits into the page") };
+        Self::string(key, string, expiry)
     }
 
     /// A value in a new record, which leaks if the entry is not written.

@@ -137,7 +137,7 @@ fn a_page_beyond_64_kib_has_wider_offsets() {
     assert!(is_wide(page.size()));
     assert_eq!(page.check(), tally.bytes);
     assert!((1..9000_u32).step_by(97).all(|number| page.find(7, &number.to_be_bytes()).is_some()));
-    assert_eq!(page.sweep(UnixMillis(8990), &mut tally), 8989);
+    assert_eq!(page.sweep(UnixMillis(8990), &mut tally, &mut |_| ()), 8989);
     assert!(!is_wide(page.size()));
     assert_eq!((page.count(), page.earliest(), page.check()), (11, 8990, tally.bytes));
 }

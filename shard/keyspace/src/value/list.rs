@@ -142,6 +142,30 @@ impl List {
         for value in values {
             self.push_one(end, value);
         }
+        self.set_touched(true);
+    }
+
+    /// Whether it was changed since [`forget_touch`](Self::forget_touch).
+    #[inline]
+    pub(crate) fn is_touched(&self) -> bool {
+        match &self.0 {
+            Form::Packed(run) => run.is_touched(),
+            Form::Chunked(spine) => spine.is_touched,
+        }
+    }
+
+    /// Starts to look for changes.
+    #[inline]
+    pub(crate) fn forget_touch(&mut self) {
+        self.set_touched(false);
+    }
+
+    #[inline]
+    fn set_touched(&mut self, touched: bool) {
+        match &mut self.0 {
+            Form::Packed(run) => run.set_touched(touched),
+            Form::Chunked(spine) => spine.is_touched = touched,
+        }
     }
 
     #[inline]
@@ -163,37 +187,39 @@ impl List {
                 self.settle(limit);
             }
         }
+        self.set_touched(true);
     }
 
     /// Removes the elements of `range` (within the list).
     pub fn remove(&mut self, range: Range<usize>, limit: PackedLimit) -> Remains {
-        match &mut self.0 {
+        let remains = match &mut self.0 {
             Form::Packed(run) => {
                 run.remove(range);
-                Remains(None)
+                None
             }
             Form::Chunked(spine) => {
                 let remains = spine.remove(range);
                 self.settle(limit);
-                Remains(remains.map(|spine| Self(Form::Chunked(spine))))
+                remains
             }
-        }
+        };
+        self.set_touched(true);
+        Remains(remains.map(|spine| Self(Form::Chunked(spine))))
     }
 
     /// Removes elements that equal `value`, at most `count_max` of them, the first ones seen from the end `from`; how
     /// many were removed.
     pub fn remove_equal(&mut self, value: &[u8], from: End, count_max: usize, limit: PackedLimit) -> usize {
         let element = Encoded::new(value);
-        match &mut self.0 {
+        let removed = match &mut self.0 {
             Form::Packed(run) => remove_equal_in(run, &element, from, count_max),
-            Form::Chunked(spine) => {
-                let removed = spine.remove_equal(&element, from, count_max);
-                if removed > 0 {
-                    self.settle(limit);
-                }
-                removed
-            }
+            Form::Chunked(spine) => spine.remove_equal(&element, from, count_max),
+        };
+        if removed > 0 {
+            self.settle(limit);
+            self.set_touched(true);
         }
+        removed
     }
 
     /// Puts a value in the place of the one at `index` (negative: from the back); whether there is one.
@@ -209,6 +235,7 @@ impl List {
                 self.settle(limit);
             }
         }
+        self.set_touched(true);
         true
     }
 
@@ -227,6 +254,7 @@ impl List {
             (Form::Packed(run), Side::After) => run.insert(index + 1, &element),
             (Form::Chunked(spine), side) => spine.insert(index, side, &element, value.len()),
         }
+        self.set_touched(true);
         true
     }
 

@@ -24,6 +24,9 @@ const RUN_BYTES_MIN: usize = 16;
 /// Above this an allocation grows by pages and no longer by quarters, in bytes: it holds one long element.
 const QUARTERS_BYTES_MAX: usize = 128 << 10;
 
+/// A bit of a run's count, which is far below it: every element has two bytes at least.
+const TOUCHED: u32 = 1 << 31;
+
 /// Bytes of a page of memory.
 const PAGE_BYTES: usize = 4096;
 
@@ -43,6 +46,7 @@ pub(crate) struct Run {
     bytes: Vec<u8>,
     /// Bytes of the gap.
     gap: u32,
+    /// Number of elements, and the bit [`TOUCHED`].
     count: u32,
 }
 
@@ -50,7 +54,19 @@ impl Run {
     /// Number of elements.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.count as usize
+        (self.count & !TOUCHED) as usize
+    }
+
+    /// Whether the mark is set that [`set_touched`](Self::set_touched) sets. Changes of the run may lose it.
+    #[inline]
+    pub(crate) fn is_touched(&self) -> bool {
+        self.count & TOUCHED != 0
+    }
+
+    /// Sets or removes a mark that has a meaning for the list only.
+    #[inline]
+    pub(crate) fn set_touched(&mut self, touched: bool) {
+        self.count = self.count & !TOUCHED | if touched { TOUCHED } else { 0 };
     }
 
     /// Bytes of the elements.
@@ -108,7 +124,7 @@ impl Run {
     /// Removes the element at an end.
     #[inline]
     pub(crate) fn pop(&mut self, end: End) {
-        if self.count == 0 {
+        if self.len() == 0 {
             return;
         }
         self.count -= 1;
@@ -207,7 +223,7 @@ impl Run {
     pub(crate) fn append(&mut self, other: &Self) {
         let room = self.open_back(other.size());
         self.bytes[room].copy_from_slice(other.live());
-        self.count += other.count;
+        self.count += other.len() as u32;
     }
 
     #[inline]
@@ -240,7 +256,7 @@ impl Run {
 
     #[inline]
     fn widen_gap(&mut self, by: usize) {
-        if self.count > 0 {
+        if self.len() > 0 {
             self.gap = u32::try_from(self.gap as usize + by).expect("elements so long stand alone");
         }
     }
@@ -311,7 +327,7 @@ impl Run {
     /// Gives memory back of which less than half is in use.
     #[inline]
     fn shrink(&mut self) {
-        if self.count == 0 {
+        if self.len() == 0 {
             *self = Self::default();
             return;
         }

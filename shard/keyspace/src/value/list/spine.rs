@@ -30,6 +30,8 @@ pub(super) struct Spine {
     bytes: usize,
     /// The limit of chunks, from when the list outgrew a run (as in Redis, a new setting does not change it).
     limit: PackedLimit,
+    /// A mark of the list, see there.
+    pub(super) is_touched: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +60,9 @@ struct Spot {
 impl Spine {
     /// The elements of a run that becomes too small for them.
     pub(super) fn new(run: Run, limit: PackedLimit) -> Self {
-        let mut spine = Self { segments: VecDeque::new(), len: 0, chunks: 0, bytes: 0, limit: limit.for_chunks() };
+        let is_touched = run.is_touched();
+        let limit = limit.for_chunks();
+        let mut spine = Self { segments: VecDeque::new(), len: 0, chunks: 0, bytes: 0, limit, is_touched };
         if run.len() > 0 {
             spine.insert_chunk(Spot { segment: 0, chunk: 0 }, run);
         }

@@ -135,7 +135,7 @@ impl Spine {
         }
         // Counts are right but for bytes and elements, which nobody asks for.
         let chunks = removed.iter().map(|segment: &Segment| segment.chunks.len()).sum();
-        Some(Box::new(Self { segments: removed, len: 0, chunks, bytes: 0, limit: self.limit }))
+        Some(Box::new(Self { segments: removed, len: 0, chunks, bytes: 0, limit: self.limit, is_touched: true }))
     }
 
     /// Removes equal elements, the first `count_max` ones seen from the end `from`; how many were removed.

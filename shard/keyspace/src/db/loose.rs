@@ -1,0 +1,87 @@
+//! Values between two keys: taken from one, or copied, and put under another, maybe of another database or shard.
+
+use super::Db;
+use crate::block::{Block, split_slot};
+use crate::observe::Change;
+use crate::page::Draft;
+use crate::value::{List, Value};
+use crate::{Entry, Expiry, Key, ValueRef};
+use alloc::boxed::Box;
+use slotmesh_base::UnixMillis;
+
+/// A value that no key holds.
+#[derive(Debug)]
+pub struct Loose {
+    value: Value,
+    /// When the key expires that will hold it.
+    pub expires_at: Option<UnixMillis>,
+}
+
+impl Loose {
+    /// A list with the elements that `fill` gives it; it must not stay empty.
+    pub fn list(fill: impl FnOnce(&mut List)) -> Self {
+        let mut list = List::new();
+        fill(&mut list);
+        Self { value: Value::List(list), expires_at: None }
+    }
+
+    /// A string.
+    pub fn string(bytes: &[u8]) -> Self {
+        Self { value: Value::String(bytes.to_vec()), expires_at: None }
+    }
+
+    /// The value.
+    pub fn value(&self) -> ValueRef<'_> {
+        self.value.borrow()
+    }
+}
+
+impl Db {
+    /// Takes value and expiry from `key`, which is no more afterwards.
+    pub fn take(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Loose> {
+        let place = self.find_live(key, now)?;
+        let (block, index) = split_slot(key.slot);
+        let table = &mut self.blocks[block].as_mut()?.tables[index];
+        let (page, entry) = table.at(place);
+        let expires_at = page.expiry(entry).map(UnixMillis);
+        let value = table.take(place, &mut self.tally);
+        self.note_removals(key.slot, 1);
+        self.note_event(key, Change::Removed);
+        Some(Loose { value, expires_at })
+    }
+
+    /// A copy of value and expiry of `key`. A large value is shared until one of the two changes.
+    pub fn duplicate(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Loose> {
+        let Entry { value, expires_at } = self.get(key, now)?;
+        Some(Loose { value: value.to_owned(), expires_at })
+    }
+
+    /// Puts a value under `key`, whatever was there before. For callers that have dealt with an expired old value (by
+    /// [`get`](Self::get)), or do not care: here it counts as there.
+    ///
+    /// # Panics
+    /// If it is a list without elements.
+    pub fn put(&mut self, key: &Key<'_>, mut loose: Loose) {
+        assert!(!matches!(&loose.value, Value::List(list) if list.is_empty()), "an empty list is no value");
+        let draft = Draft::value(key.bytes, &mut loose.value, loose.expires_at.map(|at| at.0));
+        let (block, index) = split_slot(key.slot);
+        let table = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables[index];
+        let change = match table.find(key) {
+            Some(place) => {
+                let (page, entry) = table.at_mut(place);
+                page.replace(entry, &draft, &mut self.tally);
+                Change::Changed
+            }
+            None => {
+                table.insert(key, &draft, &self.hasher, &mut self.tally);
+                self.note_insert(key.slot);
+                Change::Created
+            }
+        };
+        self.note_expiry(key.slot, loose.expires_at.map_or(Expiry::Never, Expiry::At));
+        self.note_event(key, change);
+    }
+}
+
+#[cfg(test)]
+mod tests;
