@@ -92,3 +92,11 @@ pub const FREED_CHUNKS_PER_TABLE: usize = 16;
 
 /// Memory that the effects of one command or block keep for the next, in bytes. Beyond: given back.
 pub const EFFECT_BYTES_KEPT: usize = 64 * 1024;
+
+/// Most elements of a collection in one of the commands that make it anew. At the bound the rest goes into the next
+/// (Redis: `AOF_REWRITE_ITEMS_PER_CMD`).
+pub const RECREATE_ELEMENTS_MAX: usize = 64;
+
+/// Most bytes of elements in one of those commands, unless it is a single element. At the bound the rest goes into the
+/// next.
+pub const RECREATE_BYTES_MAX: usize = 64 * 1024;

@@ -31,6 +31,14 @@ pub enum ReplyError {
     KeyCountNotPositive,
     /// A count that is no number, or less than one.
     CountNotPositive,
+    /// The timeout of a blocking command is no number of seconds.
+    TimeoutNotAFloat,
+    /// The timeout of a blocking command ends beyond all times.
+    TimeoutOutOfRange,
+    /// The timeout of a blocking command is negative.
+    TimeoutNegative,
+    /// An argument is not a 32-bit signed integer.
+    NotAnInt32,
     /// Source and destination are the same object.
     SameObject,
     /// The expiry of the named command is out of range. Holds the command's name in lower case.
@@ -43,6 +51,10 @@ pub enum ReplyError {
     StringTooLong,
     /// No such database.
     DbIndexOutOfRange,
+    /// `SWAPDB` with a first database that is no number.
+    InvalidFirstDbIndex,
+    /// `SWAPDB` with a second database that is no number.
+    InvalidSecondDbIndex,
     /// `SELECT` with something that is no number.
     InvalidDbIndex,
     /// The arity does not fit. Holds the full name, as in `config|get`.
@@ -117,11 +129,17 @@ impl fmt::Display for ReplyError {
             Self::MaxLenNegative => "ERR MAXLEN can't be negative",
             Self::KeyCountNotPositive => "ERR numkeys should be greater than 0",
             Self::CountNotPositive => "ERR count should be greater than 0",
+            Self::TimeoutNotAFloat => "ERR timeout is not a float or out of range",
+            Self::TimeoutOutOfRange => "ERR timeout is out of range",
+            Self::TimeoutNegative => "ERR timeout is negative",
+            Self::NotAnInt32 => "ERR value is out of range, value must between -2147483648 and 2147483647",
             Self::SameObject => "ERR source and destination objects are the same",
             Self::IncrementOverflow => "ERR increment or decrement would overflow",
             Self::DecrementOverflow => "ERR decrement would overflow",
             Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Self::DbIndexOutOfRange => "ERR DB index is out of range",
+            Self::InvalidFirstDbIndex => "ERR invalid first DB index",
+            Self::InvalidSecondDbIndex => "ERR invalid second DB index",
             Self::InvalidDbIndex => "ERR invalid DB index",
             Self::AuthenticationRequired => "NOAUTH Authentication required.",
             Self::WrongPassword => "WRONGPASS invalid username-password pair or user is disabled.",

@@ -1,5 +1,9 @@
 //! What a handler may touch, and nothing more.
 
+mod shards;
+
+pub(crate) use shards::At;
+
 use crate::Effects;
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
 use slotmesh_keyspace::{Db, Key, KeyHasher, Keyspace, PackedLimit};
@@ -93,75 +97,6 @@ impl<'c> Call<'c> {
         self.keyspace.db(self.db)
     }
 
-    /// The database of a key of a command whose keys may lie on several shards.
-    ///
-    /// # Panics
-    /// If the key's shard is not at hand.
-    #[inline]
-    pub fn db_of(&mut self, key: &Key<'_>) -> &mut Db {
-        self.db_at(self.db, key)
-    }
-
-    /// The database with that index on a key's shard.
-    ///
-    /// # Panics
-    /// If the key's shard is not at hand.
-    pub fn db_at(&mut self, db: usize, key: &Key<'_>) -> &mut Db {
-        if self.others.is_empty() || self.keyspace.holds(key.slot) {
-            return self.keyspace.db(db);
-        }
-        let other = self.others.iter_mut().find(|other| other.keyspace.holds(key.slot));
-        other.expect("the shards of all keys are at hand").keyspace.db(db)
-    }
-
-    /// Whether a key's shard is at hand. A blocking command that is tried again sees only the shard that calls it.
-    pub fn is_at_hand(&self, key: &Key<'_>) -> bool {
-        self.keyspace.holds(key.slot) || self.others.iter().any(|other| other.keyspace.holds(key.slot))
-    }
-
-    /// Whether two keys lie on one shard, so that the request may be replayed there as it is.
-    pub fn are_together(&self, one: &Key<'_>, other: &Key<'_>) -> bool {
-        self.others.is_empty() || self.shard_of(one) == self.shard_of(other)
-    }
-
-    /// The place of a key's shard: 0 is home.
-    fn shard_of(&self, key: &Key<'_>) -> usize {
-        let among_others = self.others.iter().position(|other| other.keyspace.holds(key.slot));
-        if self.keyspace.holds(key.slot) { 0 } else { among_others.map_or(0, |place| place + 1) }
-    }
-
-    /// Says that the request changed something, and that replaying it as it is does the same. For commands whose keys
-    /// lie on the home shard, and whose effect depends on neither time nor chance.
-    #[inline]
-    pub fn replay(&mut self) {
-        self.replays = true;
-    }
-
-    /// Whether somebody wants effects.
-    #[inline]
-    pub fn records(&self) -> bool {
-        self.effects.is_recording()
-    }
-
-    /// Adds an effect on `key`, in the client's database, to the stream of the key's shard. Nothing happens if nobody
-    /// wants effects.
-    pub fn effect(&mut self, key: &Key<'_>, words: &[&[u8]]) {
-        self.effect_at(self.db, key, words);
-    }
-
-    /// Adds an effect on `key` in the database `db`.
-    pub fn effect_at(&mut self, db: usize, key: &Key<'_>, words: &[&[u8]]) {
-        if !self.records() {
-            return;
-        }
-        let effects = match self.shard_of(key) {
-            0 => &mut *self.effects,
-            place => &mut *self.others[place - 1].effects,
-        };
-        // A shard has fewer databases than 2^16 (`DATABASES_MAX`).
-        effects.push(db as u16, words.iter().copied());
-    }
-
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'c> {
@@ -190,6 +125,7 @@ impl<'c> Call<'c> {
                 count += 1;
             }
             let keys = &batch[..count];
+            // Where keys lie on several shards the command is rare, and its cost not the misses.
             if self.others.is_empty() {
                 let db = self.db();
                 keys.iter().for_each(|key| db.prefetch_table(key.slot));

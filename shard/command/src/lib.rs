@@ -16,8 +16,10 @@ pub mod glob;
 mod keys;
 mod number;
 mod reach;
+mod recreate;
 mod spec;
 mod table;
+mod timeout;
 
 pub use call::{Beside, Call, Handler, HandlerResult, Outcome, ValueLimits, Wait};
 pub use describe::*;
@@ -27,5 +29,7 @@ pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions};
 pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};
 pub use reach::{ConnectionCommand, NodeCommand, Reach, TransactionCommand};
+pub use recreate::recreate;
 pub use spec::{KeySpec, RequestPolicy, ResponsePolicy, Spec, Tips};
 pub use table::{Unknown, all, find, find_full, find_subcommand, resolve};
+pub use timeout::timeout_reply;

@@ -45,6 +45,11 @@ impl KeySpec {
         Self { flags, flags_of: None, notes: None, first: 1, last: -1, count_at: None, step }
     }
 
+    /// Keys from the first argument to the last but one.
+    pub(crate) const fn all_but_last(flags: KeyFlags) -> Self {
+        Self { last: -2, ..Self::all(flags, 1) }
+    }
+
     /// With flags that depend on the request.
     pub(crate) const fn variable(mut self, flags_of: fn(Args<'_>) -> KeyFlags, notes: &'static str) -> Self {
         self.flags = self.flags.union(KeyFlags::VARIABLE_FLAGS);

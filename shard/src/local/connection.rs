@@ -41,8 +41,7 @@ pub(super) fn select(client: &mut Client, args: Args<'_>, node: &dyn Node, reply
         Err(error) => return reply.error(error),
     };
     if i32::try_from(index).is_err() {
-        let text = format!("ERR value is out of range, value must between {} and {}", i32::MIN, i32::MAX);
-        return reply.error_text(text.as_bytes());
+        return reply.error(ReplyError::NotAnInt32);
     }
     match u16::try_from(index) {
         Ok(db) if usize::from(db) < node.settings().value(directive::DATABASES) => {

@@ -1,4 +1,4 @@
-//! Whole databases: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL, FLUSHDB.
+//! Whole databases: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL, FLUSHDB, SWAPDB.
 //!
 //! Each works on one shard's slots; the gateway makes one answer of all shards'. Mirrors Redis 7.2 `db.c`.
 
@@ -8,7 +8,7 @@ use crate::{
 };
 use crate::{RequestPolicy, ResponsePolicy};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_keyspace::{Cursor, Db, ValueKind};
+use slotmesh_keyspace::{Cursor, Db, Keyspace, ValueKind};
 use slotmesh_resp::{Args, Reply};
 
 const KEYSPACE: Categories = Categories::KEYSPACE;
@@ -27,6 +27,14 @@ pub(crate) static ROWS: &[Spec] = &[
         .tips(Tips::policies(RequestPolicy::AllShards, ResponsePolicy::Special).nondeterministic()),
     Spec::new("scan", -2, READ, KEYSPACE, Reach::Shard(scan), SCAN)
         .tips(Tips::policies(RequestPolicy::Special, ResponsePolicy::Special).nondeterministic()),
+    Spec::new(
+        "swapdb",
+        3,
+        Flags::WRITE.union(Flags::FAST),
+        KEYSPACE.union(Categories::DANGEROUS),
+        Reach::Shard(swapdb),
+        SWAPDB,
+    ),
 ];
 
 fn dbsize(call: &mut Call<'_>) -> HandlerResult {
@@ -37,14 +45,37 @@ fn dbsize(call: &mut Call<'_>) -> HandlerResult {
 
 fn flushall(call: &mut Call<'_>) -> HandlerResult {
     check_flush_mode(call.args)?;
-    call.keyspace.flush_all();
+    call.for_each_shard(Keyspace::flush_all);
+    call.replay_everywhere();
     call.reply.ok();
     Ok(())
 }
 
 fn flushdb(call: &mut Call<'_>) -> HandlerResult {
     check_flush_mode(call.args)?;
-    call.keyspace.flush(call.db);
+    let db = call.db;
+    call.for_each_shard(|keyspace| keyspace.flush(db));
+    call.replay_everywhere();
+    call.reply.ok();
+    Ok(())
+}
+
+/// SWAPDB. Not in a cluster, which has one database.
+fn swapdb(call: &mut Call<'_>) -> HandlerResult {
+    let number = |index, error| match parse_integer(call.args.at(index)) {
+        Ok(number) if i32::try_from(number).is_ok() => Ok(number),
+        _ => Err(error),
+    };
+    let one = number(1, ReplyError::InvalidFirstDbIndex)?;
+    let other = number(2, ReplyError::InvalidSecondDbIndex)?;
+    let within = |number| usize::try_from(number).ok().filter(|&index| index < call.keyspace.databases());
+    let (Some(one), Some(other)) = (within(one), within(other)) else {
+        return Err(ReplyError::DbIndexOutOfRange);
+    };
+    if one != other {
+        call.for_each_shard(|keyspace| keyspace.swap(one, other));
+        call.replay_everywhere();
+    }
     call.reply.ok();
     Ok(())
 }
@@ -241,6 +272,14 @@ const SCAN: Doc = Doc::new(
     DocArg::new("type", DocKind::String).token("TYPE").optional().since("6.0.0"),
 ])
 .history(&[("6.0.0", "New option `TYPE`.")]);
+
+const SWAPDB: Doc = Doc::new(
+    Group::Server,
+    "4.0.0",
+    "O(N) for N keys of both databases that clients watch or wait for",
+    "Exchanges two databases.",
+)
+.arguments(&[DocArg::new("index1", DocKind::Integer), DocArg::new("index2", DocKind::Integer)]);
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 //! Mirrors Redis 7.2 `expire.c`.
 
 use crate::{
-    Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips,
-    parse_integer,
+    Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, IntegerText, KeyFlags, KeySpec, Reach, Spec,
+    Tips, parse_integer,
 };
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_keyspace::Expiry;
@@ -69,6 +69,7 @@ fn persist(call: &mut Call<'_>) -> HandlerResult {
     let expires = db.get(&key, now).is_some_and(|entry| entry.expires_at.is_some());
     if expires {
         db.set_expiry(&key, Expiry::Never);
+        call.replay();
     }
     call.reply.integer(i64::from(expires));
     Ok(())
@@ -103,8 +104,12 @@ fn set_expiry(call: &mut Call<'_>, command: &'static str, unit: i64, base: UnixM
     let changes = db.get(&key, now).is_some_and(|entry| condition.allows(entry.expires_at, when));
     if changes && when <= now {
         db.remove(&key, now);
+        call.effect(&key, &[b"DEL", key.bytes]);
     } else if changes {
         db.set_expiry(&key, Expiry::At(when));
+        if call.records() {
+            call.effect(&key, &[b"PEXPIREAT", key.bytes, IntegerText::new(when.0).as_bytes()]);
+        }
     }
     call.reply.integer(i64::from(changes));
     Ok(())

@@ -1,34 +1,58 @@
-//! Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE.
+//! Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, RENAMENX, COPY, MOVE.
 //!
 //! Mirrors Redis 7.2 `db.c`.
+
+mod copy;
+mod rename;
 
 use crate::{Call, Categories, Doc, DocArg, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips};
 use crate::{RequestPolicy, ResponsePolicy};
 
 const KEYSPACE: Categories = Categories::KEYSPACE;
 const READ_FAST: Flags = Flags::READONLY.union(Flags::FAST);
+const WRITE_FAST: Flags = Flags::WRITE.union(Flags::FAST);
 const ALL_READ: &[KeySpec] = &[KeySpec::all(KeyFlags::RO, 1)];
 const ALL_REMOVED: &[KeySpec] = &[KeySpec::all(KeyFlags::RM.union(KeyFlags::DELETE), 1)];
 /// Each shard counts its own keys.
 const COUNTED: Tips = Tips::policies(RequestPolicy::MultiShard, ResponsePolicy::AggSum);
 
+const SOURCE: KeySpec = KeySpec::one(KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE));
+const RENAMED: &[KeySpec] = &[SOURCE, KeySpec::one_at(2, KeyFlags::OW.union(KeyFlags::UPDATE))];
+const RENAMED_IF_ABSENT: &[KeySpec] = &[SOURCE, KeySpec::one_at(2, KeyFlags::OW.union(KeyFlags::INSERT))];
+const COPIED: &[KeySpec] =
+    &[KeySpec::one(KeyFlags::RO.union(KeyFlags::ACCESS)), KeySpec::one_at(2, KeyFlags::OW.union(KeyFlags::UPDATE))];
+const MOVED: &[KeySpec] = &[KeySpec::one(KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE))];
+
 pub(crate) static ROWS: &[Spec] = &[
+    Spec::new("copy", -3, Flags::WRITE.union(Flags::DENYOOM), KEYSPACE, Reach::Slot(copy::copy), copy::COPY)
+        .keys(COPIED),
     Spec::new("del", -2, Flags::WRITE, KEYSPACE, Reach::Slot(del), DEL).keys(ALL_REMOVED).tips(COUNTED),
     Spec::new("exists", -2, READ_FAST, KEYSPACE, Reach::Slot(exists), EXISTS).keys(ALL_READ).tips(COUNTED),
+    Spec::new("move", 3, WRITE_FAST, KEYSPACE, Reach::Slot(copy::relocate), copy::MOVE).keys(MOVED),
+    Spec::new("rename", 3, Flags::WRITE, KEYSPACE, Reach::Slot(rename::rename), rename::RENAME).keys(RENAMED),
+    Spec::new("renamenx", 3, WRITE_FAST, KEYSPACE, Reach::Slot(rename::renamenx), rename::RENAMENX)
+        .keys(RENAMED_IF_ABSENT),
     Spec::new("touch", -2, READ_FAST, KEYSPACE, Reach::Slot(exists), TOUCH).keys(ALL_READ).tips(COUNTED),
     Spec::new("type", 2, READ_FAST, KEYSPACE, Reach::Slot(kind), TYPE).keys(&[KeySpec::one(KeyFlags::RO)]),
-    Spec::new("unlink", -2, Flags::WRITE.union(Flags::FAST), KEYSPACE, Reach::Slot(del), UNLINK)
-        .keys(ALL_REMOVED)
-        .tips(COUNTED),
+    Spec::new("unlink", -2, WRITE_FAST, KEYSPACE, Reach::Slot(del), UNLINK).keys(ALL_REMOVED).tips(COUNTED),
 ];
 
 /// DEL and UNLINK.
 fn del(call: &mut Call<'_>) -> HandlerResult {
+    let together = call.others.is_empty();
     let mut removed = 0;
     call.for_each_key(1, |call, _, key| {
         let now = call.now;
-        removed += i64::from(call.db().remove(key, now));
+        if call.db_of(key).remove(key, now) {
+            removed += 1;
+            if !together {
+                call.effect(key, &[b"DEL", key.bytes]);
+            }
+        }
     });
+    if together && removed > 0 {
+        call.replay();
+    }
     call.reply.integer(removed);
     Ok(())
 }
@@ -38,7 +62,7 @@ fn exists(call: &mut Call<'_>) -> HandlerResult {
     let mut count = 0;
     call.for_each_key(1, |call, _, key| {
         let now = call.now;
-        let found = call.db().get(key, now).is_some();
+        let found = call.db_of(key).get(key, now).is_some();
         call.count_read(found);
         count += i64::from(found);
     });

@@ -1,7 +1,8 @@
-//! Lists: pushes and pops at both ends, reads by index, changes in between.
+//! Lists: pushes and pops at both ends, also such that wait, reads by index, changes in between.
 //!
 //! Mirrors Redis 7.2 `t_list.c`.
 
+mod block;
 mod change;
 mod docs;
 mod pop;
@@ -24,6 +25,7 @@ fn push(call: &mut Call<'_>, end: End) -> HandlerResult {
         list.len()
     });
     call.reply.integer(length.map_err(wrong_kind)? as i64);
+    call.replay();
     Ok(())
 }
 
@@ -34,7 +36,11 @@ fn push_to_existing(call: &mut Call<'_>, end: End) -> HandlerResult {
         list.push(end, values, limit);
         list.len()
     });
-    call.reply.integer(length.map_err(wrong_kind)?.unwrap_or(0) as i64);
+    let length = length.map_err(wrong_kind)?;
+    if length.is_some() {
+        call.replay();
+    }
+    call.reply.integer(length.unwrap_or(0) as i64);
     Ok(())
 }
 
@@ -63,6 +69,14 @@ fn nearest(end: End, count: usize, list: &List) -> Range<usize> {
     match end {
         End::Front => 0..count.min(len),
         End::Back => len - count.min(len)..len,
+    }
+}
+
+/// The command that pops at an end.
+fn pop_name(end: End) -> &'static [u8] {
+    match end {
+        End::Front => b"LPOP",
+        End::Back => b"RPOP",
     }
 }
 

@@ -5,6 +5,7 @@
 mod counter;
 mod set;
 
+use crate::call::At;
 use crate::{
     Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips,
 };
@@ -38,6 +39,8 @@ pub(crate) static ROWS: &[Spec] = &[
     Spec::new("mset", -3, WRITE_GROWS, STRING, Reach::Slot(mset), MSET)
         .keys(&[KeySpec::all(KeyFlags::OW.union(KeyFlags::UPDATE), 2)])
         .tips(Tips::policies(RequestPolicy::MultiShard, ResponsePolicy::AllSucceeded)),
+    Spec::new("msetnx", -3, WRITE_GROWS, STRING, Reach::Slot(msetnx), MSETNX)
+        .keys(&[KeySpec::all(KeyFlags::OW.union(KeyFlags::INSERT), 2)]),
     Spec::new("psetex", 4, WRITE_GROWS, STRING, Reach::Slot(set::psetex), PSETEX).keys(ONE_OVERWRITE),
     Spec::new("set", -3, WRITE_GROWS, STRING, Reach::Slot(set::set), set::DOC).keys(set::KEYS),
     Spec::new("setex", 4, WRITE_GROWS, STRING, Reach::Slot(set::setex), SETEX).keys(ONE_OVERWRITE),
@@ -55,6 +58,7 @@ fn getdel(call: &mut Call<'_>) -> HandlerResult {
         let key = call.key(1);
         let now = call.now;
         call.db().remove(&key, now);
+        call.effect(&key, &[b"DEL", key.bytes]);
     }
     Ok(())
 }
@@ -63,6 +67,7 @@ fn getset(call: &mut Call<'_>) -> HandlerResult {
     reply_value(call)?;
     let (key, value, now) = (call.key(1), call.args.at(2), call.now);
     call.db().put_string(&key, value, Expiry::Never, now);
+    call.effect(&key, &[b"SET", key.bytes, value]);
     Ok(())
 }
 
@@ -87,6 +92,7 @@ fn append(call: &mut Call<'_>) -> HandlerResult {
         }
     };
     call.reply.integer(length as i64);
+    call.replay();
     Ok(())
 }
 
@@ -94,11 +100,13 @@ fn append(call: &mut Call<'_>) -> HandlerResult {
 fn mget(call: &mut Call<'_>) -> HandlerResult {
     call.reply.array(call.args.len() - 1);
     call.for_each_key(1, |call, _, key| {
-        let entry = call.keyspace.db(call.db).get(key, call.now);
+        let (db, now) = (call.db, call.now);
+        let At { keyspace, reply, .. } = call.at(key);
+        let entry = keyspace.db(db).get(key, now);
         let found = entry.is_some();
         match entry.map(|entry| string(entry.value)) {
-            Some(Ok(value)) => call.reply.bulk(value),
-            Some(Err(_)) | None => call.reply.null(),
+            Some(Ok(value)) => reply.bulk(value),
+            Some(Err(_)) | None => reply.null(),
         }
         call.count_read(found);
     });
@@ -109,12 +117,41 @@ fn mset(call: &mut Call<'_>) -> HandlerResult {
     if call.args.len().is_multiple_of(2) {
         return Err(ReplyError::WrongArity("mset"));
     }
-    call.for_each_key(2, |call, index, key| {
-        let (value, now) = (call.args.at(index + 1), call.now);
-        call.db().put_string(key, value, Expiry::Never, now);
-    });
+    put_all(call);
     call.reply.ok();
     Ok(())
+}
+
+/// Stores all or nothing.
+fn msetnx(call: &mut Call<'_>) -> HandlerResult {
+    if call.args.len().is_multiple_of(2) {
+        return Err(ReplyError::WrongArity("msetnx"));
+    }
+    let mut absent = true;
+    call.for_each_key(2, |call, _, key| {
+        let now = call.now;
+        absent = absent && call.db_of(key).get(key, now).is_none();
+    });
+    if absent {
+        put_all(call);
+    }
+    call.reply.integer(i64::from(absent));
+    Ok(())
+}
+
+/// Stores each value under its key.
+fn put_all(call: &mut Call<'_>) {
+    let together = call.others.is_empty();
+    call.for_each_key(2, |call, index, key| {
+        let (value, now) = (call.args.at(index + 1), call.now);
+        call.db_of(key).put_string(key, value, Expiry::Never, now);
+        if !together {
+            call.effect(key, &[b"SET", key.bytes, value]);
+        }
+    });
+    if together {
+        call.replay();
+    }
 }
 
 /// Answers with the string under the first key, or null; whether there is one.
@@ -180,11 +217,12 @@ const INCRBY: Doc =
 const MGET: Doc =
     doc("1.0.0", "O(N) for N keys", "Reads the strings under several keys.").arguments(&[DocArg::KEY.multiple()]);
 
-const MSET: Doc = doc("1.0.1", "O(N) for N keys", "Stores strings under several keys.").arguments(&[DocArg::block(
-    "data",
-    &[DocArg::KEY, DocArg::VALUE],
-)
-.multiple()]);
+const PAIRS: &[DocArg] = &[DocArg::block("data", &[DocArg::KEY, DocArg::VALUE]).multiple()];
+
+const MSET: Doc = doc("1.0.1", "O(N) for N keys", "Stores strings under several keys.").arguments(PAIRS);
+
+const MSETNX: Doc =
+    doc("1.0.1", "O(N) for N keys", "Stores strings under several keys, if none of these is there.").arguments(PAIRS);
 
 const PSETEX: Doc = doc("2.6.0", "O(1)", "Stores a string that expires after some milliseconds.")
     .arguments(&[DocArg::KEY, DocArg::new("milliseconds", DocKind::Integer), DocArg::VALUE])

@@ -15,6 +15,7 @@ pub(super) fn lset(call: &mut Call<'_>) -> HandlerResult {
     if !set.map_err(wrong_kind)?.ok_or(ReplyError::NoSuchKey)?? {
         return Err(ReplyError::IndexOutOfRange);
     }
+    call.replay();
     call.reply.ok();
     Ok(())
 }
@@ -29,7 +30,11 @@ pub(super) fn linsert(call: &mut Call<'_>) -> HandlerResult {
     let length = call.keyspace.db(call.db).edit_list(&key, call.now, |list| {
         if list.insert(side, args.at(3), args.at(4), limit) { list.len() as i64 } else { -1 }
     });
-    call.reply.integer(length.map_err(wrong_kind)?.unwrap_or(0));
+    let length = length.map_err(wrong_kind)?.unwrap_or(0);
+    if length > 0 {
+        call.replay();
+    }
+    call.reply.integer(length);
     Ok(())
 }
 
@@ -45,7 +50,11 @@ pub(super) fn lrem(call: &mut Call<'_>) -> HandlerResult {
         .keyspace
         .db(call.db)
         .edit_list(&key, call.now, |list| list.remove_equal(args.at(3), from, count_max, limit));
-    call.reply.integer(removed.map_err(wrong_kind)?.unwrap_or(0) as i64);
+    let removed = removed.map_err(wrong_kind)?.unwrap_or(0);
+    if removed > 0 {
+        call.replay();
+    }
+    call.reply.integer(removed as i64);
     Ok(())
 }
 
@@ -54,13 +63,14 @@ pub(super) fn ltrim(call: &mut Call<'_>) -> HandlerResult {
     let (key, limit) = (call.key(1), call.limits.list_packed);
     let cut = call.keyspace.db(call.db).edit_list(&key, call.now, |list| {
         let (kept, len) = (range_within(start, stop, list.len()), list.len());
-        if kept.is_empty() {
-            return [list.remove(0..len, limit), Default::default()];
-        }
-        [list.remove(kept.end..len, limit), list.remove(0..kept.start, limit)]
+        // Nothing is kept: then all stands before it.
+        let kept = if kept.is_empty() { len..len } else { kept };
+        let ranges = [kept.end..len, 0..kept.start];
+        ranges.map(|range| (!range.is_empty()).then(|| list.remove(range, limit)))
     });
-    for remains in cut.map_err(wrong_kind)?.into_iter().flatten() {
+    for remains in cut.map_err(wrong_kind)?.into_iter().flatten().flatten() {
         call.keyspace.bury(remains);
+        call.replay();
     }
     call.reply.ok();
     Ok(())

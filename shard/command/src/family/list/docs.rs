@@ -14,7 +14,57 @@ const ELEMENTS: &[DocArg] = &[DocArg::KEY, ELEMENT.multiple()];
 const POPPED: &[DocArg] = &[DocArg::KEY, DocArg::new("count", DocKind::Integer).optional().since("6.2.0")];
 
 const EACH_ELEMENT: &str = "O(1) for each element";
+const TIMEOUT: DocArg = DocArg::new("timeout", DocKind::Double);
+const TIMEOUT_HISTORY: &[(&str, &str)] = &[("6.0.0", "`timeout` may have a fraction.")];
 const COUNTED: &[(&str, &str)] = &[("6.2.0", "New argument `count`.")];
+
+pub(super) const BLMOVE: Doc = doc(
+    "6.2.0",
+    "O(1)",
+    "Moves an element from an end of one list to an end of another; waits for one if there is none.",
+)
+.arguments(&[
+    DocArg::new("source", DocKind::Key),
+    DocArg::new("destination", DocKind::SecondKey),
+    DocArg::one_of("wherefrom", LEFT_OR_RIGHT),
+    DocArg::one_of("whereto", LEFT_OR_RIGHT),
+    TIMEOUT,
+]);
+
+pub(super) const BLMPOP: Doc = doc(
+    "7.0.0",
+    "O(N+M) for N keys and M elements",
+    "Takes elements off an end of the first of several lists that is there; waits for one if none is.",
+)
+.arguments(&[
+    TIMEOUT,
+    DocArg::new("numkeys", DocKind::Integer),
+    DocArg::KEY.multiple(),
+    DocArg::one_of("where", LEFT_OR_RIGHT),
+    DocArg::new("count", DocKind::Integer).token("COUNT").optional(),
+]);
+
+pub(super) const BLPOP: Doc = doc(
+    "2.0.0",
+    "O(N) for N keys",
+    "Takes an element off the front of the first of several lists that is there; waits for one if none is.",
+)
+.arguments(&[DocArg::KEY.multiple(), TIMEOUT])
+.history(TIMEOUT_HISTORY);
+
+pub(super) const BRPOP: Doc = doc(
+    "2.0.0",
+    "O(N) for N keys",
+    "Takes an element off the back of the first of several lists that is there; waits for one if none is.",
+)
+.arguments(&[DocArg::KEY.multiple(), TIMEOUT])
+.history(TIMEOUT_HISTORY);
+
+pub(super) const BRPOPLPUSH: Doc =
+    doc("2.2.0", "O(1)", "Moves the last element of one list to the front of another; waits for one if there is none.")
+        .arguments(&[DocArg::new("source", DocKind::Key), DocArg::new("destination", DocKind::SecondKey), TIMEOUT])
+        .deprecated("6.2.0", "`BLMOVE` with the `RIGHT` and `LEFT` arguments")
+        .history(TIMEOUT_HISTORY);
 
 pub(super) const LINDEX: Doc =
     doc("1.0.0", "O(N) for N chunks before the index; O(1) at both ends", "Reads the element at an index of a list.")

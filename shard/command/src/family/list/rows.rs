@@ -1,6 +1,6 @@
 //! The rows of lists.
 
-use super::{change, docs, pop, push, push_to_existing, read};
+use super::{block, change, docs, pop, push, push_to_existing, read};
 use crate::{Categories, Flags, KeyFlags, KeySpec, Reach, Spec};
 use slotmesh_keyspace::End;
 
@@ -21,7 +21,20 @@ const ONE_POP: &[KeySpec] = &[KeySpec::one(POPS)];
 const ONE_CUT: &[KeySpec] = &[KeySpec::one(KeyFlags::RW.union(KeyFlags::DELETE))];
 const TWO_MOVE: &[KeySpec] = &[KeySpec::one(POPS), KeySpec::one_at(2, INSERTS)];
 
+const BLOCKS: Flags = WRITE.union(Flags::BLOCKING);
+const BLOCKS_GROWS: Flags = WRITE_GROWS.union(Flags::BLOCKING);
+/// All arguments but the last, which is the timeout.
+const ALL_BUT_LAST: &[KeySpec] = &[KeySpec::all_but_last(POPS)];
+
 pub(crate) static ROWS: &[Spec] = &[
+    Spec::new("blmove", 6, BLOCKS_GROWS, LIST, Reach::Slot(block::blmove), docs::BLMOVE).keys(TWO_MOVE),
+    Spec::new("blmpop", -5, BLOCKS.union(Flags::MOVABLE_KEYS), LIST, Reach::Slot(block::blmpop), docs::BLMPOP)
+        .keys(&[KeySpec::counted(2, POPS)]),
+    Spec::new("blpop", -3, BLOCKS, LIST, Reach::Slot(|call| block::blocking_pop(call, End::Front)), docs::BLPOP)
+        .keys(ALL_BUT_LAST),
+    Spec::new("brpop", -3, BLOCKS, LIST, Reach::Slot(|call| block::blocking_pop(call, End::Back)), docs::BRPOP)
+        .keys(ALL_BUT_LAST),
+    Spec::new("brpoplpush", 4, BLOCKS_GROWS, LIST, Reach::Slot(block::brpoplpush), docs::BRPOPLPUSH).keys(TWO_MOVE),
     Spec::new("lindex", 3, READ, LIST, Reach::Slot(read::lindex), docs::LINDEX).keys(ONE_READ),
     Spec::new("linsert", 5, WRITE_GROWS, LIST, Reach::Slot(change::linsert), docs::LINSERT).keys(ONE_INSERT),
     Spec::new("llen", 2, READ_FAST, LIST, Reach::Slot(read::llen), docs::LLEN).keys(&[KeySpec::one(KeyFlags::RO)]),

@@ -1,7 +1,7 @@
 //! SET with its options, and its older forms SETNX, SETEX, PSETEX.
 
 use super::{doc, string};
-use crate::{Call, Doc, DocArg, DocKind, HandlerResult, KeyFlags, KeySpec, parse_integer};
+use crate::{Call, Doc, DocArg, DocKind, HandlerResult, IntegerText, KeyFlags, KeySpec, parse_integer};
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_keyspace::{Expiry, Key};
 use slotmesh_resp::Args;
@@ -40,6 +40,7 @@ pub(super) fn set(call: &mut Call<'_>) -> HandlerResult {
         let value = call.args.at(2);
         call.db().put_string(&key, value, Expiry::Never, now);
         call.reply.ok();
+        call.replay();
         return Ok(());
     }
     let options = Options::parse(call.args)?;
@@ -53,6 +54,7 @@ pub(super) fn setnx(call: &mut Call<'_>) -> HandlerResult {
     let absent = db.get(&key, now).is_none();
     if absent {
         db.put_string(&key, value, Expiry::Never, now);
+        call.replay();
     }
     call.reply.integer(i64::from(absent));
     Ok(())
@@ -71,6 +73,7 @@ fn set_expiring(call: &mut Call<'_>, unit: Unit, command: &'static str) -> Handl
     let (key, value, now) = (call.key(1), call.args.at(3), call.now);
     let expiry = lifetime.expiry(command, now)?;
     call.db().put_string(&key, value, expiry, now);
+    note_set(call, &key, value, expiry);
     call.reply.ok();
     Ok(())
 }
@@ -95,10 +98,14 @@ fn set_with(call: &mut Call<'_>, key: &Key<'_>, options: &Options<'_>, expiry: E
     match expiry {
         // What would be stored has expired already.
         Expiry::At(when) if wanted && when < now => {
-            db.remove(key, now);
+            if db.remove(key, now) {
+                call.effect(key, &[b"DEL", key.bytes]);
+            }
         }
         _ if wanted => {
-            db.put_string(key, call.args.at(2), expiry, now);
+            let value = call.args.at(2);
+            db.put_string(key, value, expiry, now);
+            note_set(call, key, value, expiry);
         }
         _ => {}
     }
@@ -108,6 +115,20 @@ fn set_with(call: &mut Call<'_>, key: &Key<'_>, options: &Options<'_>, expiry: E
         (false, false) => call.reply.null(),
     }
     Ok(())
+}
+
+/// The effect of having stored a string: what was asked about the old one does not matter any more.
+fn note_set(call: &mut Call<'_>, key: &Key<'_>, value: &[u8], expiry: Expiry) {
+    if !call.records() {
+        return;
+    }
+    match expiry {
+        Expiry::Never => call.effect(key, &[b"SET", key.bytes, value]),
+        Expiry::Keep => call.effect(key, &[b"SET", key.bytes, value, b"KEEPTTL"]),
+        Expiry::At(UnixMillis(when)) => {
+            call.effect(key, &[b"SET", key.bytes, value, b"PXAT", IntegerText::new(when).as_bytes()]);
+        }
+    }
 }
 
 /// With GET, SET reads the key; without, it does not look at it.

@@ -1,0 +1,87 @@
+//! How long blocking commands wait, and what they answer when nothing came.
+
+use crate::{Flags, Spec};
+use slotmesh_base::{ReplyError, UnixMillis};
+use slotmesh_resp::Reply;
+
+/// The timeout that an argument says in seconds, in ms; `None` is for ever (Redis 7.2 `timeout.c`
+/// `getTimeoutFromObjectOrReply`: 0 is for ever, a part of a millisecond counts as a whole one). Redis also takes
+/// hexadecimal numbers.
+///
+/// # Errors
+/// `TimeoutNotAFloat`, `TimeoutNegative`, and `TimeoutOutOfRange` if it would end beyond the last millisecond.
+pub(crate) fn parse_timeout(text: &[u8], now: UnixMillis) -> Result<Option<u64>, ReplyError> {
+    let seconds = parse_seconds(text).ok_or(ReplyError::TimeoutNotAFloat)?;
+    let millis = (seconds * 1000.0).ceil();
+    // What is beyond 64 bits becomes the largest.
+    match millis as i64 {
+        ..0 => Err(ReplyError::TimeoutNegative),
+        0 => Ok(None),
+        millis if millis > i64::MAX - now.0 => Err(ReplyError::TimeoutOutOfRange),
+        millis => Ok(Some(millis.unsigned_abs())),
+    }
+}
+
+fn parse_seconds(text: &[u8]) -> Option<f64> {
+    /// Redis: `MAX_LONG_DOUBLE_CHARS`.
+    const BYTES_MAX: usize = 5 * 1024;
+    let text = str::from_utf8(text).ok().filter(|text| text.len() < BYTES_MAX)?;
+    let seconds: f64 = text.parse().ok().filter(|seconds: &f64| !seconds.is_nan())?;
+    // Less than a double can tell from nothing, but not nothing.
+    let mantissa = text.bytes().take_while(|byte| !byte.eq_ignore_ascii_case(&b'e'));
+    let vanished = seconds == 0.0 && mantissa.into_iter().any(|byte| matches!(byte, b'1'..=b'9'));
+    Some(if vanished { f64::MIN_POSITIVE.copysign(seconds) } else { seconds })
+}
+
+/// Writes what a blocking command answers whose time is up: the null array for all that wait for keys, also where the
+/// command's own null is another (Redis 7.2 `blocked.c` `replyToBlockedClientTimedOut`).
+///
+/// # Panics
+/// If the command does not block.
+pub fn timeout_reply(spec: &Spec, reply: &mut Reply<'_>) {
+    assert!(spec.flags.contains(Flags::BLOCKING), "{} does not block", spec.full_name);
+    reply.null_array();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    #[test]
+    fn timeouts_are_seconds_with_parts() {
+        for (text, millis) in [
+            ("0", None),
+            ("-0", None),
+            ("0.0", None),
+            ("-0.0001", None),
+            ("1", Some(1000)),
+            ("+0.01", Some(10)),
+            (".5", Some(500)),
+            ("1.", Some(1000)),
+            ("0.0001", Some(1)),
+            ("1e-400", Some(1)),
+            ("-1e-400", None),
+            ("1.0001", Some(1001)),
+            ("2E1", Some(20_000)),
+            ("9e15", Some(9_000_000_000_000_000_000)),
+        ] {
+            assert_eq!(parse_timeout(text.as_bytes(), NOW), Ok(millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_timeout_is_refused_in_three_ways() {
+        let long = "1".repeat(5 * 1024);
+        for text in ["", " 1", "1 ", "x", "1x", "nan", "-nan", "1e", "--1", "\u{e9}", &long] {
+            assert_eq!(parse_timeout(text.as_bytes(), NOW), Err(ReplyError::TimeoutNotAFloat), "{text}");
+        }
+        for text in ["-1", "-0.001", "-inf", "-1e300", "-1e400"] {
+            assert_eq!(parse_timeout(text.as_bytes(), NOW), Err(ReplyError::TimeoutNegative), "{text}");
+        }
+        for text in ["inf", "Infinity", "1e16", "1e400", "9223372036854775807", "9223370336854777"] {
+            assert_eq!(parse_timeout(text.as_bytes(), NOW), Err(ReplyError::TimeoutOutOfRange), "{text}");
+        }
+    }
+}
