@@ -10,7 +10,7 @@ use crate::exec::{end_blocks, run_together};
 use crate::key_map::{KeyMap, KeyName};
 use crate::{Context, KeptRequests, Shard};
 use slotmesh_base::{ReplyError, UnixMillis};
-use slotmesh_command::{Outcome, Spec, ValueLimits, Wait};
+use slotmesh_command::{Outcome, Spec, ValueLimits, Wait, timeout_reply};
 use slotmesh_keyspace::Change;
 use slotmesh_resp::{Args, Protocol, Reply};
 use std::collections::{BTreeMap, VecDeque};
@@ -322,8 +322,4 @@ pub fn serve_called_together(
     shards[place].end_retry(ticket, retry, &outcome);
     end_blocks(shards, now, limits);
     (outcome == Outcome::Replied).then_some(reply)
-}
-
-fn timeout_reply(_spec: &Spec, reply: &mut Reply<'_>) {
-    reply.null_array();
 }

@@ -40,8 +40,7 @@ impl<'c> Call<'c> {
     #[inline]
     pub(crate) fn at(&mut self, key: &Key<'_>) -> At<'_, 'c> {
         let reply = &mut self.reply;
-        debug_assert!(!self.others.is_empty() || self.keyspace.holds(key.slot), "the one shard is the key's");
-        if self.others.is_empty() || self.keyspace.holds(key.slot) {
+        if self.keyspace.holds(key.slot) {
             return At { keyspace: self.keyspace, effects: self.effects, reply };
         }
         let other = self.others.iter_mut().find(|other| other.keyspace.holds(key.slot));

@@ -319,4 +319,25 @@ mod tests {
             ("EXPIREAT nokey 9223372036854775", ":0"),
         ]);
     }
+
+    #[test]
+    fn effects_name_absolute_times() {
+        Fixture::new().recording().effects_script(&[
+            ("EXPIRE a 10", ":0", ""),
+            ("SET a 1", "+OK", "SET a 1"),
+            ("PERSIST a", ":0", ""),
+            ("EXPIRE a 10", ":1", "PEXPIREAT a 1700000010000"),
+            ("PEXPIRE a 10 GT", ":0", ""),
+            ("PEXPIRE a 10 LT", ":1", "PEXPIREAT a 1700000000010"),
+            ("EXPIREAT a 1700000001", ":1", "PEXPIREAT a 1700000001000"),
+            ("PEXPIREAT a 1700000001", ":1", "DEL a"),
+            ("SET a 1 PX 1", "+OK", "SET a 1 PXAT 1700000000001"),
+            ("PERSIST a", ":1", "PERSIST a"),
+            ("EXPIRE a -1", ":1", "DEL a"),
+            ("EXPIRE a -1", ":0", ""),
+            ("SET a 1 PX 1", "+OK", "SET a 1 PXAT 1700000000001"),
+            ("@2", "", ""),
+            ("EXPIRE a 10", ":0", "DEL a"),
+        ]);
+    }
 }

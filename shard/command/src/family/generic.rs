@@ -107,35 +107,4 @@ const UNLINK: Doc = doc(
 .arguments(&[DocArg::KEY.multiple()]);
 
 #[cfg(test)]
-mod tests {
-    use crate::family::testing::Fixture;
-
-    #[test]
-    fn keys_are_counted_each_time_they_are_named() {
-        Fixture::new().script(&[
-            ("MSET a 1 b 2 c 3", "+OK"),
-            ("EXISTS a b x a", ":3"),
-            ("TOUCH a b x a", ":3"),
-            ("DEL a x a", ":1"),
-            ("UNLINK b c", ":2"),
-            ("DBSIZE", ":0"),
-            ("DEL", "-ERR wrong number of arguments for 'del' command"),
-        ]);
-    }
-
-    #[test]
-    fn expired_keys_are_not_there() {
-        Fixture::new().script(&[
-            ("SET a 1 PX 1", "+OK"),
-            ("SET b 1 PX 1", "+OK"),
-            ("TYPE a", "+string"),
-            ("@2", ""),
-            ("TYPE a", "+none"),
-            ("EXISTS b", ":0"),
-            ("SET b 1 PX 1", "+OK"),
-            ("@2", ""),
-            ("DEL b", ":0"),
-            ("DBSIZE", ":0"),
-        ]);
-    }
-}
+mod tests;

@@ -1,15 +1,19 @@
-//! Runs handlers over a real keyspace, from words to reply bytes.
+//! Runs handlers over a real keyspace, from words to reply bytes, and their effects over another one.
 
-use crate::{Call, Effects, Outcome, Reach, ValueLimits, first_key_index, resolve, write_unknown};
+mod follow;
+
+use crate::{Beside, Call, Effects, Outcome, Reach, ValueLimits, first_key_index, resolve, write_unknown};
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
-use slotmesh_keyspace::{KeyHasher, Keyspace, PackedLimit};
+use slotmesh_keyspace::{Change, Key, KeyHasher, Keyspace, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::ops::RangeInclusive;
 
-/// One shard, its clock in the hand of the test.
+/// One shard, or several, the clock in the hand of the test.
 pub(crate) struct Fixture {
     pub(crate) keyspace: Keyspace,
     pub(crate) effects: Effects,
+    /// The other shards: databases and effects.
+    pub(crate) others: Vec<(Keyspace, Effects)>,
     /// What has become of the last command.
     pub(crate) outcome: Outcome,
     pub(crate) may_block: bool,
@@ -28,10 +32,11 @@ impl Fixture {
     }
 
     pub(crate) fn over(slots: RangeInclusive<u16>) -> Self {
-        let hasher = KeyHasher::new([1, 2]);
+        let hasher = hasher();
         Self {
             keyspace: Keyspace::new(16, slots, hasher),
             effects: Effects::default(),
+            others: Vec::new(),
             outcome: Outcome::Replied,
             may_block: true,
             now: UnixMillis(1_700_000_000_000),
@@ -42,6 +47,17 @@ impl Fixture {
             hasher,
             rng: Rng::new(7),
         }
+    }
+
+    /// Several shards, that of the first slots first; each begins at one of `starts` (but for the first, at 0).
+    pub(crate) fn with_shards(starts: &[u16]) -> Self {
+        let first = starts.first().map_or(16383, |start| start - 1);
+        let mut fixture = Self::over(0..=first);
+        for (index, &start) in starts.iter().enumerate() {
+            let end = starts.get(index + 1).map_or(16383, |next| next - 1);
+            fixture.others.push((Keyspace::new(16, start..=end, fixture.hasher), Effects::default()));
+        }
+        fixture
     }
 
     /// The reply to words separated by spaces, its line ends shown as spaces.
@@ -77,13 +93,18 @@ impl Fixture {
             return Err(ReplyError::WrongArity(spec.full_name));
         }
         let (Reach::Slot(handler) | Reach::Shard(handler)) = spec.reach else { panic!("{} has no handler", spec.name) };
+        let first_key = first_key_index(spec, args.len()).map(|index| self.hasher.key(args.at(index)));
+        let home = self.home_of(first_key.as_ref());
+        self.exchange(home);
+        let mut others: Vec<_> =
+            self.others.iter_mut().map(|(keyspace, effects)| Beside { keyspace, effects }).collect();
         let mut call = Call {
             keyspace: &mut self.keyspace,
             effects: &mut self.effects,
-            others: &mut [],
+            others: &mut others,
             db: self.db,
             hasher: self.hasher,
-            first_key: first_key_index(spec, args.len()).map(|index| self.hasher.key(args.at(index))),
+            first_key,
             args,
             now: self.now,
             rng: &mut self.rng,
@@ -100,7 +121,38 @@ impl Fixture {
         if replays {
             self.effects.push(self.db as u16, args.iter_from(0));
         }
+        self.exchange(home);
+        self.end_command();
         result
+    }
+
+    /// The place of a key's shard among `others`, unless it is the first.
+    fn home_of(&self, key: Option<&Key<'_>>) -> Option<usize> {
+        let slot = key?.slot;
+        self.others.iter().position(|(keyspace, _)| keyspace.holds(slot))
+    }
+
+    /// Makes another shard the home one, and back.
+    fn exchange(&mut self, home: Option<usize>) {
+        if let Some(place) = home {
+            let (keyspace, effects) = &mut self.others[place];
+            std::mem::swap(&mut self.keyspace, keyspace);
+            std::mem::swap(&mut self.effects, effects);
+        }
+    }
+
+    /// Ends the command and its block on every shard.
+    fn end_command(&mut self) {
+        let others = self.others.iter_mut().map(|(keyspace, effects)| (keyspace, effects));
+        for (keyspace, effects) in std::iter::once((&mut self.keyspace, &mut self.effects)).chain(others) {
+            for event in keyspace.take_events() {
+                if event.change == Change::Expired {
+                    effects.push_expired(event.db, &event.key);
+                }
+            }
+            effects.end_command();
+            effects.end_block();
+        }
     }
 
     /// Runs each request and compares its reply; a request `@n` lets n milliseconds pass instead.
@@ -112,6 +164,11 @@ impl Fixture {
             }
         }
     }
+}
+
+/// The hash of all tests' keys.
+fn hasher() -> KeyHasher {
+    KeyHasher::new([1, 2])
 }
 
 /// A request in memory.

@@ -137,3 +137,33 @@ fn binary_keys_come_back_as_they_are() {
     assert_eq!(fixture.run_words(&[b"KEYS", b"*"]), b"*1\r\n$5\r\n\r\n\0 \xff\r\n");
     assert_eq!(show(&fixture.run_words(&[b"KEYS", b"[\r]*"])).len(), show(b"*1\r\n$5\r\n\r\n\0 \xff\r\n").len());
 }
+
+#[test]
+fn databases_are_exchanged() {
+    const INVALID_FIRST: &str = "-ERR invalid first DB index";
+    const INVALID_SECOND: &str = "-ERR invalid second DB index";
+    const NO_DB: &str = "-ERR DB index is out of range";
+    let mut fixture = Fixture::new();
+    fixture.script(&[
+        ("SET a 1 EX 10", "+OK"),
+        ("SWAPDB 0 1", "+OK"),
+        ("EXISTS a", ":0"),
+        ("DBSIZE", ":0"),
+        ("SET a 2", "+OK"),
+        ("SWAPDB 1 0", "+OK"),
+        ("GET a", "$1 1"),
+        ("TTL a", ":10"),
+        ("SWAPDB 0 0", "+OK"),
+        ("SWAPDB 5 6", "+OK"),
+        ("GET a", "$1 1"),
+        ("SWAPDB x y", INVALID_FIRST),
+        ("SWAPDB 2147483648 1", INVALID_FIRST),
+        ("SWAPDB 0 y", INVALID_SECOND),
+        ("SWAPDB 0 16", NO_DB),
+        ("SWAPDB -1 0", NO_DB),
+        ("SWAPDB 16 16", NO_DB),
+        ("SWAPDB 0", "-ERR wrong number of arguments for 'swapdb' command"),
+    ]);
+    fixture.db = 1;
+    fixture.script(&[("GET a", "$1 2"), ("TTL a", ":-1")]);
+}

@@ -368,3 +368,62 @@ fn large_lists_leave_their_memory_to_be_freed_by_and_by() {
         assert!((8..=300).contains(&slices), "{slices} slices of 16 chunks after {last}");
     }
 }
+
+#[test]
+fn effects_are_what_was_changed() {
+    Fixture::new().recording().effects_script(&[
+        ("LPUSH l a b", ":2", "LPUSH l a b"),
+        ("RPUSHX l c d e", ":5", "RPUSHX l c d e"),
+        ("LPUSHX no x", ":0", ""),
+        ("LPOP no", NIL, ""),
+        ("LPOP l", "$1 b", "LPOP l"),
+        ("RPOP l 0", "*0", ""),
+        ("RPOP l 1", "*1 $1 e", "RPOP l 1"),
+        ("LSET l 0 A", "+OK", "LSET l 0 A"),
+        ("LSET l 9 A", "-ERR index out of range", ""),
+        ("LSET no 9 A", "-ERR no such key", ""),
+        ("LINSERT l BEFORE c B", ":4", "LINSERT l BEFORE c B"),
+        ("LINSERT l BEFORE nope B", ":-1", ""),
+        ("LREM l 0 nope", ":0", ""),
+        ("LREM l 0 B", ":1", "LREM l 0 B"),
+        ("LTRIM l 0 -1", "+OK", ""),
+        ("LTRIM l 0 1", "+OK", "LTRIM l 0 1"),
+        ("LTRIM no 0 1", "+OK", ""),
+        ("LMPOP 2 no l RIGHT COUNT 9", "*2 $1 l *2 $1 c $1 A", "RPOP l 2"),
+        ("LMPOP 2 no l RIGHT COUNT 9", "*-1", ""),
+        ("RPUSH l 1 2 3", ":3", "RPUSH l 1 2 3"),
+        ("LMOVE l l LEFT RIGHT", "$1 1", "LMOVE l l LEFT RIGHT"),
+        ("RPOPLPUSH l m", "$1 1", "RPOPLPUSH l m"),
+        ("RPOPLPUSH no m", NIL, ""),
+        ("SET s x", "+OK", "SET s x"),
+        ("RPOPLPUSH l s", WRONG_TYPE, ""),
+        ("LPUSH s x", WRONG_TYPE, ""),
+        ("LTRIM l 5 9", "+OK", "LTRIM l 5 9"),
+        ("EXISTS l", ":0", ""),
+        ("PEXPIRE m 1", ":1", "PEXPIREAT m 1700000000001"),
+        ("@2", "", ""),
+        ("RPUSH m x", ":1", "DEL m | RPUSH m x"),
+    ]);
+}
+
+#[test]
+fn elements_move_between_shards() {
+    // Slots: a 15495, b 3300, c 7365, d 11298.
+    Fixture::with_shards(&[8192]).recording().effects_script(&[
+        ("RPUSH a 1 2 3", ":3", "1: RPUSH a 1 2 3"),
+        ("LMOVE a b LEFT RIGHT", "$1 1", "0: RPUSH b 1 1: LPOP a"),
+        ("RPOPLPUSH a b", "$1 3", "0: LPUSH b 3 1: RPOP a"),
+        ("LMOVE b c RIGHT LEFT", "$1 1", "0: LMOVE b c RIGHT LEFT"),
+        ("LMOVE a d LEFT LEFT", "$1 2", "1: LMOVE a d LEFT LEFT"),
+        ("EXISTS a b c d", ":3", ""),
+        ("SET a x", "+OK", "1: SET a x"),
+        ("LMOVE b a LEFT LEFT", WRONG_TYPE, ""),
+        ("LMOVE a b LEFT LEFT", WRONG_TYPE, ""),
+        ("LLEN b", ":1", ""),
+        ("LMPOP 3 foo d b LEFT COUNT 2", "*2 $1 d *1 $1 2", "1: LPOP d 1"),
+        ("LMPOP 3 foo d b LEFT COUNT 2", "*2 $1 b *1 $1 3", "0: LPOP b 1"),
+        ("LMPOP 3 foo d b LEFT COUNT 2", "*-1", ""),
+        ("LMPOP 3 c a b LEFT", "*2 $1 c *1 $1 1", "0: LPOP c 1"),
+        ("LMPOP 3 c a b LEFT", WRONG_TYPE, ""),
+    ]);
+}

@@ -95,19 +95,16 @@ fn set_with(call: &mut Call<'_>, key: &Key<'_>, options: &Options<'_>, expiry: E
         Condition::Absent => !found,
         Condition::Present => found,
     };
-    match expiry {
+    let has_passed = matches!(expiry, Expiry::At(when) if when < now);
+    if wanted && has_passed {
         // What would be stored has expired already.
-        Expiry::At(when) if wanted && when < now => {
-            if db.remove(key, now) {
-                call.effect(key, &[b"DEL", key.bytes]);
-            }
+        if db.remove(key, now) {
+            call.effect(key, &[b"DEL", key.bytes]);
         }
-        _ if wanted => {
-            let value = call.args.at(2);
-            db.put_string(key, value, expiry, now);
-            note_set(call, key, value, expiry);
-        }
-        _ => {}
+    } else if wanted {
+        let value = call.args.at(2);
+        db.put_string(key, value, expiry, now);
+        note_set(call, key, value, expiry);
     }
     match (options.get, wanted) {
         (true, _) => call.count_read(found),

@@ -226,3 +226,86 @@ fn reads_count_as_hits_and_misses_and_writes_do_not() {
     let stats = fixture.keyspace.stats;
     assert_eq!((stats.hits, stats.misses), (7, 4));
 }
+
+#[test]
+fn effects_name_absolute_times_and_forget_what_was_asked() {
+    Fixture::new().recording().effects_script(&[
+        ("SET a 1", "+OK", "SET a 1"),
+        ("set a 2 EX 10", "+OK", "SET a 2 PXAT 1700000010000"),
+        ("SET a 3 PX 10 GET", "$1 2", "SET a 3 PXAT 1700000000010"),
+        ("SET a 4 EXAT 1700000001 XX", "+OK", "SET a 4 PXAT 1700000001000"),
+        ("SET a 5 KEEPTTL GET", "$1 4", "SET a 5 KEEPTTL"),
+        ("SET a 6 NX", NIL, ""),
+        ("SET a 6 NX GET", "$1 5", ""),
+        ("SET b 6 XX", NIL, ""),
+        ("SET b 1 NX GET", NIL, "SET b 1"),
+        ("SETNX b 2", ":0", ""),
+        ("SETNX c 2", ":1", "SETNX c 2"),
+        ("SETEX c 1 x", "+OK", "SET c x PXAT 1700000001000"),
+        ("PSETEX c 1 x", "+OK", "SET c x PXAT 1700000000001"),
+        ("GETSET b 3", "$1 1", "SET b 3"),
+        ("APPEND b 4", ":2", "APPEND b 4"),
+        ("INCR b", ":35", "INCR b"),
+        ("DECRBY b 5", ":30", "DECRBY b 5"),
+        ("INCRBY c 1", "-ERR value is not an integer or out of range", ""),
+        ("GETDEL b", "$2 30", "DEL b"),
+        ("GETDEL b", NIL, ""),
+        ("SET a 1 PXAT 1", "+OK", "DEL a"),
+        ("SET a 1 PXAT 1", "+OK", ""),
+        ("GET c", "$1 x", ""),
+        ("MSET a 1 b 2", "+OK", "MSET a 1 b 2"),
+        ("MSETNX a 1 d 2", ":0", ""),
+        ("MSETNX d 1 e 2 d 3", ":1", "MSETNX d 1 e 2 d 3"),
+        ("GET d", "$1 3", ""),
+    ]);
+}
+
+#[test]
+fn keys_that_expired_are_deleted_before_anything_else() {
+    Fixture::new().recording().effects_script(&[
+        ("SET a 1 PX 5", "+OK", "SET a 1 PXAT 1700000000005"),
+        ("SET b 1 PX 5", "+OK", "SET b 1 PXAT 1700000000005"),
+        ("SET c 1 PX 5", "+OK", "SET c 1 PXAT 1700000000005"),
+        ("SET d 1 PX 5", "+OK", "SET d 1 PXAT 1700000000005"),
+        ("SET e 1 PX 5", "+OK", "SET e 1 PXAT 1700000000005"),
+        ("@6", "", ""),
+        ("INCR a", ":1", "DEL a | INCR a"),
+        ("GET b", NIL, "DEL b"),
+        ("SET c 2 KEEPTTL", "+OK", "DEL c | SET c 2 KEEPTTL"),
+        ("TTL c", ":-1", ""),
+        ("MSETNX d 1 e 2", ":1", "DEL d | DEL e | MSETNX d 1 e 2"),
+    ]);
+}
+
+#[test]
+fn several_strings_may_lie_on_several_shards() {
+    // Slots: a 15495, b 3300, c 7365, d 11298.
+    Fixture::with_shards(&[8192]).recording().effects_script(&[
+        ("MSET a 1 b 2 c 3", "+OK", "0: SET b 2 | SET c 3 1: SET a 1"),
+        ("MGET b a d c b", "*5 $1 2 $1 1 $-1 $1 3 $1 2", ""),
+        ("MSETNX d 1 b 2", ":0", ""),
+        ("MSETNX d 1 foo 2", ":1", "1: SET d 1 | SET foo 2"),
+        ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command", ""),
+        ("MSETNX a 1 b", "-ERR wrong number of arguments for 'msetnx' command", ""),
+        ("RPUSH l x", ":1", "1: RPUSH l x"),
+        ("MGET l a", "*2 $-1 $1 1", ""),
+        ("INCR a", ":2", "1: INCR a"),
+    ]);
+}
+
+#[test]
+fn msetnx_sets_all_or_nothing() {
+    Fixture::new().script(&[
+        ("MSETNX a 1 b 2", ":1"),
+        ("MSETNX c 1 b 3", ":0"),
+        ("EXISTS c", ":0"),
+        ("GET b", "$1 2"),
+        ("RPUSH l x", ":1"),
+        ("MSETNX c 1 l 3", ":0"),
+        ("EXPIRE b 1", ":1"),
+        ("@1001", ""),
+        ("MSETNX c 1 b 3", ":1"),
+        ("TTL b", ":-1"),
+        ("MSETNX a", "-ERR wrong number of arguments for 'msetnx' command"),
+    ]);
+}
