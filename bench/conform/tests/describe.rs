@@ -6,12 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of COMMAND INFO that differ, with the reason. All others are equal, element by element, sets in any order.
 const INFO_DIFFERENCES: &[(&str, &str)] = &[
+    ("blmove", "scripts may call it since 7.2"),
+    ("blpop", "scripts may call it since 7.2"),
+    ("brpop", "scripts may call it since 7.2"),
+    ("brpoplpush", "scripts may call it since 7.2"),
     ("client|setinfo", "new in 7.2"),
     ("client|setname", "7.2 tells cluster clients to send it to all nodes"),
     ("command|getkeys", "7.2 takes a command's name alone"),
     ("command|getkeysandflags", "7.2 takes a command's name alone"),
     ("config|resetstat", "7.2 tells cluster clients to send it to all nodes"),
     ("config|set", "7.2 tells cluster clients to send it to all nodes"),
+    ("msetnx", "7.2 does not tell cluster clients to split it any more"),
     ("randomkey", "7.2 tells cluster clients how to choose among replies"),
     ("scan", "7.2 tells cluster clients how to choose among replies"),
 ];
