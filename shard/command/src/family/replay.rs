@@ -3,6 +3,8 @@
 use super::testing::Fixture;
 use slotmesh_base::Rng;
 
+const KEYS: u64 = 12;
+
 /// Commands, `k` for a key, `d` for a database, `n` for a small number, `v` for a value, `t` for a time in ms near now.
 const COMMANDS: &[&str] = &[
     "SET k v",
@@ -58,7 +60,7 @@ const COMMANDS: &[&str] = &[
 fn random_command(rng: &mut Rng, now: i64) -> String {
     let pattern = COMMANDS[rng.below(COMMANDS.len() as u64) as usize];
     let words = pattern.split(' ').map(|word| match word {
-        "k" => format!("key-{}", rng.below(12)),
+        "k" => format!("key-{}", rng.below(KEYS)),
         "d" => rng.below(3).to_string(),
         "n" => rng.below(4).to_string(),
         "v" => rng.below(5).to_string(),
@@ -82,6 +84,33 @@ fn effects_give_the_same_content() {
             streams.iter_mut().zip(fixture.drain()).for_each(|(stream, gained)| stream.extend(gained));
             if step % 50 == 49 {
                 fixture.assert_followed(&streams);
+            }
+        }
+    }
+}
+
+#[test]
+fn who_watches_and_who_follows_see_the_same_changes() {
+    for seed in 0..40 {
+        let mut fixture = Fixture::with_shards(&[8192][..seed % 2]).recording();
+        (0..KEYS).for_each(|key| fixture.attend(&format!("key-{key}")));
+        let mut rng = Rng::new(seed as u64);
+        for _ in 0..300 {
+            fixture.now.0 += rng.below(3) as i64;
+            fixture.db = rng.below(3) as usize;
+            let command = random_command(&mut rng, fixture.now.0);
+            let reply = fixture.run(&command);
+            let is_effect = |words: &&Vec<Vec<u8>>| !matches!(&words[0][..], b"MULTI" | b"EXEC" | b"SELECT");
+            let effects: usize = fixture.drain().iter().map(|stream| stream.iter().filter(is_effect).count()).sum();
+            let (expired, changed) = fixture.events;
+            // Whole databases are emptied and exchanged also if there is nothing in them.
+            if !command.starts_with("FLUSH") && !command.starts_with("SWAP") {
+                assert_eq!(
+                    effects > expired,
+                    changed > 0,
+                    "{command}: {reply}, {effects} effects, {:?}",
+                    fixture.events
+                );
             }
         }
     }

@@ -14,6 +14,8 @@ pub(crate) struct Fixture {
     pub(crate) effects: Effects,
     /// The other shards: databases and effects.
     pub(crate) others: Vec<(Keyspace, Effects)>,
+    /// Events of the last command: of keys that had expired, and all others.
+    pub(crate) events: (usize, usize),
     /// What has become of the last command.
     pub(crate) outcome: Outcome,
     pub(crate) may_block: bool,
@@ -37,6 +39,7 @@ impl Fixture {
             keyspace: Keyspace::new(16, slots, hasher),
             effects: Effects::default(),
             others: Vec::new(),
+            events: (0, 0),
             outcome: Outcome::Replied,
             may_block: true,
             now: UnixMillis(1_700_000_000_000),
@@ -143,11 +146,15 @@ impl Fixture {
 
     /// Ends the command and its block on every shard.
     fn end_command(&mut self) {
+        self.events = (0, 0);
         let others = self.others.iter_mut().map(|(keyspace, effects)| (keyspace, effects));
         for (keyspace, effects) in std::iter::once((&mut self.keyspace, &mut self.effects)).chain(others) {
             for event in keyspace.take_events() {
                 if event.change == Change::Expired {
                     effects.push_expired(event.db, &event.key);
+                    self.events.0 += 1;
+                } else {
+                    self.events.1 += 1;
                 }
             }
             effects.end_command();

@@ -21,6 +21,15 @@ impl Fixture {
         self
     }
 
+    /// Pays attention to a key in all databases.
+    pub(crate) fn attend(&mut self, key: &str) {
+        let key = super::hasher().key(key.as_bytes());
+        let home = self.home_of(Some(&key));
+        self.exchange(home);
+        (0..self.keyspace.databases()).for_each(|db| self.keyspace.attend(db, key.slot));
+        self.exchange(home);
+    }
+
     /// Compares replies, and the effects of each request: its commands, parted by ` | `, those of each shard that has
     /// any behind `n:` if there are several shards. SELECTs of the first database are not shown. At the end all effects
     /// are replayed, and must give the same content.
