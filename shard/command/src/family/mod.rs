@@ -30,6 +30,4 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
 }
 
 #[cfg(test)]
-mod replay;
-#[cfg(test)]
 pub(crate) mod testing;

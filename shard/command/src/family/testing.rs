@@ -1,6 +1,7 @@
 //! Runs handlers over a real keyspace, from words to reply bytes, and their effects over another one.
 
 mod follow;
+mod random;
 
 use crate::{Beside, Call, Effects, Outcome, Reach, ValueLimits, first_key_index, resolve, write_unknown};
 use slotmesh_base::{ReplyError, Rng, UnixMillis};

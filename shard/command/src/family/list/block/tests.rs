@@ -1,4 +1,5 @@
-//! Each script of replies was run against redis-server 7.0.15 as well.
+//! Each script of replies was run against redis-server 7.0.15 as well, which words one refusal (of a timeout beyond all
+//! times) otherwise than 7.2.
 
 use crate::family::testing::Fixture;
 use crate::{Outcome, Wait, find, timeout_reply};

@@ -1,6 +1,6 @@
 //! Random commands on one and on several shards: whatever they did, replaying their effects does the same.
 
-use super::testing::Fixture;
+use super::Fixture;
 use slotmesh_base::Rng;
 
 const KEYS: u64 = 12;
