@@ -158,6 +158,10 @@ impl Shard {
                 keys.push(name);
             }
         }
+        if keys.is_empty() {
+            // Only other shards hold what it waits for.
+            return;
+        }
         let waiter = Waiter {
             arrival,
             request: KeptRequests::of_one(spec, args),
@@ -218,9 +222,9 @@ impl Shard {
         std::mem::take(&mut self.blocked.letters)
     }
 
-    /// Number of waiters.
-    pub fn waiters(&self) -> usize {
-        self.blocked.waiters.len()
+    /// Number of keys that somebody waits for.
+    pub fn blocking_keys(&self) -> usize {
+        self.blocked.lines.len()
     }
 
     /// Serves those who wait for keys that have become ready, until nothing is ready.

@@ -94,6 +94,16 @@ impl Gather {
         Self::new(Join::Texts, cores, protocol)
     }
 
+    /// A gatherer for numbers of all cores, which are added (CLIENT UNBLOCK).
+    pub fn sums(cores: usize, protocol: Protocol) -> Self {
+        Self::new(Join::Sum, cores, protocol)
+    }
+
+    /// A gatherer for parts that all say OK.
+    pub fn all_ok(parts: usize, protocol: Protocol) -> Self {
+        Self::new(Join::First, parts, protocol)
+    }
+
     fn new(join: Join, parts: usize, protocol: Protocol) -> Self {
         Self { join, protocol, replies: vec![None; parts], missing: parts }
     }

@@ -11,6 +11,7 @@ mod exec;
 mod gather;
 mod kept;
 mod key_map;
+mod loan;
 mod local;
 mod route;
 mod shard;
@@ -24,6 +25,7 @@ pub use client::Client;
 pub use exec::{Context, execute_together};
 pub use gather::{Gather, Part, split};
 pub use kept::{KeptRequest, KeptRequests};
+pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
     ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, Rates, describe_client, run_connection_command,
     run_node_command,

@@ -3,8 +3,8 @@
 use crate::Client;
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_command::{
-    ConnectionCommand, Flags, KeySpec, Reach, RequestPolicy, ResponsePolicy, Spec, TransactionCommand, Unknown,
-    find_subcommand, key_indexes, parse_cursor, write_unknown,
+    ConnectionCommand, Flags, KeySpec, NodeCommand, Reach, RequestPolicy, ResponsePolicy, Spec, TransactionCommand,
+    Unknown, find_subcommand, key_indexes, parse_cursor, write_unknown,
 };
 use slotmesh_keyspace::{Cursor, Key};
 use slotmesh_resp::{Args, Reply};
@@ -119,6 +119,12 @@ fn admit_to_transaction(
         }
         Reach::Transaction(Transaction::Multi | Transaction::Exec | Transaction::Discard)
         | Reach::Connection(Connection::Quit | Connection::Reset) => return Some(command),
+        // They ask all cores, whose answers an EXEC cannot await while it has the shards in hand. (Redis runs them.)
+        Reach::Node(NodeCommand::ClientList | NodeCommand::ClientUnblock) => {
+            refuse_transaction(client);
+            reply.error(ReplyError::NotInTransaction);
+            return None;
+        }
         _ => {}
     }
     let transaction = client.transaction.as_mut()?;

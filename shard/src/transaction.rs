@@ -160,13 +160,13 @@ pub struct Surroundings<'a> {
 }
 
 /// Runs the client's transaction, with the shards of [`exec_cores`] in hand (ascending by slots); appends the reply.
-/// Nothing runs if a watched key was touched. Returns what node commands among its own want to be done.
+/// Nothing runs if a watched key was touched.
 pub fn execute_transaction(
     client: &mut Client,
     shards: &mut [&mut Shard],
     around: &Surroundings<'_>,
     out: &mut Vec<u8>,
-) -> Vec<NodeAction> {
+) {
     let transaction = client.transaction.take().unwrap_or_default();
     let watcher = client.watcher();
     client.end_watch();
@@ -176,11 +176,9 @@ pub fn execute_transaction(
     }
     let mut reply = Reply::new(out, client.protocol);
     if !is_whole {
-        reply.null_array();
-        return Vec::new();
+        return reply.null_array();
     }
     reply.array(transaction.len());
-    let mut actions = Vec::new();
     for (spec, args) in transaction.commands() {
         client.last_command = Some(spec);
         match spec.reach {
@@ -191,10 +189,8 @@ pub fn execute_transaction(
             }
             Reach::Node(command) => {
                 let mut reply = Reply::new(out, client.protocol);
-                match run_node_command(command, args, around.node, around.now, &mut reply) {
-                    NodeAction::Done => {}
-                    action => actions.push(action),
-                }
+                let action = run_node_command(command, args, around.node, around.now, &mut reply);
+                debug_assert_eq!(action, NodeAction::Done, "{} was not admitted to a transaction", spec.full_name);
             }
             // EXEC has ended the watch already.
             Reach::Transaction(_) => Reply::new(out, client.protocol).ok(),
@@ -204,7 +200,6 @@ pub fn execute_transaction(
         }
     }
     end_blocks(shards, around.now, around.limits);
-    actions
 }
 
 /// Runs a command on keys.

@@ -42,8 +42,9 @@ fn ask(mut mail: Mail<()>) -> f64 {
             sent += BATCH;
             mail.publish_awake();
         }
-        let count =
-            |records: &[&[u8]], _: &mut dyn FnMut()| records.iter().filter(|record| record[..] == REPLY).count();
+        let count = |records: &[&[u8]], _: &mut dyn FnMut()| {
+            (records.len(), records.iter().filter(|record| record[..] == REPLY).count())
+        };
         taken += mail.receive_batch::<64, _>(1, Lane::Replies, count).unwrap_or(0);
     }
     per_round_trip(start)
@@ -53,8 +54,9 @@ fn serve(mut mail: Mail<()>) -> f64 {
     let start = clock::thread_cpu_micros();
     let mut served = 0;
     while served < ROUND_TRIPS {
-        let count =
-            |records: &[&[u8]], _: &mut dyn FnMut()| records.iter().filter(|record| record[..] == REQUEST).count();
+        let count = |records: &[&[u8]], _: &mut dyn FnMut()| {
+            (records.len(), records.iter().filter(|record| record[..] == REQUEST).count())
+        };
         let Some(asked) = mail.receive_batch::<64, _>(0, Lane::Requests, count) else { continue };
         for _ in 0..asked {
             mail.reserve(0, Lane::Replies, REPLY.len()).expect("room for four batches").copy_from_slice(&REPLY);

@@ -272,14 +272,15 @@ impl<P> Mail<P> {
         queue.lock().expect("no holder panics").push_back(parcel);
     }
 
-    /// Passes up to `N` records from `core` to `take`, then gives their room back; `None` if there is none. For each
-    /// record that speaks of a parcel, `take` must call its second argument once, in their order.
+    /// Passes up to `N` records from `core` to `take`, which says how many of them it took; their room is given back,
+    /// the others come again. `None` if there is none. For each record that it takes and that speaks of a parcel,
+    /// `take` must call its second argument once, in their order.
     #[inline]
     pub fn receive_batch<const N: usize, T>(
         &mut self,
         core: usize,
         lane: Lane,
-        take: impl FnOnce(&[&[u8]], &mut dyn FnMut() -> P) -> T,
+        take: impl FnOnce(&[&[u8]], &mut dyn FnMut() -> P) -> (usize, T),
     ) -> Option<T> {
         let place = self.place(core);
         let Peer { inward, in_parcels, .. } = &mut self.peers[place];
@@ -303,7 +304,10 @@ impl<P> Mail<P> {
         let mut take_parcel = || {
             parcels.lock().expect("no holder panics").pop_front().expect("a record speaks of a parcel that is there")
         };
-        let result = take(&records[..count], &mut take_parcel);
+        let (taken, result) = take(&records[..count], &mut take_parcel);
+        if let Some(&(start, _)) = places[..count].get(taken) {
+            reader.next = start - HEAD;
+        }
         reader.give_back();
         Some(result)
     }
@@ -439,12 +443,38 @@ mod tests {
         assert!(!c.has_arrivals());
         a.publish(|_| {});
         assert!(c.has_arrivals());
-        let take = |records: &[&[u8]], parcel: &mut dyn FnMut() -> u32| -> Vec<u32> {
-            records.iter().map(|_| parcel()).collect()
+        let take = |records: &[&[u8]], parcel: &mut dyn FnMut() -> u32| -> (usize, Vec<u32>) {
+            (records.len(), records.iter().map(|_| parcel()).collect())
         };
         assert_eq!(c.receive_batch::<8, _>(0, Lane::Requests, take), Some(vec![1, 3]));
         assert_eq!(c.receive_batch::<8, _>(0, Lane::Replies, take), Some(vec![2]));
         assert_eq!(c.receive_batch::<8, _>(1, Lane::Requests, take), None);
+    }
+
+    #[test]
+    fn records_that_are_not_taken_come_again_also_over_the_end_of_the_ring() {
+        let mut mails = mesh::<()>(2);
+        let (mut b, mut a) = (mails.pop().unwrap(), mails.pop().unwrap());
+        let (mut written, mut read) = (0_u8, 0_u8);
+        for round in 0..3000 {
+            while written.wrapping_sub(read) < 100
+                && let Some(room) = a.reserve(1, Lane::Requests, 1000 + usize::from(written))
+            {
+                room.fill(written);
+                written = written.wrapping_add(1);
+            }
+            a.publish(|_| {});
+            b.receive_batch::<8, _>(0, Lane::Requests, |records, _| {
+                let taken = records.len().min(round % 4);
+                for record in &records[..taken] {
+                    assert_eq!(record.len(), 1000 + usize::from(read));
+                    assert!(record.iter().all(|&byte| byte == read), "round {round}");
+                    read = read.wrapping_add(1);
+                }
+                (taken, ())
+            });
+        }
+        assert_ne!(read, 0);
     }
 
     #[test]
@@ -456,7 +486,7 @@ mod tests {
                 (0..3).for_each(|_| assert!(a.reserve(1, Lane::Requests, 10_000).is_some(), "round {round}"));
             }
             a.publish(|_| {});
-            b.receive_batch::<2, _>(0, Lane::Requests, |_, _| ());
+            b.receive_batch::<2, _>(0, Lane::Requests, |records, _| (records.len(), ()));
         }
     }
 

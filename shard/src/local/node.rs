@@ -23,6 +23,12 @@ pub struct CoreFacts {
     pub slots: Option<(u16, u16)>,
     /// Connected clients.
     pub clients: u64,
+    /// Clients that wait in a blocking command.
+    pub blocked_clients: u64,
+    /// Those of them whose wait ends by itself.
+    pub timeouts: u64,
+    /// Keys of its shard that clients wait for.
+    pub blocking_keys: u64,
     /// Connections accepted since the start.
     pub connections: u64,
     /// Commands processed.

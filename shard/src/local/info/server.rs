@@ -39,11 +39,9 @@ pub(super) fn clients(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("connected_clients", facts.total(|core| core.clients));
     fields.field("cluster_connections", 0);
     fields.field("maxclients", facts.settings.value(directive::MAXCLIENTS));
-    fields.fields(&[
-        ("blocked_clients", "0"),
-        ("tracking_clients", "0"),
-        ("clients_in_timeout_table", "0"),
-        ("total_blocking_keys", "0"),
-        ("total_blocking_keys_on_nokey", "0"),
-    ]);
+    fields.field("blocked_clients", facts.total(|core| core.blocked_clients));
+    fields.field("tracking_clients", 0);
+    fields.field("clients_in_timeout_table", facts.total(|core| core.timeouts));
+    fields.field("total_blocking_keys", facts.total(|core| core.blocking_keys));
+    fields.field("total_blocking_keys_on_nokey", 0);
 }

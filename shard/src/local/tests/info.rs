@@ -5,11 +5,25 @@ use std::collections::BTreeMap;
 
 fn session() -> Session {
     let dbs = |keys, expires, average_ttl_ms| vec![DbFacts::default(), DbFacts { keys, expires, average_ttl_ms }];
-    let core = CoreFacts { clients: 2, commands: 10, hits: 5, ..CoreFacts::default() };
+    let core = CoreFacts { clients: 2, commands: 10, hits: 5, blocking_keys: 1, ..CoreFacts::default() };
     let mut node = TestNode::with(&[("maxclients", "99")]);
     node.cores = vec![
-        CoreFacts { slots: Some((0, 8191)), cpu: Some(3), dbs: dbs(10, 1, 1000), keyspace_bytes: 100, ..core.clone() },
-        CoreFacts { slots: Some((8192, 16383)), dbs: dbs(5, 3, 2000), keyspace_bytes: 50, ..core.clone() },
+        CoreFacts {
+            slots: Some((0, 8191)),
+            cpu: Some(3),
+            dbs: dbs(10, 1, 1000),
+            keyspace_bytes: 100,
+            blocked_clients: 3,
+            ..core.clone()
+        },
+        CoreFacts {
+            slots: Some((8192, 16383)),
+            dbs: dbs(5, 3, 2000),
+            keyspace_bytes: 50,
+            blocked_clients: 4,
+            timeouts: 5,
+            ..core.clone()
+        },
         CoreFacts { cpu_micros: 1_500_000, ..core },
     ];
     node.process = ProcessFacts {
@@ -123,7 +137,9 @@ fn fields_have_the_names_and_forms_that_clients_read() {
         ("lru_clock", "5501184"),
         ("connected_clients", "6"),
         ("maxclients", "99"),
-        ("blocked_clients", "0"),
+        ("blocked_clients", "7"),
+        ("clients_in_timeout_table", "5"),
+        ("total_blocking_keys", "3"),
         ("used_memory", "3145728"),
         ("used_memory_human", "3.00M"),
         ("used_memory_peak_perc", "75.00%"),
