@@ -13,10 +13,18 @@ pub(crate) struct Counters {
     pub(crate) errors: u64,
     pub(crate) hops_out: u64,
     pub(crate) hops_in: u64,
+    /// Clients that wait, and those of them whose wait ends by itself.
+    pub(crate) blocked_clients: u64,
+    pub(crate) timeouts: u64,
 }
 
 /// The numbers of one core, in the order of [`Board::publish`].
-const NUMBERS: usize = 18;
+const NUMBERS: usize = 21;
+
+/// Where those of the shard begin.
+const SHARD: usize = 15;
+/// Where that of the thread's CPU time stands.
+const CPU: usize = NUMBERS - 1;
 
 /// One core's board. Numbers of one turn may be read half old, half new: they are statistics.
 #[derive(Debug)]
@@ -65,7 +73,10 @@ impl Board {
             io.wakes,
             buffers.input,
             buffers.output,
+            own.blocked_clients,
+            own.timeouts,
         ];
+        debug_assert_eq!(numbers.len(), SHARD, "the shard's numbers follow");
         for (place, number) in self.numbers.iter().zip(numbers) {
             place.store(number, Relaxed);
         }
@@ -73,7 +84,7 @@ impl Board {
 
     /// Shows the CPU that the core's thread has used.
     pub(crate) fn publish_cpu(&self, micros: u64) {
-        self.numbers[17].store(micros, Relaxed);
+        self.numbers[CPU].store(micros, Relaxed);
     }
 
     /// Shows what the shard holds.
@@ -88,7 +99,8 @@ impl Board {
                 place.store(number, Relaxed);
             }
         }
-        for (place, number) in self.numbers[13..17].iter().zip([stats.hits, stats.misses, stats.expired, bytes]) {
+        let numbers = [stats.hits, stats.misses, stats.expired, bytes, shard.blocking_keys() as u64];
+        for (place, number) in self.numbers[SHARD..CPU].iter().zip(numbers) {
             place.store(number, Relaxed);
         }
     }
@@ -109,10 +121,13 @@ impl Board {
             wakes,
             query_buffer_bytes,
             output_buffer_bytes,
+            blocked_clients,
+            timeouts,
             hits,
             misses,
             expired,
             keyspace_bytes,
+            blocking_keys,
             cpu_micros,
         ] = std::array::from_fn(|number| self.numbers[number].load(Relaxed));
         let db = |places: &[AtomicU64; 3]| {
@@ -123,6 +138,9 @@ impl Board {
             cpu: self.cpu,
             slots: self.slots,
             clients: self.clients.load(Relaxed),
+            blocked_clients,
+            timeouts,
+            blocking_keys,
             connections,
             commands,
             input_bytes,

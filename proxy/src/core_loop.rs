@@ -7,13 +7,15 @@ use crate::hop::Parcel;
 use crate::listener::Dealer;
 use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use slotmesh_base::{Monotonic, UnixMillis};
-use slotmesh_command::Flags;
+use slotmesh_command::{Flags, Reach, Spec};
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
 use slotmesh_resp::DecodeLimits;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bytes of replies that a turn gathers before it sends some of them early.
 const TURN_BYTES_MAX: usize = 4 << 20;
+/// Bytes of requests after which a connection that cannot go on is no longer read.
+const STALLED_BYTES_MAX: usize = 64 * 1024;
 /// Capacity that a connection's empty tail keeps, in bytes.
 const TAIL_BYTES_KEPT: usize = 16 * 1024;
 /// Longest that a turn waits while replies are kept back because others are on their way, in nanoseconds.
@@ -47,7 +49,9 @@ impl Core {
         }
         let mut wait = Wait::No;
         while !self.stopping && !self.engine.process.is_stopping() {
-            self.io.spins = self.may_spin && self.engine.outstanding > 0;
+            let engine = &self.engine;
+            self.io.spins = self.may_spin
+                && (engine.outstanding > 0 || engine.lending.desk.loans() > 0 || engine.lending.desk.is_away());
             self.io.turn(wait, &mut events).await;
             self.engine.now = UnixMillis(clock::unix_millis());
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
@@ -58,7 +62,6 @@ impl Core {
             }
             self.run_batch();
             self.exchange_mail();
-            self.resume_stalled();
             wait = self.keep_house();
         }
         self.io.stop_listening();
@@ -75,7 +78,12 @@ impl Core {
                     && connection.socket == socket
                 {
                     connection.ended = true;
-                    self.close_if_finished(socket.index);
+                    if connection.wait.is_some() {
+                        // As in Redis: whoever has gone waits for nothing.
+                        self.close(socket.index);
+                    } else {
+                        self.close_if_finished(socket.index);
+                    }
                 }
             }
             Event::Accepted { token, socket } => {
@@ -129,8 +137,13 @@ impl Core {
             connection.tail.reserve(missing.max(bytes.len()));
         }
         connection.tail.extend_from_slice(bytes);
-        // While a connection is stalled it is not read: what comes was on its way, and is no query that grows.
-        if !connection.stalled && connection.input_bytes() as u64 > self.engine.hot.query_buffer_limit_bytes {
+        let query_bytes = connection.query_bytes();
+        if connection.stalled && connection.barrier.is_none() {
+            // What comes was on its way, and is no query that grows; if it does, it is read no more.
+            if query_bytes > STALLED_BYTES_MAX {
+                self.io.sockets.pause(socket);
+            }
+        } else if query_bytes as u64 > self.engine.hot.query_buffer_limit_bytes {
             let client = &connection.client;
             self.engine.process.log.warning(format_args!(
                 "Closing client that reached max query buffer length: id={} addr={}",
@@ -261,7 +274,7 @@ impl Core {
 
     /// Brings what the batch will read into the cache.
     fn prefetch(&mut self) {
-        let Some(shard) = &self.engine.shard else { return };
+        let Some(shard) = self.engine.lending.desk.home() else { return };
         if self.batch.frames.len() < 2 {
             return;
         }
@@ -279,7 +292,9 @@ impl Core {
     fn survive_panic(&mut self) {
         let Some((index, spec)) = self.engine.running.take() else { std::process::abort() };
         let name = spec.map_or("unknown", |spec| spec.full_name);
-        let reads_only = spec.is_some_and(|spec| !spec.flags.contains(Flags::WRITE));
+        // A transaction may write.
+        let is_transaction = |spec: &Spec| matches!(spec.reach, Reach::Transaction(_));
+        let reads_only = spec.is_some_and(|spec| !spec.flags.contains(Flags::WRITE) && !is_transaction(spec));
         self.engine.process.log.warning(format_args!("A bug was met while running '{name}'"));
         if !reads_only {
             std::process::abort();
@@ -353,6 +368,7 @@ impl Core {
     /// Runs what waited for other cores, or for this turn: of at least one connection, however late it is. Those that
     /// get nothing now are the first of the next turn.
     fn resume_stalled(&mut self) {
+        self.engine.has_released = false;
         if self.engine.stalled.is_empty() {
             return;
         }
@@ -378,26 +394,56 @@ impl Core {
         }
     }
 
-    /// Takes replies and requests of the other cores.
+    /// Takes what other cores have sent, in the order that keeps loans fair (`slotmesh_shard::Desk`): replies and shards;
+    /// then what waited here; then requests, those of the core behind the one that was last lent to first.
     fn exchange_mail(&mut self) {
         for core in self.io.mail.peers() {
             let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
             self.engine.take_replies(&mut hands, core);
-            for index in std::mem::take(&mut self.engine.answered) {
-                self.bound_output(index);
-                self.close_if_finished(index);
+        }
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.take_arrivals(&mut hands);
+        self.engine.send_departed(&mut hands);
+        self.look_at_answered();
+        self.resume_stalled();
+        let cores = self.io.mail.peers().count() + 1;
+        let first = self.engine.lending.last_lent + 1;
+        let own = usize::from(self.engine.core);
+        for core in (first..first + cores).map(|core| core % cores).filter(|&core| core != own) {
+            self.serve(core);
+        }
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.grant_loans(&mut hands);
+        self.engine.post.retry(hands.mail);
+        self.look_at_answered();
+    }
+
+    /// Serves the requests of one core.
+    fn serve(&mut self, core: usize) {
+        loop {
+            let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+            let Some(served) = self.engine.serve(&mut hands, core) else { return };
+            self.stopping |= served.stop;
+            for (socket, unix_socket) in served.connections {
+                crate::listener::adopt(&mut self.io, &mut self.engine, socket, unix_socket);
             }
-            loop {
-                let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
-                let Some(served) = self.engine.serve(&mut hands, core) else { break };
-                self.stopping |= served.stop;
-                for (socket, unix_socket) in served.connections {
-                    crate::listener::adopt(&mut self.io, &mut self.engine, socket, unix_socket);
-                }
-                self.engine.look_at_clock();
-                if self.engine.is_late {
-                    break;
-                }
+            self.engine.look_at_clock();
+            if self.engine.is_late {
+                return;
+            }
+        }
+    }
+
+    /// Looks at the connections that got replies otherwise than by their own requests.
+    fn look_at_answered(&mut self) {
+        for index in std::mem::take(&mut self.engine.answered) {
+            self.bound_output(index);
+            let has_left =
+                self.engine.connection(index).is_some_and(|connection| connection.ended && connection.wait.is_some());
+            if has_left {
+                self.close(index);
+            } else {
+                self.close_if_finished(index);
             }
         }
     }
@@ -407,7 +453,10 @@ impl Core {
         let monotonic = self.engine.monotonic;
         let effort = self.engine.hot.active_expire_effort as u8;
         let now = self.engine.now;
-        let expiry = self.engine.shard.as_mut().and_then(|shard| shard.housekeep(now, monotonic, effort));
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.end_overdue_waits(&mut hands);
+        self.look_at_answered();
+        let expiry = self.engine.lending.home().and_then(|shard| shard.housekeep(now, monotonic, effort));
         if monotonic.0 >= self.next_cron {
             self.next_cron = monotonic.0 + CRON_NANOS;
             self.check_clients();
@@ -427,8 +476,12 @@ impl Core {
         }
         engine.publish();
         let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
+        let next = engine.deadlines.first().map_or(next, |deadline| deadline.min(next));
         let next = if engine.end_turn(&mut self.io.sockets) { next.min(monotonic.0 + CORKED_NANOS_MAX) } else { next };
-        let has_more = engine.is_late && !engine.stalled.is_empty();
+        let has_more = engine.is_late && !engine.stalled.is_empty()
+            || !engine.stalled.is_empty() && engine.has_released
+            || engine.lending.desk.has_grant()
+            || engine.post.waits();
         if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 
@@ -436,7 +489,7 @@ impl Core {
     fn check_clients(&mut self) {
         let board = &self.engine.process.boards[usize::from(self.engine.core)];
         board.publish_cpu(clock::thread_cpu_micros());
-        self.engine.shard_used = self.engine.shard.is_some();
+        self.engine.shard_used = self.engine.lending.desk.owns_shard();
         let (mut input, mut output) = (0, 0);
         let (now, timeout_s) = (self.engine.now, i64::from(self.engine.hot.timeout_s));
         for index in 0..self.engine.connections.len() as u32 {
@@ -448,8 +501,9 @@ impl Core {
             if std::mem::replace(&mut connection.pending_seen, pending) != pending {
                 connection.client.active_at = now;
             }
+            let is_blocked = connection.client.is_blocked;
             let idle_s = (now.0 - connection.client.active_at.0) / 1000;
-            if timeout_s > 0 && idle_s > timeout_s {
+            if timeout_s > 0 && idle_s > timeout_s && !is_blocked {
                 self.engine.process.log.verbose(format_args!("Closing idle client"));
                 self.close(index);
             } else {
@@ -494,6 +548,8 @@ impl Core {
     }
 
     fn forget(&mut self, index: u32) {
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.leave_shards(&mut hands, index);
         self.engine.connections[index as usize] = None;
     }
 }

@@ -2,20 +2,23 @@
 //! writes to sockets and mailboxes through [`Hands`].
 
 use crate::batch;
+use crate::blocking::Deadlines;
 use crate::board::{BufferBytes, Counters};
 use crate::client::Connection;
 use crate::exchange::Service;
-use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
+use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress, unblock_word};
+use crate::lending::Lending;
+use crate::post::Post;
 use crate::process::{NodeView, Process};
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
-use slotmesh_command::{Reach, Spec, ValueLimits, first_key_index};
+use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
 use slotmesh_conf::{Hot, Settings};
 use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Key, KeyHasher, PackedLimit};
-use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
+use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
 use slotmesh_shard::{
-    ClientFilter, Context, Gather, NodeAction, Part, Placement, Shard, admit, place, run_connection_command,
+    ClientFilter, Context, Gather, NodeAction, Part, Placement, Shard, Unblock, admit, place, run_connection_command,
     run_node_command, split,
 };
 use std::sync::Arc;
@@ -41,7 +44,11 @@ pub(crate) enum Done {
 /// The requests' side of one core.
 pub(crate) struct Engine {
     pub(crate) core: u16,
-    pub(crate) shard: Option<Box<Shard>>,
+    pub(crate) lending: Lending,
+    pub(crate) post: Post,
+    pub(crate) deadlines: Deadlines,
+    /// Cores whose shards have put connections in line that are gone.
+    pub(crate) departed: Vec<(u16, ReturnAddress)>,
     pub(crate) process: Arc<Process>,
     pub(crate) hasher: KeyHasher,
     pub(crate) settings: Arc<Settings>,
@@ -50,6 +57,8 @@ pub(crate) struct Engine {
     pub(crate) connections: Vec<Option<Box<Connection>>>,
     /// Connections that wait for other cores.
     pub(crate) stalled: Vec<u32>,
+    /// Whether something has happened for which they may have waited.
+    pub(crate) has_released: bool,
     pub(crate) now: UnixMillis,
     pub(crate) monotonic: Monotonic,
     /// Whether this turn has lasted so long that it takes up nothing more.
@@ -83,7 +92,10 @@ impl Engine {
     ) -> Self {
         Self {
             core,
-            shard,
+            lending: Lending::new(core, shard),
+            post: Post::default(),
+            deadlines: Deadlines::default(),
+            departed: Vec::new(),
             hasher,
             settings_version: process.settings_version(),
             process,
@@ -91,6 +103,7 @@ impl Engine {
             settings,
             connections: Vec::new(),
             stalled: Vec::new(),
+            has_released: false,
             now: UnixMillis::default(),
             monotonic: Monotonic::default(),
             is_late: false,
@@ -163,9 +176,8 @@ impl Engine {
         self.running = Some((index, Some(spec)));
         let done = match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => self.run_on_shards(hands, index, spec, args, first_key),
-            Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::Container => {
-                self.run_locally(hands, index, spec, args)
-            }
+            Reach::Transaction(command) => self.run_transaction(hands, index, spec, command, args),
+            Reach::Connection(_) | Reach::Node(_) | Reach::Container => self.run_locally(hands, index, spec, args),
         };
         self.counters.commands += u64::from(done == Done::Yes);
         if may_last {
@@ -187,17 +199,16 @@ impl Engine {
         let hashed = first_key.or_else(|| batch::first_key(spec, args, &self.hasher));
         let key = hashed.zip(first_key_index(spec, args.len()));
         let key = key.map(|((slot, hash), at)| Key { bytes: args.at(at), slot, hash });
-        match place(spec, args, key.as_ref(), &self.process.map) {
-            Ok(Placement::Core(core)) if core == self.core => self.run_here(hands, index, spec, args, key),
-            Ok(Placement::Core(core)) => self.send_whole(hands, index, core, args, hashed),
-            Ok(Placement::Split) => self.run_split(hands, index, spec, args),
-            Ok(Placement::Everywhere) => self.run_everywhere(hands, index, spec, args),
-            Err(error) => {
-                let Some(connection) = self.connection(index) else { return Done::Yes };
-                let protocol = connection.client.protocol;
-                Reply::new(&mut self.scratch, protocol).error(error);
-                self.reply_scratch(hands, index)
-            }
+        let placement = place(spec, args, key.as_ref(), &self.process.map);
+        if spec.flags.contains(Flags::BLOCKING) {
+            return self.run_blocking(hands, index, spec, args, key, placement);
+        }
+        match placement {
+            Placement::Core(core) if core == self.core => self.run_here(hands, index, spec, args, key),
+            Placement::Core(core) => self.send_whole(hands, index, core, args, hashed),
+            Placement::Split => self.run_split(hands, index, spec, args),
+            Placement::Everywhere => self.run_everywhere(hands, index, spec, args),
+            Placement::Loan => self.run_loaned(hands, index, spec, args),
         }
     }
 
@@ -218,7 +229,7 @@ impl Engine {
     }
 
     /// Hands out what was written to the scratch buffer.
-    fn reply_scratch(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
+    pub(crate) fn reply_scratch(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
         let mut scratch = std::mem::take(&mut self.scratch);
         if !scratch.is_empty() {
             self.counters.errors += u64::from(scratch[0] == b'-');
@@ -240,15 +251,19 @@ impl Engine {
         match spec.reach {
             Reach::Connection(command) => {
                 run_connection_command(command, client, args, &node, self.now, &mut reply);
+                if command == ConnectionCommand::Reset {
+                    self.end_watch(hands, index);
+                }
             }
             Reach::Node(command) => match run_node_command(command, args, &node, self.now, &mut reply) {
                 NodeAction::Done => self.refresh_settings(),
-                NodeAction::Unblock { .. } => reply.integer(0),
+                NodeAction::Unblock { client, with_error } => {
+                    return self.unblock_anywhere(hands, index, client, with_error);
+                }
                 NodeAction::ListClients(filter) => return self.list_clients(hands, index, &filter),
             },
             Reach::Container => reply.error(ReplyError::WrongArity(spec.full_name)),
-            Reach::Transaction(_) => reply.error(ReplyError::Internal),
-            Reach::Slot(_) | Reach::Shard(_) => unreachable!("what works on keys was placed"),
+            Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) => unreachable!("these have their own ways"),
         }
         self.reply_scratch(hands, index)
     }
@@ -266,12 +281,16 @@ impl Engine {
         let limits = self.hot_limits();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let (db, protocol) = (connection.client.db, connection.client.protocol);
-        let context = Context { db, protocol, now: self.now, first_key, limits, partial: false };
-        let shard = self.shard.as_deref_mut().expect("a command is placed here only if we own slots");
+        let context = Context { db, protocol, now: self.now, first_key, limits, partial: false, may_block: false };
+        let Some(shard) = self.lending.home() else { return Done::NotYet };
         self.shard_used = true;
         if !connection.pipeline.is_empty() {
-            connection.pipeline.append(|output| shard.execute(spec, args, &context, output));
+            connection.pipeline.append(|output| _ = shard.execute(spec, args, &context, output));
+            let has_letters = shard.has_letters();
             self.release(hands, index);
+            if has_letters {
+                self.post_letters(hands);
+            }
             return Done::Yes;
         }
         let Some(output) = hands.sockets.output(connection.socket) else { return Done::Yes };
@@ -279,6 +298,9 @@ impl Engine {
         shard.execute(spec, args, &context, output);
         self.counters.errors += u64::from(output.get(start) == Some(&b'-'));
         hands.sockets.commit(connection.socket);
+        if shard.has_letters() {
+            self.post_letters(hands);
+        }
         Done::Yes
     }
 
@@ -347,7 +369,10 @@ impl Engine {
     ) -> Done {
         let len = |words: &Vec<&[u8]>| hop::request_len(words.iter().copied());
         // All parts go, or none: half a command must not wait.
-        if requests.iter().any(|(core, words)| *core != self.core && !has_room(hands.mail, *core, len(words))) {
+        let is_ready = |(core, words): &(u16, Vec<&[u8]>)| {
+            if *core == self.core { self.lending.home().is_some() } else { has_room(hands.mail, *core, len(words)) }
+        };
+        if !requests.iter().all(is_ready) {
             return Done::NotYet;
         }
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
@@ -380,8 +405,8 @@ impl Engine {
         let limits = self.hot_limits();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         let (db, protocol) = (connection.client.db, connection.client.protocol);
-        let context = Context { db, protocol, now: self.now, first_key: None, limits, partial: true };
-        let shard = self.shard.as_deref_mut().expect("a part is placed here only if we own slots");
+        let context = Context { db, protocol, now: self.now, first_key: None, limits, partial: true, may_block: false };
+        let shard = self.lending.home().expect("a part runs here when the shard is at home");
         let mut reply = Vec::new();
         shard.execute(spec, Args::new(&request, &ranges), &context, &mut reply);
         self.shard_used = true;
@@ -390,38 +415,73 @@ impl Engine {
 
     /// Asks every core for the lines of its clients.
     fn list_clients(&mut self, hands: &mut Hands<'_>, index: u32, filter: &ClientFilter) -> Done {
-        let cores = self.process.boards.len();
         let ids: Vec<String> = if filter.nobody {
             // Ids begin with 1.
             vec!["0".to_owned()]
         } else {
             filter.ids.iter().map(u64::to_string).collect()
         };
-        let words = || ids.iter().map(|id| id.as_bytes());
+        let wanted: Vec<u64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+        let words: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
+        self.ask_all_cores(hands, index, RequestKind::ListClients, &words, Gather::texts, |engine, hands, protocol| {
+            let (mut own, mut part) = (Vec::new(), Vec::new());
+            engine.write_client_lines(hands.sockets, &wanted, &mut own);
+            Reply::new(&mut part, protocol).bulk(&own);
+            part
+        })
+    }
+
+    /// Asks every core to end the wait of a client.
+    fn unblock_anywhere(&mut self, hands: &mut Hands<'_>, index: u32, client: u64, with_error: bool) -> Done {
+        let why = if with_error { Unblock::Error } else { Unblock::Timeout };
+        let id = client.to_string();
+        let words = [id.as_bytes(), unblock_word(why)];
+        self.ask_all_cores(hands, index, RequestKind::UnblockClient, &words, Gather::sums, |engine, hands, protocol| {
+            let is_unblocked = engine.unblock_client(hands, client, why);
+            let mut part = Vec::new();
+            Reply::new(&mut part, protocol).integer(i64::from(is_unblocked));
+            part
+        })
+    }
+
+    /// Sends a request to all cores and gathers their answers; `own` gives ours.
+    fn ask_all_cores(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        kind: RequestKind,
+        words: &[&[u8]],
+        gather: fn(usize, Protocol) -> Gather,
+        own: impl FnOnce(&mut Self, &mut Hands<'_>, Protocol) -> Vec<u8>,
+    ) -> Done {
+        let cores = self.process.boards.len();
+        let words = || words.iter().copied();
         let len = hop::request_len(words());
         let others: Vec<u16> = (0..cores as u16).filter(|&core| core != self.core).collect();
         if others.iter().any(|&core| !has_room(hands.mail, core, len)) {
             return Done::NotYet;
         }
-        let mut own = Vec::new();
-        let wanted: Vec<u64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        self.write_client_lines(hands.sockets, &wanted, &mut own);
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        let protocol = connection.client.protocol;
-        let ticket = connection.pipeline.expect_gathered(Gather::texts(cores, protocol));
+        let (protocol, socket) = (connection.client.protocol, connection.socket);
+        let ticket = connection.pipeline.expect_gathered(gather(cores, protocol));
         cork(&mut self.corked, self.turn, connection, hands.sockets);
         for core in others {
-            let back = ReturnAddress { socket: connection.socket, ticket, part: u32::from(core) };
-            let kind = RequestKind::ListClients;
+            let back = ReturnAddress { socket, ticket, part: u32::from(core) };
             let head = RequestHead { kind, protocol, partial: true, db: 0, first_key: None, back };
             send_request(hands.mail, core, &head, len, words());
             self.outstanding += 1;
         }
-        let mut part = Vec::new();
-        Reply::new(&mut part, protocol).bulk(&own);
-        connection.pipeline.accept(ticket, u32::from(self.core), &part);
+        let part = own(self, hands, protocol);
+        self.accept_part(ReturnAddress { socket, ticket, part: u32::from(self.core) }, &part);
         self.release(hands, index);
         Done::Yes
+    }
+
+    /// Takes our own part of a gathered reply.
+    pub(crate) fn accept_part(&mut self, back: ReturnAddress, part: &[u8]) {
+        if let Some(connection) = self.connection(back.socket.index) {
+            connection.pipeline.accept(back.ticket, back.part, part);
+        }
     }
 
     /// Appends the lines of our clients with these ids, or of all.
@@ -502,9 +562,10 @@ impl Engine {
     /// Writes our board.
     pub(crate) fn publish(&mut self) {
         let board = &self.process.boards[usize::from(self.core)];
-        if let Some(shard) = &self.shard
-            && std::mem::take(&mut self.shard_used)
+        if self.shard_used
+            && let Some(shard) = self.lending.desk.home()
         {
+            self.shard_used = false;
             board.publish_shard(shard, self.now);
         }
     }
@@ -537,12 +598,12 @@ pub(crate) fn uncork_if_answered(connection: &mut Connection, sockets: &mut Sock
 }
 
 /// Whether a request of `len` bytes can be sent to `core` now, itself or as a parcel.
-fn has_room(mail: &mut Mail<Parcel>, core: u16, len: usize) -> bool {
+pub(crate) fn has_room(mail: &mut Mail<Parcel>, core: u16, len: usize) -> bool {
     mail.has_room(usize::from(core), Lane::Requests, 1, len.min(MAILBOX_RECORD_BYTES_MAX))
 }
 
 /// Sends a request for which there is room.
-fn send_request<'a>(
+pub(crate) fn send_request<'a>(
     mail: &mut Mail<Parcel>,
     core: u16,
     head: &RequestHead,

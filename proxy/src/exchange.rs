@@ -2,14 +2,16 @@
 //! wait for room.
 
 use crate::engine::{Done, Engine, Hands, uncork_if_answered};
-use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
+use crate::hop::{self, Parcel, ReplyKind, ReplyRecord, RequestHead, RequestKind, ReturnAddress};
+use crate::lending::Arrival;
+use crate::post::Freight;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{Flags, Spec, resolve};
+use slotmesh_command::{Flags, Outcome, Spec, Wait, resolve};
 use slotmesh_io::{Lane, Sockets};
 use slotmesh_keyspace::Key;
-use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
-use slotmesh_shard::Context;
+use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
+use slotmesh_shard::{Context, Unblock};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -22,8 +24,8 @@ const ANSWER_BYTES_KEPT: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Service {
     answers: Vec<u8>,
-    /// For each answer where it goes, and where it ends.
-    ends: Vec<(ReturnAddress, usize)>,
+    /// For each answer where it goes, what it is, and where it ends.
+    ends: Vec<(ReturnAddress, ReplyKind, usize)>,
     ranges: Vec<ArgRange>,
     keys: Vec<(Slot, u64)>,
 }
@@ -35,6 +37,10 @@ pub(crate) struct Served {
     pub(crate) stop: bool,
     /// Connections to serve, each with whether it came through the unix socket.
     pub(crate) connections: Vec<(OwnedFd, bool)>,
+    /// The loan for which the core asks for our shard.
+    ask: Option<u32>,
+    /// Clients whose wait is to end: where the answer goes, the client's id, and how.
+    unblocks: Vec<(ReturnAddress, u64, Unblock)>,
 }
 
 impl Engine {
@@ -50,23 +56,42 @@ impl Engine {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         match failure {
             Some(failure) => connection.waiting.failure = Some(failure),
-            None => connection.waiting.push(spec, args.iter_from(0)),
+            None => connection.waiting.requests.push(spec, args.iter_from(0)),
         }
-        self.hold(hands.sockets, index);
+        // While the shard is away for a moment it does not pay to stop reading: `receive` does if much comes.
+        if self.lending.desk.is_away() {
+            self.hold_reading(index);
+        } else {
+            self.hold(hands.sockets, index);
+        }
     }
 
     /// Executes nothing of a connection, and does not read it, until [`resume`](Self::resume).
     pub(crate) fn hold(&mut self, sockets: &mut Sockets, index: u32) {
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
-        if !std::mem::replace(&mut connection.stalled, true) {
-            self.stalled.push(index);
+        if self.hold_reading(index)
+            && let Some(connection) = self.connections[index as usize].as_deref_mut()
+        {
             sockets.pause(connection.socket);
         }
+    }
+
+    /// Executes nothing of a connection until [`resume`](Self::resume), but goes on reading it; whether it was not held
+    /// before.
+    fn hold_reading(&mut self, index: u32) -> bool {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return false };
+        let is_new = !std::mem::replace(&mut connection.stalled, true);
+        if is_new {
+            self.stalled.push(index);
+        }
+        is_new
     }
 
     /// Goes on with what a connection keeps; whether all of it went.
     pub(crate) fn resume(&mut self, hands: &mut Hands<'_>, index: u32) -> bool {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return false };
+        if connection.barrier.is_some() {
+            return false;
+        }
         if !connection.pipeline.has_room() {
             self.stalled.push(index);
             return false;
@@ -74,20 +99,27 @@ impl Engine {
         connection.stalled = false;
         let socket = connection.socket;
         let mut waiting = std::mem::take(&mut connection.waiting);
-        while let Some(request) = waiting.next() {
-            let args = Args::new(&waiting.bytes, waiting.ranges(request));
+        while let Some(request) = waiting.requests.next() {
+            let args = waiting.requests.args(request);
             if self.run(hands, index, request.spec, args, None) == Done::NotYet {
                 if let Some(connection) = self.connection(index) {
                     connection.waiting = waiting;
                     connection.stalled = true;
-                    self.stalled.push(index);
+                    // Behind a barrier it is not tried again before the reply is there.
+                    if connection.barrier.is_none() {
+                        self.stalled.push(index);
+                    }
                 }
                 return false;
             }
-            waiting.pop();
+            waiting.requests.pop();
         }
-        if let Some(failure) = waiting.failure {
-            self.fail(hands, index, failure);
+        if let Some(failure) = waiting.failure
+            && self.fail(hands, index, failure) == Done::NotYet
+            && let Some(connection) = self.connection(index)
+        {
+            connection.waiting.failure = Some(failure);
+            return false;
         }
         hands.sockets.resume(socket);
         true
@@ -99,20 +131,51 @@ impl Engine {
         while mail
             .receive_batch::<RECORDS_AT_ONCE, _>(core, Lane::Replies, |records, take_parcel| {
                 for record in records {
-                    let (back, reply, is_parcel) = hop::read_reply(record);
-                    match is_parcel.then(&mut *take_parcel) {
-                        None => self.deliver(sockets, back, reply),
-                        Some(Parcel::Bytes(reply)) => self.deliver(sockets, back, &reply),
-                        Some(Parcel::Connection { .. }) => unreachable!("connections are no replies"),
-                    }
+                    let reply = hop::read_reply(record);
+                    let parcel = reply.is_parcel.then(&mut *take_parcel);
+                    self.take_reply(sockets, core as u16, &reply, parcel);
                 }
+                (records.len(), ())
             })
             .is_some()
         {}
     }
 
-    fn deliver(&mut self, sockets: &mut Sockets, back: ReturnAddress, reply: &[u8]) {
-        self.outstanding -= 1;
+    #[inline]
+    fn take_reply(&mut self, sockets: &mut Sockets, from: u16, reply: &ReplyRecord<'_>, parcel: Option<Parcel>) {
+        let back = reply.back;
+        let bytes = match &parcel {
+            None => reply.bytes,
+            Some(Parcel::Bytes(bytes)) => bytes,
+            Some(Parcel::Shard(_)) => return self.take_shard(from, reply, parcel),
+            Some(Parcel::Connection { .. }) => unreachable!("connections are no replies"),
+        };
+        match reply.kind {
+            ReplyKind::Answer => {
+                self.outstanding -= 1;
+                self.hand_over(sockets, back, bytes);
+            }
+            ReplyKind::Late => {
+                self.hand_over(sockets, back, bytes);
+            }
+            ReplyKind::Waits => self.note_wait(from, back, bytes),
+            ReplyKind::Lent | ReplyKind::GivenBack | ReplyKind::Called => unreachable!("a shard is a parcel"),
+        }
+    }
+
+    #[cold]
+    fn take_shard(&mut self, from: u16, reply: &ReplyRecord<'_>, parcel: Option<Parcel>) {
+        let Some(Parcel::Shard(shard)) = parcel else { return };
+        self.lending.arrivals.push(match reply.kind {
+            ReplyKind::Lent => Arrival::Lent { from, loan: reply.back.ticket, shard },
+            ReplyKind::GivenBack => Arrival::GivenBack { shard },
+            ReplyKind::Called => Arrival::Called { from, ticket: reply.back.to_ticket(self.core), shard },
+            ReplyKind::Answer | ReplyKind::Waits | ReplyKind::Late => unreachable!("only shards travel so"),
+        });
+    }
+
+    /// Hands a reply to the connection whose ticket waits for it.
+    pub(crate) fn hand_over(&mut self, sockets: &mut Sockets, back: ReturnAddress, reply: &[u8]) {
         let index = back.socket.index;
         let Some(connection) = self.connections.get_mut(index as usize).and_then(Option::as_deref_mut) else { return };
         if connection.socket != back.socket {
@@ -135,15 +198,29 @@ impl Engine {
             sockets.commit(back.socket);
         }
         uncork_if_answered(connection, sockets);
+        if connection.barrier == Some(back.ticket) {
+            self.lower_barrier(index);
+        }
         if self.answered.last() != Some(&index) {
             self.answered.push(index);
         }
     }
 
-    /// Serves some of the requests of `core`; `None` if there are none, or no room for the answers.
+    /// What waited for a reply may go on.
+    #[cold]
+    fn lower_barrier(&mut self, index: u32) {
+        self.forget_wait(index);
+        if let Some(connection) = self.connection(index) {
+            connection.barrier = None;
+            self.stalled.push(index);
+            self.has_released = true;
+        }
+    }
+
+    /// Serves some of the requests of `core`; `None` if there are none, or no room for the answers, or our shard is away.
     pub(crate) fn serve(&mut self, hands: &mut Hands<'_>, core: usize) -> Option<Served> {
         // Every answer fits at least as the announcement of a parcel.
-        if !hands.mail.has_room(core, Lane::Replies, RECORDS_AT_ONCE, hop::REPLY_HEAD) {
+        if self.lending.desk.is_away() || !hands.mail.has_room(core, Lane::Replies, RECORDS_AT_ONCE, hop::REPLY_HEAD) {
             return None;
         }
         let mut service = std::mem::take(&mut self.service);
@@ -151,38 +228,65 @@ impl Engine {
         let served = hands.mail.receive_batch::<RECORDS_AT_ONCE, _>(core, Lane::Requests, |records, take_parcel| {
             self.prefetch(records, &mut service);
             let mut served = Served::default();
-            for record in records {
+            for (taken, record) in records.iter().enumerate() {
                 let head = hop::read_request_head(record);
                 match head.kind {
                     RequestKind::Stop => served.stop = true,
+                    RequestKind::Ask => {
+                        served.ask = Some(head.back.ticket);
+                        return (taken + 1, served);
+                    }
                     RequestKind::Parcel => match take_parcel() {
                         Parcel::Connection { socket, unix_socket } => served.connections.push((socket, unix_socket)),
                         Parcel::Bytes(record) => {
-                            self.answer(sockets, &hop::read_request_head(&record), &record, &mut service);
+                            let head = hop::read_request_head(&record);
+                            self.answer(sockets, core as u16, &head, &record, &mut service, &mut served);
                         }
+                        Parcel::Shard(_) => unreachable!("a shard is no request"),
                     },
-                    RequestKind::Command | RequestKind::ListClients => {
-                        self.answer(sockets, &head, record, &mut service);
-                    }
+                    _ => self.answer(sockets, core as u16, &head, record, &mut service, &mut served),
+                }
+                // A waiter that the shard calls comes before whatever follows.
+                if self.lending.home().is_some_and(|shard| shard.has_letters()) {
+                    return (taken + 1, served);
                 }
             }
-            served
+            (records.len(), served)
         });
         let (mut start, mut behind) = (0, service.ends.len());
-        for &(back, end) in &service.ends {
+        for &(back, kind, end) in &service.ends {
             behind -= 1;
-            send_reply(hands, core, back, &service.answers[start..end], behind);
+            send_reply(hands, core, back, kind, &service.answers[start..end], behind);
             start = end;
         }
         service.ends.clear();
         service.answers.clear();
         service.answers.shrink_to(ANSWER_BYTES_KEPT);
         self.service = service;
+        if let Some(served) = &served {
+            self.follow_up(hands, core as u16, served);
+        }
         served
     }
 
+    /// What serving a core's requests asks for beside the answers.
+    fn follow_up(&mut self, hands: &mut Hands<'_>, core: u16, served: &Served) {
+        if self.lending.home().is_some_and(|shard| shard.has_letters()) {
+            self.post_letters(hands);
+        }
+        for &(back, client, why) in &served.unblocks {
+            let is_unblocked = self.unblock_client(hands, client, why);
+            let mut part = Vec::new();
+            Reply::new(&mut part, Protocol::Resp2).integer(i64::from(is_unblocked));
+            self.post.send(hands.mail, core, ReplyKind::Answer, back, Freight::Bytes(part));
+        }
+        if let Some(loan) = served.ask {
+            self.lend(hands, core, loan);
+        }
+    }
+
     fn prefetch(&self, records: &[&[u8]], service: &mut Service) {
-        let Some(shard) = &self.shard else { return };
+        let Some(shard) = self.lending.desk.home() else { return };
         service.keys.clear();
         let mut db = 0;
         for record in records {
@@ -193,23 +297,67 @@ impl Engine {
         shard.prefetch(db, &service.keys);
     }
 
-    /// Runs a request of another core; its answer is appended to the service's answers.
-    fn answer(&mut self, sockets: &Sockets, head: &RequestHead, record: &[u8], service: &mut Service) {
+    /// Runs a request of another core; its answer, if there is one now, is appended to the service's answers.
+    fn answer(
+        &mut self,
+        sockets: &Sockets,
+        from: u16,
+        head: &RequestHead,
+        record: &[u8],
+        service: &mut Service,
+        served: &mut Served,
+    ) {
         let Service { answers, ends, ranges, .. } = service;
         let args = hop::read_arguments(record, ranges);
-        if head.kind == RequestKind::ListClients {
-            let ids: Vec<u64> = args.iter_from(0).filter_map(|id| std::str::from_utf8(id).ok()?.parse().ok()).collect();
-            let mut text = Vec::new();
-            self.write_client_lines(sockets, &ids, &mut text);
-            Reply::new(answers, head.protocol).bulk(&text);
-        } else {
-            self.counters.hops_in += 1;
-            self.run_for_other(head, args, answers);
+        let mut kind = ReplyKind::Answer;
+        match head.kind {
+            RequestKind::Command => {
+                self.counters.hops_in += 1;
+                self.run_for_other(head, args, false, answers);
+            }
+            RequestKind::Blocking => {
+                self.counters.hops_in += 1;
+                kind = ReplyKind::Late;
+                if let Outcome::Blocks(wait) = self.run_for_other(head, args, true, answers) {
+                    kind = ReplyKind::Waits;
+                    self.block_for_other(from, head, args, &wait);
+                    answers.extend_from_slice(&wait.timeout_ms.unwrap_or(u64::MAX).to_le_bytes());
+                }
+            }
+            RequestKind::ListClients => {
+                let id = |id| std::str::from_utf8(id).ok()?.parse().ok();
+                let ids: Vec<u64> = args.iter_from(0).filter_map(id).collect();
+                let mut text = Vec::new();
+                self.write_client_lines(sockets, &ids, &mut text);
+                Reply::new(answers, head.protocol).bulk(&text);
+            }
+            RequestKind::UnblockClient => {
+                let client = std::str::from_utf8(args.at(0)).ok().and_then(|id| id.parse().ok());
+                let client = client.expect("cores of one process agree on numbers");
+                return served.unblocks.push((head.back, client, hop::read_unblock_word(args.at(1))));
+            }
+            RequestKind::Watch => self.watch_for_other(head, args, answers),
+            RequestKind::Unblock | RequestKind::Unwatch => {
+                let words: Vec<&[u8]> = args.iter_from(0).collect();
+                return self.run_errand(from, head.kind, head.back, &words);
+            }
+            RequestKind::Ask | RequestKind::Parcel | RequestKind::Stop => unreachable!("these are no commands"),
         }
-        ends.push((head.back, answers.len()));
+        ends.push((head.back, kind, answers.len()));
     }
 
-    fn run_for_other(&mut self, head: &RequestHead, args: Args<'_>, out: &mut Vec<u8>) {
+    /// Puts a client of another core in line.
+    fn block_for_other(&mut self, from: u16, head: &RequestHead, args: Args<'_>, wait: &Wait) {
+        let Ok(spec) = resolve(args) else { return };
+        let limits = self.hot_limits();
+        let (db, protocol, now) = (head.db, head.protocol, self.now);
+        let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: true };
+        if let Some(shard) = self.lending.home() {
+            shard.block(head.back.to_ticket(from), spec, args, &context, wait, false);
+        }
+    }
+
+    fn run_for_other(&mut self, head: &RequestHead, args: Args<'_>, may_block: bool, out: &mut Vec<u8>) -> Outcome {
         let Ok(spec) = resolve(args) else { unreachable!("the sender has looked up the command") };
         let limits = self.hot_limits();
         let first_key = head.first_key.zip(slotmesh_command::first_key_index(spec, args.len()));
@@ -220,11 +368,13 @@ impl Engine {
             first_key: first_key.map(|((slot, hash), at)| Key { bytes: args.at(at), slot, hash }),
             limits,
             partial: head.partial,
+            may_block,
         };
-        let shard = self.shard.as_deref_mut().expect("requests go to cores that own slots");
         self.shard_used = true;
+        let shard = self.lending.home().expect("requests are served while the shard is at home");
         let start = out.len();
-        if catch_unwind(AssertUnwindSafe(|| shard.execute(spec, args, &context, out))).is_err() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| shard.execute(spec, args, &context, out)));
+        outcome.unwrap_or_else(|_| {
             self.process.log.warning(format_args!("A bug was met while running '{}'", spec.full_name));
             // After a panic in a write nobody knows what was done.
             if spec.flags.contains(Flags::WRITE) {
@@ -232,19 +382,20 @@ impl Engine {
             }
             out.truncate(start);
             Reply::new(out, head.protocol).error(ReplyError::Internal);
-        }
+            Outcome::Replied
+        })
     }
 }
 
 /// Sends an answer; `behind` more follow, each of which must find room at least for the announcement of a parcel.
-fn send_reply(hands: &mut Hands<'_>, core: usize, back: ReturnAddress, reply: &[u8], behind: usize) {
+fn send_reply(hands: &mut Hands<'_>, core: usize, back: ReturnAddress, kind: ReplyKind, reply: &[u8], behind: usize) {
     let len = hop::REPLY_HEAD + reply.len();
     let kept_free = behind * 2 * hop::REPLY_HEAD;
     if len <= MAILBOX_RECORD_BYTES_MAX && hands.mail.has_room(core, Lane::Replies, 1, len + kept_free) {
         let room = hands.mail.reserve(core, Lane::Replies, len).expect("room was just found");
-        return hop::write_reply(back, false, reply, room);
+        return hop::write_reply(back, kind, false, reply, room);
     }
     hands.mail.put_parcel(core, Lane::Replies, Parcel::Bytes(reply.to_vec()));
     let room = hands.mail.reserve(core, Lane::Replies, hop::REPLY_HEAD).expect("room was kept free");
-    hop::write_reply(back, true, &[], room);
+    hop::write_reply(back, kind, true, &[], room);
 }

@@ -19,12 +19,14 @@
 //! | reply | offset | bytes |
 //! |---|---|---|
 //! | return address | 0 | 16 |
-//! | 1 if the reply itself is a parcel | 16 | 1, and 7 unused |
+//! | kind ([`ReplyKind`]) | 16 | 1 |
+//! | 1 if the reply itself is a parcel | 17 | 1, and 6 unused |
 //! | the reply | 24 | |
 
 use slotmesh_base::Slot;
 use slotmesh_io::SocketId;
 use slotmesh_resp::{ArgRange, Args, Protocol};
+use slotmesh_shard::{Shard, Ticket, Unblock};
 use std::os::fd::OwnedFd;
 
 /// Bytes of a request before the lengths of its arguments.
@@ -46,6 +48,8 @@ pub(crate) enum Parcel {
     },
     /// A request record or a reply that is too long for the ring.
     Bytes(Vec<u8>),
+    /// A shard that is lent, or given back.
+    Shard(Box<Shard>),
 }
 
 /// What a request record asks for.
@@ -53,8 +57,21 @@ pub(crate) enum Parcel {
 pub(crate) enum RequestKind {
     /// Run a command on the shard.
     Command,
+    /// Run a command that may wait; its reply is [`ReplyKind::Late`] or, first, [`ReplyKind::Waits`].
+    Blocking,
     /// Print the core's clients; the arguments are their ids in decimal, none for all.
     ListClients,
+    /// End the wait of a client of the core; the arguments are its id in decimal and how ([`unblock_word`]).
+    UnblockClient,
+    /// Watch keys; the arguments are client and span in decimal, then the keys.
+    Watch,
+    /// End a span of watching; the arguments are client and span in decimal. There is no reply.
+    Unwatch,
+    /// Take a ticket out of the lines of the shard; the argument is how ([`unblock_word`]). There is no reply but that
+    /// of the blocked command.
+    Unblock,
+    /// Lend the shard, for the loan whose number is the ticket.
+    Ask,
     /// A parcel comes with it.
     Parcel,
     /// Stop after this turn.
@@ -65,11 +82,66 @@ impl RequestKind {
     fn of(byte: u8) -> Self {
         match byte {
             0 => Self::Command,
-            1 => Self::ListClients,
-            2 => Self::Parcel,
-            3 => Self::Stop,
+            1 => Self::Blocking,
+            2 => Self::ListClients,
+            3 => Self::UnblockClient,
+            4 => Self::Watch,
+            5 => Self::Unwatch,
+            6 => Self::Unblock,
+            7 => Self::Ask,
+            8 => Self::Parcel,
+            9 => Self::Stop,
             other => panic!("cores of one process agree on records, and {other} is none"),
         }
+    }
+}
+
+/// What comes on the lane of replies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReplyKind {
+    /// The answer to a command that is counted as outstanding.
+    Answer,
+    /// A blocking command waits; the bytes are its timeout in ms ([`u64::MAX`]: none).
+    Waits,
+    /// The reply of a blocking command.
+    Late,
+    /// The shard that was asked for, as a parcel; the ticket is the loan's number.
+    Lent,
+    /// Our own shard comes back, as a parcel.
+    GivenBack,
+    /// A shard, as a parcel, on which the client with this ticket can be served.
+    Called,
+}
+
+impl ReplyKind {
+    fn of(byte: u8) -> Self {
+        match byte {
+            0 => Self::Answer,
+            1 => Self::Waits,
+            2 => Self::Late,
+            3 => Self::Lent,
+            4 => Self::GivenBack,
+            5 => Self::Called,
+            other => panic!("cores of one process agree on replies, and {other} is none"),
+        }
+    }
+}
+
+/// How a wait ends, as an argument.
+pub(crate) fn unblock_word(why: Unblock) -> &'static [u8] {
+    match why {
+        Unblock::Silently => b"silently",
+        Unblock::Timeout => b"timeout",
+        Unblock::Error => b"error",
+    }
+}
+
+/// Reads what [`unblock_word`] wrote.
+pub(crate) fn read_unblock_word(word: &[u8]) -> Unblock {
+    match word {
+        b"timeout" => Unblock::Timeout,
+        b"error" => Unblock::Error,
+        _ => Unblock::Silently,
     }
 }
 
@@ -86,6 +158,23 @@ pub(crate) struct ReturnAddress {
 
 impl ReturnAddress {
     const BYTES: usize = 16;
+
+    /// The address of something that has only a number.
+    pub(crate) fn number(number: u32) -> Self {
+        Self { socket: SocketId { index: 0, generation: 0 }, ticket: number, part: 0 }
+    }
+
+    /// The address of a blocked client's reply.
+    pub(crate) fn of_ticket(ticket: Ticket) -> Self {
+        let socket = SocketId { index: ticket.connection, generation: ticket.generation };
+        Self { socket, ticket: ticket.number, part: 0 }
+    }
+
+    /// The ticket that a client of `core` takes with it into a line.
+    pub(crate) fn to_ticket(self, core: u16) -> Ticket {
+        let SocketId { index, generation } = self.socket;
+        Ticket { core, connection: index, generation, number: self.ticket }
+    }
 
     fn write(self, to: &mut [u8]) {
         let words = [self.socket.index, self.socket.generation, self.ticket, self.part];
@@ -114,7 +203,7 @@ pub(crate) struct RequestHead {
 impl RequestHead {
     /// A record that only speaks of something else.
     pub(crate) fn bare(kind: RequestKind) -> Self {
-        let back = ReturnAddress { socket: SocketId { index: 0, generation: 0 }, ticket: 0, part: 0 };
+        let back = ReturnAddress::number(0);
         Self { kind, protocol: Protocol::Resp2, partial: false, db: 0, first_key: None, back }
     }
 }
@@ -173,16 +262,33 @@ pub(crate) fn read_arguments<'a>(record: &'a [u8], ranges: &'a mut Vec<ArgRange>
 }
 
 /// Writes a reply's record, for which `to` has exactly the room.
-pub(crate) fn write_reply(back: ReturnAddress, is_parcel: bool, reply: &[u8], to: &mut [u8]) {
+pub(crate) fn write_reply(back: ReturnAddress, kind: ReplyKind, is_parcel: bool, reply: &[u8], to: &mut [u8]) {
     back.write(&mut to[..ReturnAddress::BYTES]);
     to[16..REPLY_HEAD].fill(0);
-    to[16] = u8::from(is_parcel);
+    to[16] = kind as u8;
+    to[17] = u8::from(is_parcel);
     to[REPLY_HEAD..].copy_from_slice(reply);
 }
 
-/// Reads a reply's record: where it goes, the reply, and whether that is a parcel instead.
-pub(crate) fn read_reply(record: &[u8]) -> (ReturnAddress, &[u8], bool) {
-    (ReturnAddress::read(&record[..ReturnAddress::BYTES]), &record[REPLY_HEAD..], record[16] == 1)
+/// A reply's record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ReplyRecord<'a> {
+    pub(crate) back: ReturnAddress,
+    pub(crate) kind: ReplyKind,
+    /// Whether the reply itself is a parcel.
+    pub(crate) is_parcel: bool,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Reads a reply's record.
+#[inline]
+pub(crate) fn read_reply(record: &[u8]) -> ReplyRecord<'_> {
+    ReplyRecord {
+        back: ReturnAddress::read(&record[..ReturnAddress::BYTES]),
+        kind: ReplyKind::of(record[16]),
+        is_parcel: record[17] == 1,
+        bytes: &record[REPLY_HEAD..],
+    }
 }
 
 fn read_u32(bytes: &[u8], at: usize) -> u32 {
@@ -216,7 +322,18 @@ mod tests {
     fn replies_find_their_way_back() {
         let back = ReturnAddress { socket: SocketId { index: 1, generation: 2 }, ticket: 3, part: 4 };
         let mut record = vec![0xee; REPLY_HEAD + 5];
-        write_reply(back, false, b"+OK\r\n", &mut record);
-        assert_eq!(read_reply(&record), (back, &b"+OK\r\n"[..], false));
+        write_reply(back, ReplyKind::Late, false, b"+OK\r\n", &mut record);
+        let reply = ReplyRecord { back, kind: ReplyKind::Late, is_parcel: false, bytes: b"+OK\r\n" };
+        assert_eq!(read_reply(&record), reply);
+        assert_eq!(ReturnAddress::of_ticket(back.to_ticket(7)), ReturnAddress { part: 0, ..back });
+    }
+
+    #[test]
+    fn kinds_are_read_as_they_were_written() {
+        (0..10).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
+        (0..6).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
+        for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
+            assert_eq!(read_unblock_word(unblock_word(why)), why);
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! *Read first*: `boot.rs`, `core_loop.rs`, `engine.rs`.
 
 mod batch;
+mod blocking;
 mod board;
 mod boot;
 mod client;
@@ -12,9 +13,12 @@ mod core_loop;
 mod engine;
 mod exchange;
 mod hop;
+mod lending;
 mod listener;
 mod log;
+mod post;
 mod process;
+mod transactions;
 
 use slotmesh_conf::{CommandLine, ConfError, Invocation, Loaded, help, load};
 use std::io::Read;

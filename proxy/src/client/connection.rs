@@ -4,9 +4,8 @@ use super::Pipeline;
 use slotmesh_base::Monotonic;
 use slotmesh_command::Spec;
 use slotmesh_io::SocketId;
-use slotmesh_resp::{ArgRange, Decoder, ProtocolError};
-use slotmesh_shard::Client;
-use std::collections::VecDeque;
+use slotmesh_resp::{Decoder, ProtocolError};
+use slotmesh_shard::{Client, KeptRequests};
 
 /// A connection.
 #[derive(Debug)]
@@ -25,6 +24,11 @@ pub(crate) struct Connection {
     pub(crate) waiting: Waiting,
     /// Whether nothing is executed until other cores have answered or have room.
     pub(crate) stalled: bool,
+    /// The ticket whose reply must be there before anything further is executed. Then the connection is stalled, but
+    /// not among those that are tried again each turn.
+    pub(crate) barrier: Option<u32>,
+    /// The wait of its blocking command.
+    pub(crate) wait: Option<Box<Wait>>,
     /// The turn in which its output was corked because answers of other cores are on their way.
     pub(crate) corked_in: Option<u64>,
     /// Whether the peer will send nothing more.
@@ -46,6 +50,8 @@ impl Connection {
             pipeline: Pipeline::default(),
             waiting: Waiting::default(),
             stalled: false,
+            barrier: None,
+            wait: None,
             corked_in: None,
             ended: false,
             pending_seen: 0,
@@ -61,54 +67,34 @@ impl Connection {
 
     /// Bytes of requests that it holds.
     pub(crate) fn input_bytes(&self) -> usize {
-        self.tail.len() - self.tail_start + self.waiting.bytes.len()
+        self.tail.len() - self.tail_start + self.waiting.requests.argument_bytes()
+    }
+
+    /// Bytes of requests that it holds, those of a transaction included: what `client-query-buffer-limit` bounds.
+    pub(crate) fn query_bytes(&self) -> usize {
+        self.input_bytes() + self.client.transaction.as_ref().map_or(0, |transaction| transaction.argument_bytes())
     }
 }
 
-/// Decoded requests in one piece of memory. They are kept decoded, since decoding changes quoted inline requests.
+/// What waits because the connection is stalled.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    pub(crate) bytes: Vec<u8>,
-    ranges: Vec<ArgRange>,
-    requests: VecDeque<WaitingRequest>,
+    /// Decoded requests.
+    pub(crate) requests: KeptRequests,
     /// What stands behind them instead of a further request.
     pub(crate) failure: Option<ProtocolError>,
 }
 
-/// One of them.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitingRequest {
-    pub(crate) spec: Option<&'static Spec>,
-    first_range: usize,
-    arguments: usize,
-}
-
-impl Waiting {
-    /// Keeps a request.
-    pub(crate) fn push<'a>(&mut self, spec: Option<&'static Spec>, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
-        let request = WaitingRequest { spec, first_range: self.ranges.len(), arguments: arguments.len() };
-        for argument in arguments {
-            self.ranges.push(ArgRange { start: self.bytes.len() as u32, len: argument.len() as u32 });
-            self.bytes.extend_from_slice(argument);
-        }
-        self.requests.push_back(request);
-    }
-
-    /// The next request.
-    pub(crate) fn next(&self) -> Option<WaitingRequest> {
-        self.requests.front().copied()
-    }
-
-    /// Where the arguments of a request lie.
-    pub(crate) fn ranges(&self, request: WaitingRequest) -> &[ArgRange] {
-        &self.ranges[request.first_range..][..request.arguments]
-    }
-
-    /// Drops the next request, which was executed.
-    pub(crate) fn pop(&mut self) {
-        self.requests.pop_front();
-        if self.requests.is_empty() {
-            *self = Self { failure: self.failure, ..Self::default() };
-        }
-    }
+/// A wait of a blocking command, from when it is known to wait until its end is known.
+#[derive(Debug)]
+pub(crate) struct Wait {
+    pub(crate) spec: &'static Spec,
+    /// Cores on whose shards it stands in line.
+    pub(crate) cores: Vec<u16>,
+    /// Whether it stands in line on several shards, or needs several: then this core serves it.
+    pub(crate) is_shared: bool,
+    /// Cores whose shards serving it takes, if one alone will not do.
+    pub(crate) together: Vec<u16>,
+    /// When it ends without success, on the monotonic clock in nanoseconds.
+    pub(crate) deadline: Option<u64>,
 }

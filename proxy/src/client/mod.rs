@@ -3,5 +3,5 @@
 pub(crate) mod connection;
 pub(crate) mod pipeline;
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, Wait};
 pub(crate) use pipeline::Pipeline;

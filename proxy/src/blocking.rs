@@ -1,0 +1,263 @@
+//! Clients that wait in blocking commands: who they are is known here, where they stand in line on the shards.
+
+use crate::client::Wait;
+use crate::engine::{Done, Engine, Hands, has_room, send_request};
+use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
+use crate::post::Errand;
+use slotmesh_base::Slot;
+use slotmesh_command::{Outcome, Spec, key_indexes, timeout_reply};
+use slotmesh_io::SocketId;
+use slotmesh_keyspace::Key;
+use slotmesh_resp::{Args, Reply};
+use slotmesh_shard::{Context, Placement, Unblock, Watcher};
+use std::collections::BTreeSet;
+
+/// When waits end: monotonic time in nanoseconds, and the connection.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines(BTreeSet<(u64, u32)>);
+
+impl Deadlines {
+    /// The nearest one.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.0.first().map(|&(at, _)| at)
+    }
+}
+
+impl Engine {
+    /// Runs a command that may wait.
+    pub(crate) fn run_blocking(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        first_key: Option<Key<'_>>,
+        placement: Placement,
+    ) -> Done {
+        match placement {
+            Placement::Core(core) if core == self.core => self.run_blocking_here(hands, index, spec, args, first_key),
+            Placement::Core(core) => self.send_blocking(hands, index, core, spec, args),
+            _ => self.run_loaned(hands, index, spec, args),
+        }
+    }
+
+    fn run_blocking_here(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        first_key: Option<Key<'_>>,
+    ) -> Done {
+        let (now, limits, core) = (self.now, self.hot_limits(), self.core);
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let (db, protocol) = (connection.client.db, connection.client.protocol);
+        let Some(shard) = self.lending.home() else { return Done::NotYet };
+        self.shard_used = true;
+        let context = Context { db, protocol, now, first_key, limits, partial: false, may_block: true };
+        let outcome = shard.execute(spec, args, &context, &mut self.scratch);
+        if let Outcome::Blocks(wait) = outcome {
+            let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
+            let ticket = ReturnAddress { socket, ticket, part: 0 }.to_ticket(core);
+            if let Some(shard) = self.lending.home() {
+                shard.block(ticket, spec, args, &context, &wait, false);
+            }
+            self.begin_wait(index, spec, vec![core], wait.timeout_ms, false, Vec::new());
+            return Done::Yes;
+        }
+        self.reply_scratch(hands, index);
+        self.post_letters(hands);
+        Done::Yes
+    }
+
+    fn send_blocking(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        core: u16,
+        spec: &'static Spec,
+        args: Args<'_>,
+    ) -> Done {
+        let len = hop::request_len(args.iter_from(0));
+        if !has_room(hands.mail, core, len) {
+            return Done::NotYet;
+        }
+        let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        debug_assert!(spec.flags.contains(slotmesh_command::Flags::BLOCKING), "the answer is not counted");
+        let head = RequestHead {
+            kind: RequestKind::Blocking,
+            protocol: connection.client.protocol,
+            partial: false,
+            db: connection.client.db,
+            first_key: None,
+            back: ReturnAddress { socket, ticket, part: 0 },
+        };
+        send_request(hands.mail, core, &head, len, args.iter_from(0));
+        self.counters.hops_out += 1;
+        Done::Yes
+    }
+
+    /// A command of ours waits on another core's shard.
+    pub(crate) fn note_wait(&mut self, from: u16, back: ReturnAddress, timeout: &[u8]) {
+        let timeout = timeout.try_into().map_or(u64::MAX, u64::from_le_bytes);
+        let timeout_ms = (timeout != u64::MAX).then_some(timeout);
+        let SocketId { index, .. } = back.socket;
+        let is_there = self
+            .connection(index)
+            .is_some_and(|connection| connection.socket == back.socket && connection.barrier == Some(back.ticket));
+        let spec = self.connection(index).and_then(|connection| connection.client.last_command);
+        match spec.filter(|_| is_there) {
+            Some(spec) => {
+                self.begin_wait(index, spec, vec![from], timeout_ms, false, Vec::new());
+                // It may have closed its side while the command was on its way.
+                if self.connection(index).is_some_and(|connection| connection.ended) {
+                    self.answered.push(index);
+                }
+            }
+            // Gone: it must not stand in line.
+            None => self.departed.push((from, back)),
+        }
+    }
+
+    /// A command of ours stands in line on several shards.
+    pub(crate) fn wait_on_several(
+        &mut self,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        wait: &slotmesh_command::Wait,
+    ) {
+        let map = &self.process.map;
+        let owners = |indexes: &mut dyn Iterator<Item = usize>| {
+            let owners: BTreeSet<u16> = indexes.map(|index| map.owner(Slot::of_key(args.at(index)))).collect();
+            owners.into_iter().collect::<Vec<u16>>()
+        };
+        let all = owners(&mut key_indexes(spec, args));
+        let cores = owners(&mut wait.keys.clone());
+        let needs_more = key_indexes(spec, args).any(|index| !wait.keys.contains(&index));
+        let together = if needs_more { all } else { Vec::new() };
+        self.begin_wait(index, spec, cores, wait.timeout_ms, true, together);
+    }
+
+    fn begin_wait(
+        &mut self,
+        index: u32,
+        spec: &'static Spec,
+        cores: Vec<u16>,
+        timeout_ms: Option<u64>,
+        is_shared: bool,
+        together: Vec<u16>,
+    ) {
+        let deadline = timeout_ms.map(|timeout_ms| self.monotonic.plus_millis(timeout_ms).0);
+        let Some(connection) = self.connection(index) else { return };
+        connection.client.is_blocked = true;
+        connection.wait = Some(Box::new(Wait { spec, cores, is_shared, together, deadline }));
+        if let Some(deadline) = deadline {
+            self.deadlines.0.insert((deadline, index));
+        }
+        self.counters.blocked_clients += 1;
+        self.counters.timeouts = self.deadlines.0.len() as u64;
+    }
+
+    /// Forgets that a connection waits; what it waited for.
+    pub(crate) fn forget_wait(&mut self, index: u32) -> Option<Box<Wait>> {
+        let connection = self.connection(index)?;
+        connection.client.is_blocked = false;
+        let wait = connection.wait.take()?;
+        if let Some(deadline) = wait.deadline {
+            self.deadlines.0.remove(&(deadline, index));
+        }
+        self.counters.blocked_clients -= 1;
+        self.counters.timeouts = self.deadlines.0.len() as u64;
+        Some(wait)
+    }
+
+    /// Ends the wait of a connection, if it waits; whether it did. Its reply comes from the shard in whose line it stands;
+    /// where there are several, from here.
+    pub(crate) fn end_wait(&mut self, hands: &mut Hands<'_>, index: u32, why: Unblock) -> bool {
+        let Some(wait) = self.forget_wait(index) else { return false };
+        let Some(connection) = self.connection(index) else { return false };
+        let Some(ticket) = connection.barrier else { return false };
+        let back = ReturnAddress { socket: connection.socket, ticket, part: 0 };
+        let protocol = connection.client.protocol;
+        let at_shards = if wait.is_shared { Unblock::Silently } else { why };
+        for core in wait.cores {
+            self.send_unblock(hands, core, back, at_shards);
+        }
+        if wait.is_shared && why != Unblock::Silently {
+            let mut bytes = Vec::new();
+            let mut reply = Reply::new(&mut bytes, protocol);
+            match why {
+                Unblock::Error => reply.error(slotmesh_base::ReplyError::Unblocked),
+                Unblock::Timeout | Unblock::Silently => timeout_reply(wait.spec, &mut reply),
+            }
+            self.hand_over(hands.sockets, back, &bytes);
+        }
+        true
+    }
+
+    /// Takes a ticket out of the lines of a core's shard.
+    pub(crate) fn send_unblock(&mut self, hands: &mut Hands<'_>, core: u16, back: ReturnAddress, why: Unblock) {
+        let words = vec![unblock_word(why).to_vec()];
+        self.send_errand(hands, Errand { core, kind: RequestKind::Unblock, back, words });
+    }
+
+    /// Ends the waits whose time is over.
+    pub(crate) fn end_overdue_waits(&mut self, hands: &mut Hands<'_>) {
+        while let Some(&(deadline, index)) = self.deadlines.0.first()
+            && deadline <= self.monotonic.0
+        {
+            if !self.end_wait(hands, index, Unblock::Timeout) {
+                self.deadlines.0.remove(&(deadline, index));
+            }
+        }
+    }
+
+    /// Takes those out of line whose connections were gone when they began to wait.
+    pub(crate) fn send_departed(&mut self, hands: &mut Hands<'_>) {
+        for (core, back) in std::mem::take(&mut self.departed) {
+            self.send_unblock(hands, core, back, Unblock::Silently);
+        }
+    }
+
+    /// Forgets what shards know of a connection that goes: its place in line, its watched keys.
+    pub(crate) fn leave_shards(&mut self, hands: &mut Hands<'_>, index: u32) {
+        self.end_wait(hands, index, Unblock::Silently);
+        self.end_watch(hands, index);
+    }
+
+    /// Ends the wait of a client of ours with that id, if it waits.
+    pub(crate) fn unblock_client(&mut self, hands: &mut Hands<'_>, id: u64, why: Unblock) -> bool {
+        let waits = |connection: &Option<Box<crate::client::Connection>>| {
+            connection.as_ref().is_some_and(|connection| connection.client.id == id && connection.wait.is_some())
+        };
+        let index = self.connections.iter().position(waits);
+        index.is_some_and(|index| self.end_wait(hands, index as u32, why))
+    }
+
+    /// Does an errand for a core (maybe our own) on our shard, which is at home.
+    pub(crate) fn run_errand(&mut self, from: u16, kind: RequestKind, back: ReturnAddress, words: &[&[u8]]) {
+        let (now, limits) = (self.now, self.hot_limits());
+        let Some(shard) = self.lending.home() else { return };
+        self.shard_used = true;
+        match (kind, words) {
+            (RequestKind::Unblock, [why]) => {
+                shard.unblock(back.to_ticket(from), hop::read_unblock_word(why), now, limits);
+            }
+            (RequestKind::Unwatch, [client, span]) => {
+                shard.unwatch(read_watcher(client, span), now);
+            }
+            _ => unreachable!("cores of one process agree on errands"),
+        }
+    }
+}
+
+/// A watcher as its two words.
+pub(crate) fn read_watcher(client: &[u8], span: &[u8]) -> Watcher {
+    fn number<N: std::str::FromStr>(word: &[u8]) -> N {
+        let number = std::str::from_utf8(word).ok().and_then(|digits| digits.parse().ok());
+        number.expect("cores of one process agree on numbers")
+    }
+    Watcher { client: number(client), span: number(span) }
+}

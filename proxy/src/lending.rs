@@ -1,0 +1,338 @@
+//! Carries the messages of loans between cores, and runs what was waiting for shards once they are in hand. Who gets
+//! which shard when is decided by `slotmesh_shard::Desk`.
+
+use crate::client::Wait;
+use crate::engine::{Done, Engine, Hands};
+use crate::hop::{ReplyKind, RequestKind, ReturnAddress};
+use crate::post::{Errand, Freight};
+use slotmesh_command::{Outcome, Spec};
+use slotmesh_io::SocketId;
+use slotmesh_resp::Args;
+use slotmesh_shard::{
+    Context, Desk, KeptRequests, Letter, LoanAction, Shard, Ticket, Unblock, execute_together, loan_cores,
+    serve_called_together,
+};
+use std::collections::VecDeque;
+
+/// What is done with the shards of a loan.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A command whose keys lie on several shards.
+    Command { socket: SocketId, ticket: u32, request: KeptRequests },
+    /// The transaction of a connection.
+    Exec { socket: SocketId, ticket: u32 },
+    /// Serve a blocked client that needs several shards at once.
+    Serve(Ticket),
+}
+
+/// A shard that has arrived.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    Lent { from: u16, loan: u32, shard: Box<Shard> },
+    GivenBack { shard: Box<Shard> },
+    Called { from: u16, ticket: Ticket, shard: Box<Shard> },
+}
+
+/// The loans of one core, and its own shard.
+#[derive(Debug)]
+pub(crate) struct Lending {
+    pub(crate) desk: Desk<Box<Shard>, Work>,
+    pub(crate) arrivals: Vec<Arrival>,
+    /// Waiters that our shard calls and that have not been sent for, since it is away.
+    calls: VecDeque<Ticket>,
+    /// Errands to our own shard that wait until it is at home.
+    errands: Vec<Errand>,
+    /// The core that our shard was last lent to; the next one is served first.
+    pub(crate) last_lent: usize,
+}
+
+impl Lending {
+    pub(crate) fn new(core: u16, shard: Option<Box<Shard>>) -> Self {
+        Self {
+            desk: Desk::new(core, shard),
+            arrivals: Vec::new(),
+            calls: VecDeque::new(),
+            errands: Vec::new(),
+            last_lent: 0,
+        }
+    }
+
+    /// Takes our shard out of the house, if it is at home; it comes back by [`Engine::return_home`].
+    pub(crate) fn take_home(&mut self) -> Option<Box<Shard>> {
+        self.desk.home()?;
+        Some(self.desk.lend_unasked())
+    }
+
+    /// Our shard, if it is at home.
+    #[inline]
+    pub(crate) fn home(&mut self) -> Option<&mut Shard> {
+        self.desk.home_mut().map(|shard| &mut **shard)
+    }
+}
+
+impl Engine {
+    /// Runs a command whose keys lie on several shards, when they are in hand.
+    pub(crate) fn run_loaned(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+    ) -> Done {
+        let cores = loan_cores(spec, args, &self.process.map);
+        let request = KeptRequests::of_one(spec, args);
+        let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
+        self.begin_loan(hands, &cores, Work::Command { socket, ticket, request });
+        Done::Yes
+    }
+
+    /// Takes a ticket for a connection whose next requests wait for the reply.
+    pub(crate) fn raise_barrier(&mut self, index: u32) -> Option<(SocketId, u32)> {
+        let connection = self.connection(index)?;
+        let ticket = connection.pipeline.expect_reply();
+        connection.stalled = true;
+        connection.barrier = Some(ticket);
+        Some((connection.socket, ticket))
+    }
+
+    /// Takes the shards of these cores, one after the other, and then does the work.
+    pub(crate) fn begin_loan(&mut self, hands: &mut Hands<'_>, cores: &[u16], work: Work) {
+        let mut actions = Vec::new();
+        self.lending.desk.begin(cores, work, &mut actions);
+        self.carry_out(hands, actions);
+    }
+
+    /// Lends our shard to a core that asks for it.
+    pub(crate) fn lend(&mut self, hands: &mut Hands<'_>, by: u16, loan: u32) {
+        self.lending.last_lent = usize::from(by);
+        let mut actions = Vec::new();
+        self.lending.desk.asked(by, loan, &mut actions);
+        self.carry_out(hands, actions);
+    }
+
+    /// Loans of our own that have waited for our shard.
+    pub(crate) fn grant_loans(&mut self, hands: &mut Hands<'_>) {
+        let mut actions = Vec::new();
+        self.lending.desk.grant(&mut actions);
+        self.carry_out(hands, actions);
+    }
+
+    fn carry_out(&mut self, hands: &mut Hands<'_>, actions: Vec<LoanAction<Box<Shard>, Work>>) {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                LoanAction::Ask { core, loan } => {
+                    let back = ReturnAddress::number(loan);
+                    let errand = Errand { core, kind: RequestKind::Ask, back, words: Vec::new() };
+                    self.post.run(hands.mail, errand);
+                }
+                LoanAction::Lend { to, loan, shard } => {
+                    let back = ReturnAddress::number(loan);
+                    self.post.send(hands.mail, to, ReplyKind::Lent, back, Freight::Shard(shard));
+                }
+                LoanAction::GiveBack { to, shard } => self.give_back(hands, to, shard),
+                LoanAction::Run { mut shards, work, .. } => {
+                    self.do_work(hands, &mut shards, work);
+                    let mut more = Vec::new();
+                    self.lending.desk.finish(shards, &mut more);
+                    actions.extend(more);
+                    self.come_home(hands);
+                }
+            }
+        }
+    }
+
+    fn give_back(&mut self, hands: &mut Hands<'_>, to: u16, shard: Box<Shard>) {
+        self.post.send(hands.mail, to, ReplyKind::GivenBack, ReturnAddress::number(0), Freight::Shard(shard));
+    }
+
+    /// Deals with the shards that have arrived.
+    pub(crate) fn take_arrivals(&mut self, hands: &mut Hands<'_>) {
+        for arrival in std::mem::take(&mut self.lending.arrivals) {
+            match arrival {
+                Arrival::Lent { from, loan, shard } => {
+                    let mut actions = Vec::new();
+                    self.lending.desk.lent(from, loan, shard, &mut actions);
+                    self.carry_out(hands, actions);
+                }
+                Arrival::GivenBack { shard } => self.return_home(hands, shard),
+                Arrival::Called { from, ticket, mut shard } => {
+                    self.serve_called(hands, &mut shard, from, ticket);
+                    self.give_back(hands, from, shard);
+                }
+            }
+        }
+    }
+
+    /// Our shard is back.
+    pub(crate) fn return_home(&mut self, hands: &mut Hands<'_>, shard: Box<Shard>) {
+        let mut actions = Vec::new();
+        self.lending.desk.returned(shard, &mut actions);
+        // What clients wait for comes before a loan that has waited.
+        self.come_home(hands);
+        self.carry_out(hands, actions);
+    }
+
+    /// What our shard has to say, and what was to be said to it, now that it is at home (if it is).
+    pub(crate) fn come_home(&mut self, hands: &mut Hands<'_>) {
+        if self.lending.home().is_none() {
+            return;
+        }
+        self.shard_used = true;
+        self.has_released = true;
+        for errand in std::mem::take(&mut self.lending.errands) {
+            self.run_own_errand(errand);
+        }
+        self.post_letters(hands);
+    }
+
+    /// Delivers the letters of our shard, which is at home.
+    #[cold]
+    pub(crate) fn post_letters(&mut self, hands: &mut Hands<'_>) {
+        let Some(shard) = self.lending.home() else { return };
+        for letter in shard.take_letters() {
+            match letter {
+                Letter::Call(ticket) => self.lending.calls.push_back(ticket),
+                Letter::Reply { to, reply } if to.core == self.core => {
+                    self.hand_over(hands.sockets, ReturnAddress::of_ticket(to), &reply);
+                }
+                Letter::Reply { to, reply } => {
+                    let back = ReturnAddress::of_ticket(to);
+                    self.post.send(hands.mail, to.core, ReplyKind::Late, back, Freight::Bytes(reply));
+                }
+            }
+        }
+        while self.lending.home().is_some()
+            && let Some(ticket) = self.lending.calls.pop_front()
+        {
+            self.call(hands, ticket);
+        }
+    }
+
+    /// Has a waiter served that our shard has called, by the core of its client.
+    fn call(&mut self, hands: &mut Hands<'_>, ticket: Ticket) {
+        let mut shard = self.lending.desk.lend_unasked();
+        if ticket.core == self.core {
+            self.serve_called(hands, &mut shard, self.core, ticket);
+            return self.return_home(hands, shard);
+        }
+        let back = ReturnAddress::of_ticket(ticket);
+        self.post.send(hands.mail, ticket.core, ReplyKind::Called, back, Freight::Shard(shard));
+    }
+
+    /// Serves a client of ours that the shard of core `from` has called, if it still waits.
+    fn serve_called(&mut self, hands: &mut Hands<'_>, shard: &mut Shard, from: u16, ticket: Ticket) {
+        let (now, limits) = (self.now, self.hot_limits());
+        let Some(wait) = self.waiting(ticket) else {
+            return shard.unblock(ticket, Unblock::Silently, now, limits);
+        };
+        if !wait.together.is_empty() {
+            let cores = wait.together.clone();
+            // The shard that calls goes back first: shards are taken in ascending order.
+            return self.begin_loan(hands, &cores, Work::Serve(ticket));
+        }
+        if let Some(reply) = shard.serve_called(ticket, now, limits) {
+            self.end_shared_wait(hands, ticket, &[from]);
+            self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &reply);
+        }
+    }
+
+    /// The wait of a client of ours, if that ticket still waits.
+    fn waiting(&mut self, ticket: Ticket) -> Option<&Wait> {
+        let connection = self.connection(ticket.connection)?;
+        let is_same = connection.socket.generation == ticket.generation && connection.barrier == Some(ticket.number);
+        connection.wait.as_deref().filter(|_| is_same)
+    }
+
+    fn do_work(&mut self, hands: &mut Hands<'_>, shards: &mut [(u16, Box<Shard>)], work: Work) {
+        let mut in_hand: Vec<&mut Shard> = shards.iter_mut().map(|(_, shard)| &mut **shard).collect();
+        match work {
+            Work::Command { socket, ticket, request } => {
+                self.run_in_hand(hands, &mut in_hand, socket, ticket, &request);
+            }
+            Work::Exec { socket, ticket } => {
+                let mut reply = Vec::new();
+                if self.is_behind_barrier(socket, ticket) {
+                    self.exec_in_hand(socket.index, &mut in_hand, &mut reply);
+                    self.hand_over(hands.sockets, ReturnAddress { socket, ticket, part: 0 }, &reply);
+                }
+            }
+            Work::Serve(ticket) => {
+                let (now, limits) = (self.now, self.hot_limits());
+                let is_waiting = self.waiting(ticket).is_some();
+                let reply = is_waiting.then(|| serve_called_together(&mut in_hand, ticket, now, limits)).flatten();
+                if let Some(reply) = reply {
+                    let cores: Vec<u16> = shards.iter().map(|&(core, _)| core).collect();
+                    self.end_shared_wait(hands, ticket, &cores);
+                    self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &reply);
+                }
+            }
+        }
+    }
+
+    /// Whether a connection is still there, and waits for that ticket. A client that has left before its command had its
+    /// shards has asked for nothing.
+    fn is_behind_barrier(&mut self, socket: SocketId, ticket: u32) -> bool {
+        self.connection(socket.index)
+            .is_some_and(|connection| connection.socket == socket && connection.barrier == Some(ticket))
+    }
+
+    fn run_in_hand(
+        &mut self,
+        hands: &mut Hands<'_>,
+        shards: &mut [&mut Shard],
+        socket: SocketId,
+        ticket: u32,
+        request: &KeptRequests,
+    ) {
+        if !self.is_behind_barrier(socket, ticket) {
+            return;
+        }
+        let (now, limits) = (self.now, self.hot_limits());
+        let Some(connection) = self.connection(socket.index) else { return };
+        let (db, protocol) = (connection.client.db, connection.client.protocol);
+        let Some(kept) = request.next() else { return };
+        let Some(spec) = kept.spec else { return };
+        let args = request.args(kept);
+        let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: true };
+        let back = ReturnAddress { socket, ticket, part: 0 };
+        let mut reply = Vec::new();
+        match execute_together(shards, spec, args, &context, &mut reply) {
+            Outcome::Replied => {
+                self.counters.errors += u64::from(reply.first() == Some(&b'-'));
+                self.hand_over(hands.sockets, back, &reply);
+            }
+            Outcome::Blocks(wait) => {
+                for shard in shards {
+                    shard.block(back.to_ticket(self.core), spec, args, &context, &wait, true);
+                }
+                self.wait_on_several(socket.index, spec, args, &wait);
+            }
+        }
+    }
+
+    /// Takes a wait of several shards out of all lines but those of `served`, whose shards know.
+    fn end_shared_wait(&mut self, hands: &mut Hands<'_>, ticket: Ticket, served: &[u16]) {
+        let Some(wait) = self.forget_wait(ticket.connection) else { return };
+        for core in wait.cores.into_iter().filter(|core| !served.contains(core)) {
+            self.send_unblock(hands, core, ReturnAddress::of_ticket(ticket), Unblock::Silently);
+        }
+    }
+
+    /// Sends an errand, or runs it at home.
+    pub(crate) fn send_errand(&mut self, hands: &mut Hands<'_>, errand: Errand) {
+        if errand.core != self.core {
+            return self.post.run(hands.mail, errand);
+        }
+        if self.lending.home().is_none() {
+            return self.lending.errands.push(errand);
+        }
+        self.run_own_errand(errand);
+        self.post_letters(hands);
+    }
+
+    fn run_own_errand(&mut self, errand: Errand) {
+        let words: Vec<&[u8]> = errand.words.iter().map(Vec::as_slice).collect();
+        self.run_errand(self.core, errand.kind, errand.back, &words);
+    }
+}

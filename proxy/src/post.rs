@@ -1,0 +1,128 @@
+//! What a core sends to others beside commands and their answers: shards, news for blocked clients, errands. Each waits
+//! here when its lane has no room, and is tried again in the next turn.
+
+use crate::engine::send_request;
+use crate::hop::{self, Parcel, ReplyKind, RequestHead, RequestKind, ReturnAddress};
+use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
+use slotmesh_io::{Lane, Mail};
+use slotmesh_resp::Protocol;
+use slotmesh_shard::Shard;
+use std::collections::VecDeque;
+
+/// What goes on the lane of replies.
+#[derive(Debug)]
+pub(crate) enum Freight {
+    Bytes(Vec<u8>),
+    Shard(Box<Shard>),
+}
+
+#[derive(Debug)]
+struct Letter {
+    core: u16,
+    kind: ReplyKind,
+    back: ReturnAddress,
+    freight: Freight,
+}
+
+/// A request that nobody waits for, or whose answer is no reply.
+#[derive(Debug)]
+pub(crate) struct Errand {
+    pub(crate) core: u16,
+    pub(crate) kind: RequestKind,
+    pub(crate) back: ReturnAddress,
+    pub(crate) words: Vec<Vec<u8>>,
+}
+
+/// Letters and errands that have found no room yet. Bounded by what causes them: a shard is lent once, a client has one
+/// wait and one span of watching.
+#[derive(Debug, Default)]
+pub(crate) struct Post {
+    letters: VecDeque<Letter>,
+    errands: VecDeque<Errand>,
+}
+
+impl Post {
+    /// Sends something on the lane of replies, in order with what waits.
+    pub(crate) fn send(
+        &mut self,
+        mail: &mut Mail<Parcel>,
+        core: u16,
+        kind: ReplyKind,
+        back: ReturnAddress,
+        freight: Freight,
+    ) {
+        self.letters.push_back(Letter { core, kind, back, freight });
+        self.send_letters(mail);
+    }
+
+    /// Sends an errand, in order with those that wait.
+    pub(crate) fn run(&mut self, mail: &mut Mail<Parcel>, errand: Errand) {
+        self.errands.push_back(errand);
+        self.send_errands(mail);
+    }
+
+    /// Tries again what has waited.
+    pub(crate) fn retry(&mut self, mail: &mut Mail<Parcel>) {
+        self.send_letters(mail);
+        self.send_errands(mail);
+    }
+
+    /// Whether something waits for room.
+    pub(crate) fn waits(&self) -> bool {
+        !self.letters.is_empty() || !self.errands.is_empty()
+    }
+
+    fn send_letters(&mut self, mail: &mut Mail<Parcel>) {
+        while let Some(letter) = self.letters.front() {
+            let inside = match &letter.freight {
+                Freight::Bytes(bytes) if hop::REPLY_HEAD + bytes.len() <= MAILBOX_RECORD_BYTES_MAX => bytes.len(),
+                Freight::Bytes(_) | Freight::Shard(_) => 0,
+            };
+            let len = hop::REPLY_HEAD + inside;
+            let core = usize::from(letter.core);
+            if !mail.has_room(core, Lane::Replies, 1, len) {
+                return;
+            }
+            let Some(Letter { kind, back, freight, .. }) = self.letters.pop_front() else { return };
+            let parcel = match freight {
+                Freight::Bytes(bytes) if bytes.len() == inside => {
+                    let room = mail.reserve(core, Lane::Replies, len).expect("room was found before");
+                    hop::write_reply(back, kind, false, &bytes, room);
+                    continue;
+                }
+                Freight::Bytes(bytes) => Parcel::Bytes(bytes),
+                Freight::Shard(shard) => Parcel::Shard(shard),
+            };
+            mail.put_parcel(core, Lane::Replies, parcel);
+            let room = mail.reserve(core, Lane::Replies, len).expect("room was found before");
+            hop::write_reply(back, kind, true, &[], room);
+        }
+    }
+
+    /// Errands to a core without room do not hold up those to others: it may be without its shard for a while, and serves
+    /// no requests meanwhile.
+    fn send_errands(&mut self, mail: &mut Mail<Parcel>) {
+        let mut stuck: Vec<u16> = Vec::new();
+        for _ in 0..self.errands.len() {
+            let Some(errand) = self.errands.pop_front() else { return };
+            let words = || errand.words.iter().map(Vec::as_slice);
+            let len = hop::request_len(words());
+            let core = usize::from(errand.core);
+            let fits = len.min(MAILBOX_RECORD_BYTES_MAX);
+            if stuck.contains(&errand.core) || !mail.has_room(core, Lane::Requests, 1, fits) {
+                stuck.push(errand.core);
+                self.errands.push_back(errand);
+                continue;
+            }
+            let head = RequestHead {
+                kind: errand.kind,
+                protocol: Protocol::Resp2,
+                partial: false,
+                db: 0,
+                first_key: None,
+                back: errand.back,
+            };
+            send_request(mail, errand.core, &head, len, words());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH of this core's clients: what is decided in `slotmesh_shard` is carried out.
+
+use crate::blocking::read_watcher;
+use crate::engine::{Done, Engine, Hands, has_room, send_request};
+use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
+use crate::lending::Work;
+use crate::post::Errand;
+use crate::process::NodeView;
+use slotmesh_base::{ReplyError, Slot};
+use slotmesh_command::{Spec, TransactionCommand, key_indexes};
+use slotmesh_resp::{Args, Protocol, Reply};
+use slotmesh_shard::{
+    Gather, Shard, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction, run_transaction_command,
+};
+use std::collections::BTreeMap;
+
+impl Engine {
+    /// Runs a command that acts on the connection's transaction.
+    pub(crate) fn run_transaction(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        command: TransactionCommand,
+        args: Args<'_>,
+    ) -> Done {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let client = &mut connection.client;
+        let mut reply = Reply::new(&mut self.scratch, client.protocol);
+        match run_transaction_command(command, client, &mut reply) {
+            TransactionAction::Done => {}
+            TransactionAction::Watch => return self.watch(hands, index, spec, args),
+            TransactionAction::Unwatch => self.end_watch(hands, index),
+            TransactionAction::Execute => return self.exec(hands, index),
+        }
+        self.reply_scratch(hands, index)
+    }
+
+    fn exec(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let cores = exec_cores(&connection.client, &self.process.map);
+        let is_ours = cores == [self.core];
+        if !is_ours && !cores.is_empty() {
+            let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
+            self.begin_loan(hands, &cores, Work::Exec { socket, ticket });
+            return Done::Yes;
+        }
+        let mut reply = std::mem::take(&mut self.scratch);
+        if is_ours {
+            // Our own shard need not be lent: it is only set aside for as long as the transaction runs.
+            let Some(mut shard) = self.lending.take_home() else {
+                self.scratch = reply;
+                return Done::NotYet;
+            };
+            self.exec_in_hand(index, &mut [&mut shard], &mut reply);
+            self.scratch = reply;
+            self.reply_scratch(hands, index);
+            self.return_home(hands, shard);
+        } else {
+            self.exec_in_hand(index, &mut [], &mut reply);
+            self.scratch = reply;
+            self.reply_scratch(hands, index);
+        }
+        Done::Yes
+    }
+
+    /// Runs the transaction of a connection with its shards in hand.
+    pub(crate) fn exec_in_hand(&mut self, index: u32, shards: &mut [&mut Shard], reply: &mut Vec<u8>) {
+        let (now, limits) = (self.now, self.hot_limits());
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
+        let client = &mut connection.client;
+        self.counters.commands += client.transaction.as_ref().map_or(0, |transaction| transaction.len() as u64);
+        let node = NodeView { process: &self.process, settings: &self.settings };
+        let around = Surroundings { node: &node, now, limits, chance: slotmesh_io::entropy::random_u64() };
+        execute_transaction(client, shards, &around, reply);
+        self.refresh_settings();
+    }
+
+    fn watch(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
+        let mut keys: BTreeMap<u16, Vec<&[u8]>> = BTreeMap::new();
+        for key in key_indexes(spec, args).map(|key| args.at(key)) {
+            keys.entry(self.process.map.owner(Slot::of_key(key))).or_default().push(key);
+        }
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        let (watcher, db, protocol) = (connection.client.watcher(), connection.client.db, connection.client.protocol);
+        let numbers = [watcher.client.to_string(), watcher.span.to_string()];
+        let words = |keys: &[&'_ [u8]]| -> Vec<Vec<u8>> {
+            numbers
+                .iter()
+                .map(|number| number.clone().into_bytes())
+                .chain(keys.iter().map(|key| key.to_vec()))
+                .collect()
+        };
+        let parts: Vec<(u16, Vec<Vec<u8>>)> = keys.iter().map(|(&core, keys)| (core, words(keys))).collect();
+        let len = |words: &Vec<Vec<u8>>| hop::request_len(words.iter().map(Vec::as_slice));
+        // All shards are told, or none yet.
+        let is_ready = parts.iter().all(|(core, words)| {
+            if *core == self.core { self.lending.home().is_some() } else { has_room(hands.mail, *core, len(words)) }
+        });
+        if !is_ready {
+            return Done::NotYet;
+        }
+        if let Some(keys) = keys.get(&self.core) {
+            let now = self.now;
+            if let Some(shard) = self.lending.home() {
+                shard.watch(watcher, db, keys.iter().copied(), now);
+            }
+        }
+        let core = self.core;
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        parts.iter().for_each(|&(core, _)| connection.client.watches_on(core));
+        if parts.iter().all(|&(part, _)| part == core) {
+            Reply::new(&mut self.scratch, protocol).ok();
+            return self.reply_scratch(hands, index);
+        }
+        let socket = connection.socket;
+        let ticket = connection.pipeline.expect_gathered(Gather::all_ok(parts.len(), protocol));
+        for (part, (to, words)) in parts.iter().enumerate() {
+            let back = ReturnAddress { socket, ticket, part: part as u32 };
+            if *to == core {
+                self.accept_part(back, b"+OK\r\n");
+                continue;
+            }
+            let head = RequestHead { kind: RequestKind::Watch, protocol, partial: true, db, first_key: None, back };
+            send_request(hands.mail, *to, &head, len(words), words.iter().map(Vec::as_slice));
+            self.outstanding += 1;
+        }
+        self.release(hands, index);
+        Done::Yes
+    }
+
+    /// Watches keys of our shard, which is at home, for a client of another core.
+    pub(crate) fn watch_for_other(&mut self, head: &RequestHead, args: Args<'_>, answer: &mut Vec<u8>) {
+        let now = self.now;
+        let mut reply = Reply::new(answer, Protocol::Resp2);
+        match self.lending.home() {
+            Some(shard) => {
+                let watcher: Watcher = read_watcher(args.at(0), args.at(1));
+                shard.watch(watcher, head.db, args.iter_from(2), now);
+                reply.ok();
+            }
+            None => reply.error(ReplyError::Internal),
+        }
+    }
+
+    /// Ends what a connection watches, on all shards that know of it.
+    pub(crate) fn end_watch(&mut self, hands: &mut Hands<'_>, index: u32) {
+        let Some(connection) = self.connection(index) else { return };
+        let watcher = connection.client.watcher();
+        for core in connection.client.end_watch() {
+            let words = vec![watcher.client.to_string().into_bytes(), watcher.span.to_string().into_bytes()];
+            let back = ReturnAddress::number(0);
+            self.send_errand(hands, Errand { core, kind: RequestKind::Unwatch, back, words });
+        }
+    }
+}
