@@ -90,6 +90,10 @@ pub const FREED_TABLES_PER_PASS: usize = 64;
 /// at once.
 pub const FREED_CHUNKS_PER_TABLE: usize = 16;
 
+/// Most snapshots of a shard that run at a time: saves, full synchronisations and slot moves. At the bound a further one
+/// is refused.
+pub const SNAPSHOTS_MAX: usize = 8;
+
 /// Memory that the effects of one command or block keep for the next, in bytes. Beyond: given back.
 pub const EFFECT_BYTES_KEPT: usize = 64 * 1024;
 

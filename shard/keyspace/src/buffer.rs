@@ -4,7 +4,7 @@
 //! Invariant of this module: the pointer comes from the global allocator with `layout(size)`, the first four
 //! bytes hold that size, all bytes are initialised, and nobody else holds the pointer.
 
-use alloc::alloc::{alloc_zeroed, dealloc, handle_alloc_error};
+use alloc::alloc::{alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use core::alloc::Layout;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
@@ -33,6 +33,17 @@ impl Buffer {
         let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
         // SAFETY: at least four bytes, aligned to eight.
         unsafe { pointer.cast::<u32>().write(size as u32) };
+        Self(pointer)
+    }
+
+    /// The same bytes again.
+    pub(crate) fn copy(&self) -> Self {
+        let layout = layout(self.size());
+        // SAFETY: the layout's size is not zero (`layout` asserts it).
+        let pointer = unsafe { alloc(layout) };
+        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
+        // SAFETY: both are `size` bytes, these are initialised, and the new ones are nobody else's.
+        unsafe { pointer.copy_from_nonoverlapping(self.0, layout.size()) };
         Self(pointer)
     }
 

@@ -9,6 +9,7 @@ mod events;
 mod expire;
 mod list;
 mod loose;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -122,7 +123,7 @@ impl Db {
             self.note_event(key, Change::Created);
             return false;
         };
-        let (page, entry) = tables[index].at_mut(place);
+        let (page, entry) = tables[index].at_mut(key.slot, place, &mut self.tally);
         let old = page.expiry(entry);
         let was_live = !page.is_expired(entry, now);
         let new = match expiry {
@@ -149,7 +150,7 @@ impl Db {
         let (block, index) = split_slot(key.slot);
         let table = &mut self.blocks[block].as_mut()?.tables[index];
         let place = table.find(key)?;
-        let (page, entry) = table.at_mut(place);
+        let (page, entry) = table.at_mut(key.slot, place, &mut self.tally);
         let length = page.append(entry, key.bytes, tail, &mut self.tally);
         self.note_event(key, Change::Changed);
         Some(length)
@@ -169,12 +170,13 @@ impl Db {
         let Some(block) = &mut self.blocks[block] else { return false };
         let table = &mut block.tables[index];
         let Some(place) = table.find(key) else { return false };
-        let (page, entry) = table.at_mut(place);
+        let (page, entry) = table.at(place);
         let new = match expiry {
             Expiry::At(at) => Some(at.0),
             Expiry::Never if page.expiry(entry).is_some() => None,
             Expiry::Never | Expiry::Keep => return true,
         };
+        let (page, entry) = table.at_mut(key.slot, place, &mut self.tally);
         page.set_expiry(entry, new, &mut self.tally);
         self.note_expiry(key.slot, expiry);
         self.note_event(key, Change::Changed);
@@ -295,15 +297,16 @@ impl Db {
         &mut self.tally.dead
     }
 
-    /// Empties the database and hands its blocks over, to be freed by and by.
-    pub(crate) fn take_blocks(&mut self) -> impl Iterator<Item = Box<Block>> + use<> {
-        let expired = self.expired;
-        let dead = core::mem::take(&mut self.tally.dead);
-        let observer = self.observer.take();
-        let old = core::mem::replace(self, Self { expired, observer, ..Self::new(self.hasher) });
-        self.tally.dead = dead;
-        debug_assert!(old.tally.dead.is_empty());
-        old.blocks.into_iter().flatten()
+    /// Empties the database and hands over what it was, but for its count of expired keys and the attention to it.
+    pub(crate) fn take_all(&mut self) -> Self {
+        let (expired, observer) = (self.expired, self.observer.take());
+        core::mem::replace(self, Self { expired, observer, ..Self::new(self.hasher) })
+    }
+
+    /// The blocks, to be freed by and by.
+    pub(crate) fn into_blocks(self) -> impl Iterator<Item = Box<Block>> {
+        debug_assert!(self.tally.dead.is_empty() && self.tally.captures.dead.is_empty());
+        self.blocks.into_iter().flatten()
     }
 
     #[inline]
@@ -336,7 +339,7 @@ impl Db {
     fn remove_at(&mut self, slot: Slot, place: Place) {
         let (block, index) = split_slot(slot);
         if let Some(block) = &mut self.blocks[block] {
-            block.tables[index].remove(place, &mut self.tally);
+            block.tables[index].remove(slot, place, &mut self.tally);
         }
         self.note_removals(slot, 1);
     }

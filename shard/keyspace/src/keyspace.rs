@@ -1,8 +1,11 @@
 //! The databases of one shard.
 
 mod events;
+mod graveyard;
+mod snapshot;
+#[cfg(test)]
+mod writer;
 
-use crate::block::{BLOCK_SLOTS, Block};
 use crate::value::{Remains, Value};
 use crate::{Db, KeyHasher};
 use alloc::boxed::Box;
@@ -10,8 +13,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::sync::atomic::AtomicBool;
+use graveyard::Graveyard;
 use slotmesh_base::Slot;
-use slotmesh_base::limits::FREED_CHUNKS_PER_TABLE;
+use snapshot::Snapshots;
 
 /// Counters of a shard's keyspace, for INFO.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,19 +38,11 @@ pub struct Keyspace {
     /// more have counted: read it by [`stats`](Self::stats).
     pub stats: KeyspaceStats,
     graveyard: Graveyard,
+    snapshots: Snapshots,
     /// Whether databases made from now on record all keys that expire.
     records_expired: bool,
     /// Raised by the databases' observers when there are events.
     has_events: Arc<AtomicBool>,
-}
-
-/// Blocks of flushed databases and large values, freed by and by.
-#[derive(Debug, Default)]
-struct Graveyard {
-    values: Vec<Value>,
-    blocks: Vec<Box<Block>>,
-    /// Tables of the last block that are freed already.
-    freed: usize,
 }
 
 impl Keyspace {
@@ -63,6 +59,7 @@ impl Keyspace {
             hasher,
             stats: KeyspaceStats::default(),
             graveyard: Graveyard::default(),
+            snapshots: Snapshots::default(),
             records_expired: false,
             has_events: Arc::default(),
         }
@@ -125,10 +122,8 @@ impl Keyspace {
     pub fn flush(&mut self, index: usize) {
         if let Some(db) = self.dbs.get_mut(index).and_then(Option::as_mut) {
             db.note_flush();
-            // The block that is being freed stays the last one.
-            let current = self.graveyard.blocks.pop();
-            self.graveyard.blocks.extend(db.take_blocks());
-            self.graveyard.blocks.extend(current);
+            let old = db.take_all();
+            self.retire(old);
         }
     }
 
@@ -142,44 +137,12 @@ impl Keyspace {
         self.graveyard.values.extend(remains.0.map(Value::List).filter(Value::is_heavy));
     }
 
-    /// Frees up to `tables_max` tables of flushed databases and as much of large values that keys no longer hold;
+    /// Frees up to `tables_max` tables of flushed databases or pages kept for snapshots, and as much of large values that keys no longer hold;
     /// whether there is more to free. A table of many pages counts once for each page, a large value once for each
     /// [`FREED_CHUNKS_PER_TABLE`] chunks.
     pub fn free_some(&mut self, tables_max: usize) -> bool {
-        for db in self.dbs.iter_mut().flatten() {
-            self.graveyard.values.append(db.dead_mut());
-        }
+        self.collect_dead();
         self.graveyard.free_some(tables_max)
-    }
-}
-
-impl Graveyard {
-    fn free_some(&mut self, tables_max: usize) -> bool {
-        for _ in 0..tables_max {
-            if let Some(value) = self.values.last_mut() {
-                if !value.free_some(FREED_CHUNKS_PER_TABLE) {
-                    self.values.pop();
-                }
-                continue;
-            }
-            let Some(block) = self.blocks.last_mut() else { break };
-            match block.next_occupied(self.freed) {
-                Some(table) if block.tables[table].free_page(&mut self.values) => self.freed = table,
-                Some(table) => self.freed = table + 1,
-                None => self.freed = BLOCK_SLOTS,
-            }
-            if self.freed == BLOCK_SLOTS {
-                self.blocks.pop();
-                self.freed = 0;
-            }
-        }
-        if self.blocks.is_empty() {
-            self.blocks = Vec::new();
-        }
-        if self.values.is_empty() {
-            self.values = Vec::new();
-        }
-        !self.blocks.is_empty() || !self.values.is_empty()
     }
 }
 

@@ -22,6 +22,7 @@ mod observe;
 #[allow(unsafe_code)] // records on the heap whose addresses stand in a page
 mod page;
 mod slot_table;
+mod snapshot;
 #[allow(unsafe_code)] // one vector comparison
 mod tags;
 mod tally;
@@ -32,4 +33,5 @@ pub use db::{Db, Expiry, ExpiryReport, Loose};
 pub use key::{Key, KeyHasher};
 pub use keyspace::{Keyspace, KeyspaceStats};
 pub use observe::{Change, Event};
+pub use snapshot::{SnapshotEntry, SnapshotId, SnapshotWalk};
 pub use value::{Element, End, Entry, List, PackedLimit, Remains, Side, Value, ValueKind, ValueRef, WrongKind};

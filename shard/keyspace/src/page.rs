@@ -1,7 +1,8 @@
 //! A page: up to a few dozen entries of one slot, packed into one allocation.
 //!
 //! ```text
-//! length u32 | count u32 | index capacity u32 | end of entries u32 | garbage u32 | earliest expiry i64 | flags u8
+//! length u32 | count u32 | index capacity u32 | end of entries u32 | garbage u32 | earliest expiry i64
+//! version u32 | flags u8
 //! tags     u8  [index capacity]   one byte of each key's hash, compared 64 at a time
 //! offsets  u16 [index capacity]   where each entry starts (u32 in a page beyond 64 KiB)
 //! entries                         see `entry.rs`
@@ -16,6 +17,7 @@
 mod boxed;
 mod entry;
 mod rebuild;
+mod records;
 #[cfg(test)]
 mod tests;
 
@@ -25,10 +27,9 @@ pub(crate) use boxed::live;
 use crate::buffer::{Buffer, LENGTH_BYTES, prefetch};
 use crate::tags::{GROUP, matches};
 use crate::tally::Tally;
-use crate::value::{Entry, List, Value, ValueRef};
+use crate::value::{Entry, Value, ValueRef};
 use alloc::vec::Vec;
-use boxed::Boxed;
-use core::{fmt, mem};
+use core::fmt;
 pub(crate) use entry::{Draft, INLINE_BYTES_MAX};
 use entry::{EXPIRES, LONG_KEY, Layout, WORD_BYTES, fits_inline};
 use slotmesh_base::UnixMillis;
@@ -38,9 +39,10 @@ const INDEX_CAPACITY: usize = 4;
 const END: usize = 8;
 const GARBAGE: usize = 12;
 const EARLIEST: usize = 16;
-const FLAGS: usize = 24;
+const VERSION: usize = 24;
+const FLAGS: usize = 28;
 /// Where the tags begin.
-const TAGS: usize = 25;
+const TAGS: usize = 29;
 
 /// Some entry has (or had, since the last rebuild) a record on the heap.
 const HAS_RECORDS: u8 = 1;
@@ -81,6 +83,7 @@ impl Page {
     /// A page with one entry.
     pub(crate) fn with_entry(tag: u8, draft: &Draft<'_>, tally: &mut Tally) -> Self {
         let mut page = Self::new(draft.size(), tally);
+        page.set_version(tally.captures.epoch());
         page.push(tag, draft, tally);
         page
     }
@@ -95,6 +98,18 @@ impl Page {
     #[inline]
     pub(crate) fn size(&self) -> usize {
         self.0.size()
+    }
+
+    /// The epoch that snapshots go by: none of this epoch or an older one needs the page (see `snapshot.rs`).
+    #[inline]
+    pub(crate) fn version(&self) -> u32 {
+        self.number(VERSION) as u32
+    }
+
+    /// Sets [`version`](Self::version).
+    #[inline]
+    pub(crate) fn set_version(&mut self, version: u32) {
+        self.set_number(VERSION, version as usize);
     }
 
     /// No entry expires before this ([`NEVER`]: none does at all).
@@ -159,7 +174,7 @@ impl Page {
     pub(crate) fn key(&self, index: usize) -> &[u8] {
         let layout = self.layout(index);
         match self.record(layout) {
-            Some(record) if layout.flags & LONG_KEY != 0 => &record.key,
+            Some(record) if layout.flags & LONG_KEY != 0 => record.key(),
             _ => layout.key(&self.0),
         }
     }
@@ -201,7 +216,7 @@ impl Page {
         if layout.overwrite(&mut self.0, value, expiry, tally) {
             return self.note_earliest(expiry);
         }
-        if let Some(record) = self.record_mut(layout)
+        if let Some(record) = self.record_alone(layout)
             && !fits_inline(key, value.len())
         {
             let old_bytes = record.bytes();
@@ -216,7 +231,7 @@ impl Page {
     /// Appends to the string of `key`, which is no other type; its new length.
     pub(crate) fn append(&mut self, index: usize, key: &[u8], tail: &[u8], tally: &mut Tally) -> usize {
         let layout = self.layout(index);
-        if let Some(record) = self.record_mut(layout) {
+        if let Some(record) = self.record_alone(layout) {
             let old_bytes = record.bytes();
             let Value::String(string) = &mut record.value else { return 0 };
             extend(string, tail);
@@ -224,7 +239,8 @@ impl Page {
             tally.change_bytes(old_bytes, record.bytes());
             return length;
         }
-        let (old, expiry) = (layout.value(&self.0), layout.expiry(&self.0));
+        let Entry { value: ValueRef::String(old), expires_at } = self.entry(index) else { return 0 };
+        let expiry = expires_at.map(|at| at.0);
         let length = old.len() + tail.len();
         if fits_inline(key, length) {
             let mut joined = [0; INLINE_BYTES_MAX];
@@ -338,16 +354,6 @@ impl Page {
         rebuilt
     }
 
-    /// Takes the value of an entry that is to be removed; an empty one takes its place.
-    pub(crate) fn take_value(&mut self, index: usize, tally: &mut Tally) -> Value {
-        let layout = self.layout(index);
-        let Some(record) = self.record_mut(layout) else { return Value::String(layout.value(&self.0).to_vec()) };
-        let old_bytes = record.bytes();
-        let value = mem::replace(&mut record.value, Value::String(Vec::new()));
-        tally.change_bytes(old_bytes, record.bytes());
-        value
-    }
-
     /// Puts an entry of the same key in the place of one.
     #[inline]
     pub(crate) fn replace(&mut self, index: usize, draft: &Draft<'_>, tally: &mut Tally) {
@@ -459,76 +465,6 @@ impl Page {
         } else {
             let at = offsets + index * 2;
             self.0[at..at + 2].copy_from_slice(&(offset as u16).to_ne_bytes());
-        }
-    }
-
-    #[inline]
-    fn record(&self, layout: Layout) -> Option<&Boxed> {
-        let bits = layout.record(&self.0)?;
-        // SAFETY: the bits stand in an entry of this page, which is borrowed.
-        Some(unsafe { Boxed::borrow(bits) })
-    }
-
-    #[inline]
-    fn record_mut(&mut self, layout: Layout) -> Option<&mut Boxed> {
-        let bits = layout.record(&self.0)?;
-        // SAFETY: the bits stand in an entry of this page, which is mutably borrowed.
-        Some(unsafe { Boxed::borrow_mut(bits) })
-    }
-
-    /// Frees the record of an entry that is no more.
-    fn free_record(&mut self, bits: u64, tally: &mut Tally) {
-        // SAFETY: the callers have just overwritten or unlinked the one entry that held the bits.
-        let record = unsafe { Boxed::take(bits) };
-        tally.bytes -= record.bytes();
-        tally.bury(record.value);
-    }
-
-    /// Hands the values that are costly to free to `dead`; for pages that are dropped.
-    pub(crate) fn take_heavy(&mut self, dead: &mut Vec<Value>) {
-        if self.0[FLAGS] & HAS_RECORDS == 0 {
-            return;
-        }
-        for index in 0..self.count() {
-            if let Some(record) = self.record_mut(self.layout(index))
-                && record.value.is_heavy()
-            {
-                dead.push(mem::replace(&mut record.value, Value::String(Vec::new())));
-            }
-        }
-    }
-
-    /// Changes the list of an entry, with `None` if it holds another type.
-    #[inline]
-    pub(crate) fn edit_list<R>(
-        &mut self,
-        index: usize,
-        tally: &mut Tally,
-        change: impl FnOnce(&mut List) -> R,
-    ) -> Option<R> {
-        let Value::List(list) = &mut self.record_mut(self.layout(index))?.value else { return None };
-        let old_bytes = list.heap_bytes();
-        let result = change(list);
-        tally.change_bytes(old_bytes, list.heap_bytes());
-        Some(result)
-    }
-
-    /// Makes the page forget its entries, which have been copied elsewhere, records and all.
-    fn forget_entries(&mut self) {
-        self.set_number(COUNT, 0);
-    }
-}
-
-impl Drop for Page {
-    fn drop(&mut self) {
-        if self.0[FLAGS] & HAS_RECORDS == 0 {
-            return;
-        }
-        for index in 0..self.count() {
-            if let Some(bits) = self.layout(index).record(&self.0) {
-                // SAFETY: the entry goes with the page; nobody reads it again.
-                drop(unsafe { Boxed::take(bits) });
-            }
         }
     }
 }

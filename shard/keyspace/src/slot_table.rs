@@ -17,6 +17,7 @@ mod pages;
 mod scan;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use crate::page::{Draft, NEVER, Page, is_expired};
 use crate::tally::Tally;
@@ -25,7 +26,8 @@ use crate::{Expiry, Key, KeyHasher};
 use alloc::vec::Vec;
 use core::mem;
 use pages::Pages;
-use slotmesh_base::UnixMillis;
+use slotmesh_base::{Slot, UnixMillis};
+pub(crate) use walk::POSITION_END;
 
 /// Mean number of entries per page above which a slot gets one more page.
 const PAGE_ENTRIES_MEAN_MAX: usize = 32;
@@ -84,9 +86,10 @@ impl SlotTable {
         (&self.pages.as_slice()[place.page], place.index)
     }
 
-    /// The page of an entry, and its index there, to change it.
+    /// The page of an entry, and its index there, to change it. `slot` is this table's.
     #[inline]
-    pub(crate) fn at_mut(&mut self, place: Place) -> (&mut Page, usize) {
+    pub(crate) fn at_mut(&mut self, slot: Slot, place: Place, tally: &mut Tally) -> (&mut Page, usize) {
+        self.preserve(slot, place.page, tally);
         (&mut self.pages.as_mut_slice()[place.page], place.index)
     }
 
@@ -115,15 +118,15 @@ impl SlotTable {
     #[inline]
     pub(crate) fn insert(&mut self, key: &Key<'_>, draft: &Draft<'_>, hasher: &KeyHasher, tally: &mut Tally) {
         let tag = tag_of(key.hash);
-        let pages = self.pages.as_mut_slice();
-        if pages.is_empty() {
+        let count = self.pages.as_slice().len();
+        if count == 0 {
             let page = Page::with_entry(tag, draft, tally);
             self.pages = Pages::One { entries: 1, pages: [page] };
             return;
         }
-        let page = page_of(key.hash, pages.len());
-        let rebuilt = pages[page].push(tag, draft, tally);
-        let count = pages.len();
+        let page = page_of(key.hash, count);
+        self.preserve(key.slot, page, tally);
+        let rebuilt = self.pages.as_mut_slice()[page].push(tag, draft, tally);
         self.pages.count_entries(1);
         // One page is rebuilt for an insert, not two: a split that is due waits for the next one.
         if !rebuilt && self.len() > count * PAGE_ENTRIES_MEAN_MAX {
@@ -132,18 +135,18 @@ impl SlotTable {
     }
 
     /// Removes an entry.
-    pub(crate) fn remove(&mut self, place: Place, tally: &mut Tally) {
-        let (page, index) = self.at_mut(place);
+    pub(crate) fn remove(&mut self, slot: Slot, place: Place, tally: &mut Tally) {
+        let (page, index) = self.at_mut(slot, place, tally);
         page.remove(index, tally);
         self.pages.count_entries(-1);
-        self.shrink(tally);
+        self.shrink(slot, tally);
     }
 
     /// Removes an entry and gives its value.
-    pub(crate) fn take(&mut self, place: Place, tally: &mut Tally) -> Value {
-        let (page, index) = self.at_mut(place);
+    pub(crate) fn take(&mut self, slot: Slot, place: Place, tally: &mut Tally) -> Value {
+        let (page, index) = self.at_mut(slot, place, tally);
         let value = page.take_value(index, tally);
-        self.remove(place, tally);
+        self.remove(slot, place, tally);
         value
     }
 
@@ -162,23 +165,26 @@ impl SlotTable {
     /// Removes what has expired from up to `pages_max` of the pages in which something may have; shows every such key.
     pub(crate) fn sweep(
         &mut self,
+        slot: Slot,
         now: UnixMillis,
         pages_max: usize,
         tally: &mut Tally,
         show: &mut dyn FnMut(&[u8]),
     ) -> Sweep {
         let mut sweep = Sweep::default();
-        for page in self.pages.as_mut_slice() {
-            if is_expired(page.earliest(), now) {
+        for number in 0..self.pages.as_slice().len() {
+            if is_expired(self.pages.as_slice()[number].earliest(), now) {
                 if sweep.pages == pages_max {
                     break;
                 }
                 sweep.pages += 1;
+                self.preserve(slot, number, tally);
+                let page = &mut self.pages.as_mut_slice()[number];
                 sweep.removed += page.sweep(now, tally, show);
             }
         }
         self.pages.count_entries(-(sweep.removed as i32));
-        self.shrink(tally);
+        self.shrink(slot, tally);
         sweep
     }
 
@@ -238,11 +244,14 @@ impl SlotTable {
     }
 
     /// One page less, as long as there are too many; none when there are no keys.
-    fn shrink(&mut self, tally: &mut Tally) {
+    fn shrink(&mut self, slot: Slot, tally: &mut Tally) {
         while self.pages.as_slice().len() > 1 && self.len() < self.pages.as_slice().len() * PAGE_ENTRIES_MEAN_MIN {
-            let last = self.pages.pop(tally);
-            let count = self.pages.as_slice().len();
+            let count = self.pages.as_slice().len() - 1;
             let source = count - (1 << count.ilog2());
+            // A snapshot that needs one half needs it as it is: it may have passed the other half.
+            self.preserve(slot, count, tally);
+            self.preserve(slot, source, tally);
+            let last = self.pages.pop(tally);
             self.pages.as_mut_slice()[source].merge(last, tally);
         }
         if self.len() == 0

@@ -1,5 +1,6 @@
 //! Running totals of a database, kept by whoever changes a page, and what changes leave to be freed.
 
+use crate::snapshot::Captures;
 use crate::value::Value;
 use alloc::vec::Vec;
 
@@ -14,6 +15,8 @@ pub(crate) struct Tally {
     pub(crate) expiry_sum: i128,
     /// Values that no key holds any more and that are costly to free. They do not count.
     pub(crate) dead: Vec<Value>,
+    /// What snapshots need of pages before they change.
+    pub(crate) captures: Captures,
 }
 
 impl Tally {

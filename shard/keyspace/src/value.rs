@@ -42,6 +42,14 @@ impl Value {
         }
     }
 
+    /// Bytes that a clone does not share with it, about.
+    pub(crate) fn own_bytes(&self) -> usize {
+        match self {
+            Self::String(string) => string.capacity(),
+            Self::List(list) => list.own_bytes(),
+        }
+    }
+
     /// The value, borrowed.
     #[inline]
     pub(crate) fn borrow(&self) -> ValueRef<'_> {

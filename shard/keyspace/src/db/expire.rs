@@ -31,7 +31,8 @@ impl Db {
                     observer.note(slot, key, Change::Expired);
                 }
             };
-            let sweep = block.tables[index].sweep(now, pages_max - report.pages, &mut self.tally, &mut note);
+            let pages_left = pages_max - report.pages;
+            let sweep = block.tables[index].sweep(slot, now, pages_left, &mut self.tally, &mut note);
             block.earliest[index] = block.tables[index].earliest();
             self.earliest[number] = earliest_of(&block.earliest).1;
             report.removed += sweep.removed;

@@ -35,7 +35,7 @@ impl Db {
         let Some(place) = self.find_live(key, now) else { return Ok(None) };
         let (block, index) = split_slot(key.slot);
         let Some(block) = &mut self.blocks[block] else { return Ok(None) };
-        let (page, entry) = block.tables[index].at_mut(place);
+        let (page, entry) = block.tables[index].at_mut(key.slot, place, &mut self.tally);
         let changed = page.edit_list(entry, &mut self.tally, |list| {
             list.forget_touch();
             let result = change(list);

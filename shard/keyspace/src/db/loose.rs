@@ -44,7 +44,7 @@ impl Db {
         let table = &mut self.blocks[block].as_mut()?.tables[index];
         let (page, entry) = table.at(place);
         let expires_at = page.expiry(entry).map(UnixMillis);
-        let value = table.take(place, &mut self.tally);
+        let value = table.take(key.slot, place, &mut self.tally);
         self.note_removals(key.slot, 1);
         self.note_event(key, Change::Removed);
         Some(Loose { value, expires_at })
@@ -68,7 +68,7 @@ impl Db {
         let table = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables[index];
         let change = match table.find(key) {
             Some(place) => {
-                let (page, entry) = table.at_mut(place);
+                let (page, entry) = table.at_mut(key.slot, place, &mut self.tally);
                 page.replace(entry, &draft, &mut self.tally);
                 Change::Changed
             }

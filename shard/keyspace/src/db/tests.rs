@@ -8,7 +8,7 @@ const HASHER: KeyHasher = KeyHasher::new([3, 4]);
 
 impl Db {
     /// Panics if counts, bitmaps, times or bytes are not what the tables say.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let (mut len, mut bytes) = (0, 0);
         for (number, block) in self.blocks.iter().enumerate() {
             let Some(block) = block else {
@@ -195,7 +195,7 @@ fn run(db: &mut Db, model: &mut Model, step: Step, number: usize) {
             keep.iter().filter(|key| !db.holds(key)).for_each(|key| drop(model.map.remove(key)));
         }
         Step::Flush => {
-            drop(db.take_blocks());
+            drop(db.take_all());
             model.map.clear();
         }
     }

@@ -75,6 +75,14 @@ impl Layout {
         self.is_boxed().then(|| word(bytes, self.start + ENTRY_HEADER_BYTES))
     }
 
+    /// Puts the address of another record in the place of the one that is there, which is given back.
+    pub(super) fn exchange_record(self, bytes: &mut [u8], record: u64) -> Option<u64> {
+        let old = self.record(bytes)?;
+        let start = self.start + ENTRY_HEADER_BYTES;
+        bytes[start..start + WORD_BYTES].copy_from_slice(&record.to_ne_bytes());
+        Some(old)
+    }
+
     /// Where the expiry stands, or would stand.
     #[inline]
     pub(super) fn expiry_start(self) -> usize {
@@ -150,7 +158,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn boxed(key: &'a [u8], value: Value, expiry: Option<i64>) -> Self {
         let long_key = key.len() > INLINE_BYTES_MAX;
         let own_key = if long_key { key } else { &[] };
-        let record = Box::new(Boxed { key: own_key.into(), value });
+        let record = Box::new(Boxed::new(own_key, value));
         let heap_bytes = record.bytes();
         let key = if long_key { &[] } else { key };
         Self { record: Some(record.into_bits()), heap_bytes, key, long_key, value: &[], expiry }

@@ -89,6 +89,7 @@ impl Page {
             page.adopt(self, index, false);
             page.note_earliest(self.expiry(index));
         }
+        gone.set_version(self.version());
         self.become_page(stay, tally);
         gone
     }
@@ -103,6 +104,7 @@ impl Page {
             }
         }
         page.set_earliest(self.earliest().min(other.earliest()));
+        self.set_version(self.version().max(other.version()));
         self.become_page(page, tally);
         other.forget_entries();
         tally.bytes -= other.size();
@@ -139,7 +141,8 @@ impl Page {
     }
 
     /// Becomes `page`, which has copied what is to be kept.
-    fn become_page(&mut self, page: Self, tally: &mut Tally) {
+    fn become_page(&mut self, mut page: Self, tally: &mut Tally) {
+        page.set_version(self.version());
         self.forget_entries();
         tally.bytes -= self.size();
         *self = page;

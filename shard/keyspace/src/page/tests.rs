@@ -1,5 +1,6 @@
 use super::*;
 use alloc::vec;
+use boxed::Boxed;
 
 impl Page {
     /// A page with one string.

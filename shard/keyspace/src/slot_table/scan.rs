@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use slotmesh_base::UnixMillis;
 
 /// Bits of a position; the hash bits that choose a page and the order are that many lowest ones.
-const POSITION_BITS: u32 = 48;
+pub(super) const POSITION_BITS: u32 = 48;
 
 /// The place of a hash in the order of its slot.
 pub(crate) fn position_of(hash: u64) -> u64 {
@@ -84,7 +84,7 @@ fn scan_page(
 }
 
 /// How many low hash bits the keys of a page share.
-fn page_bits(number: usize, count: usize) -> u32 {
+pub(super) fn page_bits(number: usize, count: usize) -> u32 {
     let level = count.ilog2();
     // The pages split at this level, and those that came from them, are told apart by one more bit.
     let is_split = (number & ((1 << level) - 1)) + (1 << level) < count;

@@ -51,7 +51,7 @@ impl Fixture {
     fn remove(&mut self, name: &str) {
         let key = key_of(&self.hasher, name.as_bytes());
         if let Some(place) = self.table.find(&key) {
-            self.table.remove(place, &mut self.tally);
+            self.table.remove(Slot::new(0).unwrap(), place, &mut self.tally);
         }
     }
 

@@ -79,6 +79,14 @@ impl List {
         }
     }
 
+    /// Bytes that a clone does not share with it, once the clone was changed in one place.
+    pub(crate) fn own_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Packed(run) => run.heap_bytes(),
+            Form::Chunked(spine) => spine.own_bytes(),
+        }
+    }
+
     /// The element at `index`, counted from the back (−1 is the last) if negative.
     pub fn at(&self, index: i64) -> Option<Element<'_>> {
         let index = self.index(index)?;

@@ -1,5 +1,6 @@
+use crate::keyspace::writer::{self, Content, Writer, content, digest};
 use crate::page::live;
-use crate::{Change, End, Event, Expiry, Key, KeyHasher, Keyspace, Loose, PackedLimit, Side, ValueRef};
+use crate::{Change, End, Event, Expiry, Key, KeyHasher, Keyspace, Loose, PackedLimit, Side};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use slotmesh_base::{Rng, Slot, UnixMillis};
@@ -166,7 +167,7 @@ fn all_that_expires_is_seen_if_that_is_wanted() {
 
 /// The keys that events say are there.
 struct Model {
-    keys: BTreeMap<(u16, Vec<u8>), Vec<u8>>,
+    keys: Content,
 }
 
 impl Model {
@@ -182,7 +183,9 @@ impl Model {
             match change {
                 // The keyspace is looked at after the last event; a later one removes what is gone by then.
                 Change::Created | Change::Changed => {
-                    let value = digest(keyspace, usize::from(place.0), &place.1).unwrap_or_default();
+                    let db = keyspace.find_db(usize::from(place.0));
+                    let entry = db.and_then(|db| db.peek(&writer::HASHER.key(&place.1), UnixMillis(i64::MIN)));
+                    let value = entry.map(|entry| digest(entry.value, entry.expires_at)).unwrap_or_default();
                     self.keys.insert(place, value);
                 }
                 Change::Removed | Change::Expired => _ = self.keys.remove(&place),
@@ -191,100 +194,24 @@ impl Model {
     }
 }
 
-/// Value and expiry of a key as bytes.
-fn digest(keyspace: &Keyspace, db: usize, name: &[u8]) -> Option<Vec<u8>> {
-    let entry = keyspace.find_db(db)?.peek(&HASHER.key(name), UnixMillis(i64::MIN))?;
-    let value = match entry.value {
-        ValueRef::String(string) => format!("{string:?}"),
-        ValueRef::List(list) => {
-            let mut text = std::string::String::new();
-            list.visit(0..list.len(), |element| text += &format!("{element:?} "));
-            text
-        }
-    };
-    Some(format!("{value} {:?}", entry.expires_at).into_bytes())
-}
-
 #[test]
 fn events_of_a_slot_tell_all_that_happens_there() {
     for seed in 0..60 {
-        let mut rng = Rng::new(seed);
-        let mut keyspace = keyspace(3);
+        let mut keyspace = Keyspace::new(3, 0..=16383, writer::HASHER);
         // Many keys in the slots "x" and "y", which have attention, and in "z", which has none.
         let attended: BTreeSet<(usize, Slot)> =
             [(0, "x"), (0, "y"), (1, "x")].map(|(db, tag)| (db, key(tag).slot)).into();
         attended.iter().for_each(|&(db, slot)| keyspace.attend(db, slot));
         let mut model = Model { keys: BTreeMap::new() };
-        let mut now = 0;
+        let mut writer = Writer::new(seed);
         for _ in 0..600 {
-            now += rng.below(3) as i64;
-            step(&mut keyspace, &mut rng, UnixMillis(now));
+            writer.write(&mut keyspace);
             model.replay(&mut keyspace);
         }
-        let mut real = BTreeMap::new();
-        for &(db, slot) in &attended {
-            let Some(database) = keyspace.find_db(db) else { continue };
-            let mut cursor = Some(crate::Cursor::start());
-            while let Some(from) = cursor {
-                cursor = database.scan(from, 100, UnixMillis(i64::MIN), &mut |name, _| {
-                    if Slot::of_key(name) == slot {
-                        real.insert((db as u16, name.to_vec()), digest(&keyspace, db, name).unwrap());
-                    }
-                });
-            }
-        }
+        let mut real = content(&keyspace);
+        real.retain(|(db, name), _| attended.contains(&(usize::from(*db), Slot::of_key(name))));
         assert!(model.keys == real, "seed {seed}");
         drop(keyspace);
         assert_eq!(live::RECORDS.with(|records| records.get()), 0);
-    }
-}
-
-fn step(keyspace: &mut Keyspace, rng: &mut Rng, now: UnixMillis) {
-    let tags = ["x", "y", "z"];
-    let mut name = || format!("{{{}}}{}", tags[rng.below(3) as usize], rng.below(40));
-    let (name, other) = (name(), name());
-    let (index, other_index) = (rng.below(3) as usize, rng.below(3) as usize);
-    let value = std::vec![rng.below(256) as u8; rng.below(400) as usize];
-    let expiry = match rng.below(4) {
-        0 => Expiry::Never,
-        1 => Expiry::Keep,
-        _ => Expiry::At(UnixMillis(now.0 + rng.below(60) as i64)),
-    };
-    let db = keyspace.db(index);
-    match rng.below(40) {
-        0 => keyspace.flush(index),
-        1 => keyspace.swap(index, other_index),
-        2 if rng.below(5) == 0 => keyspace.flush_all(),
-        2..5 => _ = db.expire_due(now, rng.below(4) as usize),
-        5 => _ = db.random_key(rng, now),
-        6..12 => _ = db.put_string(&key(&name), &value, expiry, now),
-        12..15 => _ = db.set_string(&key(&name), &value, expiry),
-        15..17 => {
-            if matches!(db.get(&key(&name), now), Some(crate::Entry { value: ValueRef::String(_), .. })) {
-                db.append(&key(&name), &value);
-            }
-        }
-        17..20 => _ = db.remove(&key(&name), now),
-        20..22 => _ = db.set_expiry(&key(&name), expiry),
-        22..25 => {
-            if let Some(loose) = db.take(&key(&name), now) {
-                keyspace.db(other_index).put(&key(&other), loose);
-            }
-        }
-        25..28 => {
-            if let Some(loose) = db.duplicate(&key(&name), now) {
-                keyspace.db(other_index).put(&key(&other), loose);
-            }
-        }
-        28..34 => {
-            let values = [&value[..]; 30];
-            let _ = db.edit_or_make_list(&key(&name), now, |list| list.push(End::Back, values.into_iter(), LIMIT));
-        }
-        _ => {
-            let cut = rng.below(40) as usize;
-            let _ = db.edit_list(&key(&name), now, |list| {
-                let _ = list.remove(0..cut.min(list.len()), LIMIT);
-            });
-        }
     }
 }

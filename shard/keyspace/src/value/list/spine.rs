@@ -86,6 +86,13 @@ impl Spine {
         size_of::<Self>() + self.segments.capacity() * size_of::<Segment>() + self.bytes
     }
 
+    /// Bytes that a clone does not share with it, once the clone was changed in one place: one segment and one chunk.
+    pub(super) fn own_bytes(&self) -> usize {
+        self.heap_bytes() - self.bytes
+            + SEGMENT_CHUNKS_MAX * size_of::<Chunk>()
+            + self.end_run(End::Front).map_or(0, Run::heap_bytes)
+    }
+
     /// The element at an index within the list.
     pub(super) fn at(&self, index: usize) -> Option<Element<'_>> {
         let (spot, offset) = self.locate(index)?;
