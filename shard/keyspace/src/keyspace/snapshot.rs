@@ -3,7 +3,6 @@
 use super::Keyspace;
 use crate::snapshot::{Account, Capture};
 use crate::{Db, SnapshotEntry, SnapshotId, SnapshotWalk};
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use slotmesh_base::limits::SNAPSHOTS_MAX;
@@ -14,7 +13,7 @@ pub(super) struct Snapshots {
     newest: u32,
     running: Vec<(SnapshotId, Arc<Account>)>,
     /// Flushed databases that some of them have not walked to the end.
-    ghosts: Vec<Box<Db>>,
+    ghosts: Vec<Db>,
 }
 
 impl Keyspace {
@@ -97,7 +96,8 @@ impl Keyspace {
         }
         self.bury_ghosts();
         let Self { dbs, snapshots, graveyard, .. } = self;
-        dbs.iter_mut().flatten().chain(&mut snapshots.ghosts).for_each(|db| graveyard.collect(db));
+        dbs.iter_mut().flatten().for_each(|db| graveyard.collect(db));
+        snapshots.ghosts.iter_mut().for_each(|db| graveyard.collect(db));
     }
 
     /// Takes a database that was flushed.
@@ -105,20 +105,18 @@ impl Keyspace {
         if db.captures_mut().is_empty() {
             self.graveyard.bury(db);
         } else {
-            self.snapshots.ghosts.push(Box::new(db));
+            self.snapshots.ghosts.push(db);
         }
     }
 
     fn bury_ghosts(&mut self) {
-        for mut ghost in self.snapshots.ghosts.extract_if(.., |ghost| ghost.captures_mut().is_empty()) {
-            self.graveyard.collect(&mut ghost);
-            self.graveyard.bury(*ghost);
-        }
+        let needless = self.snapshots.ghosts.extract_if(.., |ghost| ghost.captures_mut().is_empty());
+        needless.for_each(|ghost| self.graveyard.bury(ghost));
     }
 
     /// All databases that a snapshot may have a part in.
     fn parts(&mut self) -> impl Iterator<Item = &mut Db> {
-        self.dbs.iter_mut().flatten().chain(&mut self.snapshots.ghosts).map(|db| &mut **db)
+        self.dbs.iter_mut().flatten().map(|db| &mut **db).chain(&mut self.snapshots.ghosts)
     }
 
     fn account(&self, id: SnapshotId) -> Option<&Account> {

@@ -62,12 +62,12 @@ impl Writer {
         self.rng.below(bound) as usize
     }
 
-    /// Names in three crowded slots, in many slots, and long ones.
+    /// Names in three crowded slots, one of them very much so, in many slots, and long ones.
     fn name(&mut self) -> String {
-        let number = self.below(200);
+        let number = self.below(300);
         match self.below(12) {
-            0..9 => format!("{{{}}}{number}", ["x", "y", "z"][number % 3]),
-            9..11 => format!("{}", number / 4),
+            0..9 => format!("{{{}}}{number}", ["x", "x", "x", "x", "x", "x", "x", "y", "z"][number % 9]),
+            9..11 => format!("{}", number / 6),
             _ => format!("{:0300}", number % 8),
         }
     }
@@ -85,13 +85,13 @@ impl Writer {
     /// Does one thing to one key or database, maybe to two.
     pub(super) fn write(&mut self, keyspace: &mut Keyspace) {
         self.now += self.below(3) as i64;
-        if self.below(150) == 0 {
+        if self.below(100) == 0 {
             self.shrinks = !self.shrinks;
         }
         let (index, other_index) = (self.below(3), self.below(3));
         match self.below(60) {
-            0 if self.below(4) == 0 => keyspace.flush(index),
-            1 if self.below(4) == 0 => keyspace.flush_all(),
+            0 if self.below(8) == 0 => keyspace.flush(index),
+            1 if self.below(8) == 0 => keyspace.flush_all(),
             2 => keyspace.swap(index, other_index),
             3 => _ = keyspace.free_some(self.below(20)),
             4..7 => {
@@ -99,10 +99,11 @@ impl Writer {
                 keyspace.db(index).expire_due(UnixMillis(self.now), pages);
             }
             7 => _ = keyspace.db(index).random_key(&mut self.rng, UnixMillis(self.now)),
-            8..18 if self.shrinks => (0..10).for_each(|_| self.remove(keyspace, index)),
-            8..14 => self.move_value(keyspace, index, other_index),
-            14..34 => self.write_string(keyspace, index),
-            34..50 => self.write_list(keyspace, index),
+            8..20 if self.shrinks => (0..20).for_each(|_| self.remove(keyspace, index)),
+            8..11 => (0..20).for_each(|_| self.write_string(keyspace, index)),
+            11..16 => self.move_value(keyspace, index, other_index),
+            16..36 => self.write_string(keyspace, index),
+            36..50 => self.write_list(keyspace, index),
             _ => self.remove(keyspace, index),
         }
     }
