@@ -64,10 +64,10 @@ impl Writer {
 
     /// Names in three crowded slots, one of them very much so, in many slots, and long ones.
     fn name(&mut self) -> String {
-        let number = self.below(300);
+        let number = self.below(600);
         match self.below(12) {
             0..9 => format!("{{{}}}{number}", ["x", "x", "x", "x", "x", "x", "x", "y", "z"][number % 9]),
-            9..11 => format!("{}", number / 6),
+            9..11 => format!("{}", number / 12),
             _ => format!("{:0300}", number % 8),
         }
     }
@@ -99,8 +99,8 @@ impl Writer {
                 keyspace.db(index).expire_due(UnixMillis(self.now), pages);
             }
             7 => _ = keyspace.db(index).random_key(&mut self.rng, UnixMillis(self.now)),
-            8..20 if self.shrinks => (0..20).for_each(|_| self.remove(keyspace, index)),
-            8..11 => (0..20).for_each(|_| self.write_string(keyspace, index)),
+            8..20 if self.shrinks => (0..60).for_each(|_| self.remove(keyspace, index)),
+            8..11 => (0..40).for_each(|_| self.write_string(keyspace, index)),
             11..16 => self.move_value(keyspace, index, other_index),
             16..36 => self.write_string(keyspace, index),
             36..50 => self.write_list(keyspace, index),

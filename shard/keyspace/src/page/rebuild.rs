@@ -94,7 +94,7 @@ impl Page {
         gone
     }
 
-    /// Takes over all entries of `other`.
+    /// Takes over all entries of `other`. Both have been kept for the snapshots that need them.
     pub(crate) fn merge(&mut self, mut other: Self, tally: &mut Tally) {
         let (count, bytes) = (self.count() + other.count(), self.live_bytes() + other.live_bytes());
         let mut page = Self::fitting(count, bytes, 0, tally);
@@ -104,7 +104,6 @@ impl Page {
             }
         }
         page.set_earliest(self.earliest().min(other.earliest()));
-        self.set_version(self.version().max(other.version()));
         self.become_page(page, tally);
         other.forget_entries();
         tally.bytes -= other.size();

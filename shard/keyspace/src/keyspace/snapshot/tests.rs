@@ -112,6 +112,46 @@ fn snapshots_beyond_their_bound_are_dropped_and_the_others_are_right() {
     assert!(done.iter().sum::<usize>() > 0, "some stay within the bound");
 }
 
+/// One slot that grows and shrinks by dozens of keys between the slices of two walks.
+#[test]
+fn pages_split_and_join_around_the_walks() {
+    for seed in 0..200 {
+        let mut rng = Rng::new(seed);
+        let mut keyspace = Keyspace::new(1, 0..=16383, HASHER);
+        let write = |keyspace: &mut Keyspace, rng: &mut Rng, grows: bool| {
+            for _ in 0..rng.below(100) {
+                let key = format!("{{x}}{}", rng.below(500));
+                if grows {
+                    keyspace.db(0).set_string(&HASHER.key(key.as_bytes()), &rng.below(9).to_be_bytes(), Expiry::Never);
+                } else {
+                    keyspace.db(0).remove(&HASHER.key(key.as_bytes()), NOW);
+                }
+            }
+        };
+        (0..rng.below(20)).for_each(|_| write(&mut keyspace, &mut rng, true));
+        let mut walks: Vec<Walk> = Vec::new();
+        let mut grows = false;
+        for _ in 0..40 {
+            if walks.len() < 2 && rng.below(3) == 0 {
+                walks.extend(Walk::begin(&mut keyspace, usize::MAX));
+            }
+            if rng.below(8) == 0 {
+                grows = !grows;
+            }
+            write(&mut keyspace, &mut rng, grows);
+            walks.retain_mut(|walk| {
+                let entries_max = 1 + rng.below(60) as usize;
+                let is_done = rng.below(2) == 0 && walk.step(&mut keyspace, entries_max) == SnapshotWalk::Done;
+                if is_done {
+                    walk.check();
+                }
+                !is_done
+            });
+        }
+        walks.iter_mut().for_each(|walk| walk.finish(&mut keyspace));
+    }
+}
+
 fn filled(keys: usize) -> Keyspace {
     let mut keyspace = Keyspace::new(2, 0..=16383, HASHER);
     for number in 0..keys {
