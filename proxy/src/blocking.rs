@@ -4,12 +4,12 @@ use crate::client::Wait;
 use crate::engine::{Done, Engine, Hands, has_room, send_request};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
 use crate::post::Errand;
-use slotmesh_base::Slot;
-use slotmesh_command::{Outcome, Spec, key_indexes, timeout_reply};
+use slotmesh_base::{ReplyError, Slot, UnixMillis};
+use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_reply};
 use slotmesh_io::SocketId;
 use slotmesh_keyspace::Key;
 use slotmesh_resp::{Args, Reply};
-use slotmesh_shard::{Context, Placement, Unblock, Watcher};
+use slotmesh_shard::{Context, Placement, Shard, Unblock, Watcher};
 use std::collections::BTreeSet;
 
 /// When waits end: monotonic time in nanoseconds, and the connection.
@@ -189,7 +189,7 @@ impl Engine {
             let mut bytes = Vec::new();
             let mut reply = Reply::new(&mut bytes, protocol);
             match why {
-                Unblock::Error => reply.error(slotmesh_base::ReplyError::Unblocked),
+                Unblock::Error => reply.error(ReplyError::Unblocked),
                 Unblock::Timeout | Unblock::Silently => timeout_reply(wait.spec, &mut reply),
             }
             self.hand_over(hands.sockets, back, &bytes);
@@ -235,21 +235,24 @@ impl Engine {
         let index = self.connections.iter().position(waits);
         index.is_some_and(|index| self.end_wait(hands, index as u32, why))
     }
+}
 
-    /// Does an errand for a core (maybe our own) on our shard, which is at home.
-    pub(crate) fn run_errand(&mut self, from: u16, kind: RequestKind, back: ReturnAddress, words: &[&[u8]]) {
-        let (now, limits) = (self.now, self.hot_limits());
-        let Some(shard) = self.lending.home() else { return };
-        self.shard_used = true;
-        match (kind, words) {
-            (RequestKind::Unblock, [why]) => {
-                shard.unblock(back.to_ticket(from), hop::read_unblock_word(why), now, limits);
-            }
-            (RequestKind::Unwatch, [client, span]) => {
-                shard.unwatch(read_watcher(client, span), now);
-            }
-            _ => unreachable!("cores of one process agree on errands"),
+/// Does an errand for a client of core `from` on a shard.
+pub(crate) fn run_errand(
+    shard: &mut Shard,
+    (now, limits): (UnixMillis, ValueLimits),
+    from: u16,
+    (kind, back): (RequestKind, ReturnAddress),
+    words: &[&[u8]],
+) {
+    match (kind, words) {
+        (RequestKind::Unblock, [why]) => {
+            shard.unblock(back.to_ticket(from), hop::read_unblock_word(why), now, limits);
         }
+        (RequestKind::Unwatch, [client, span]) => {
+            shard.unwatch(read_watcher(client, span), now);
+        }
+        _ => unreachable!("cores of one process agree on errands"),
     }
 }
 

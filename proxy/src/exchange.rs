@@ -1,6 +1,7 @@
 //! The mail of one core: replies to its connections, requests that it serves for others, and connections that
 //! wait for room.
 
+use crate::blocking::run_errand;
 use crate::engine::{Done, Engine, Hands, uncork_if_answered};
 use crate::hop::{self, Parcel, ReplyKind, ReplyRecord, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Arrival;
@@ -271,7 +272,10 @@ impl Engine {
 
     /// What serving a core's requests asks for beside the answers.
     fn follow_up(&mut self, hands: &mut Hands<'_>, core: u16, served: &Served) {
-        if self.lending.home().is_some_and(|shard| shard.has_letters()) {
+        if let Some(loan) = served.ask {
+            // Serving stops at a record that leaves letters, so that there are none here.
+            self.lend(hands, core, loan);
+        } else if self.lending.home().is_some_and(|shard| shard.has_letters()) {
             self.post_letters(hands);
         }
         for &(back, client, why) in &served.unblocks {
@@ -279,9 +283,6 @@ impl Engine {
             let mut part = Vec::new();
             Reply::new(&mut part, Protocol::Resp2).integer(i64::from(is_unblocked));
             self.post.send(hands.mail, core, ReplyKind::Answer, back, Freight::Bytes(part));
-        }
-        if let Some(loan) = served.ask {
-            self.lend(hands, core, loan);
         }
     }
 
@@ -339,11 +340,19 @@ impl Engine {
             RequestKind::Watch => self.watch_for_other(head, args, answers),
             RequestKind::Unblock | RequestKind::Unwatch => {
                 let words: Vec<&[u8]> = args.iter_from(0).collect();
-                return self.run_errand(from, head.kind, head.back, &words);
+                return self.run_errand_for_other(from, head, &words);
             }
             RequestKind::Ask | RequestKind::Parcel | RequestKind::Stop => unreachable!("these are no commands"),
         }
         ends.push((head.back, kind, answers.len()));
+    }
+
+    fn run_errand_for_other(&mut self, from: u16, head: &RequestHead, words: &[&[u8]]) {
+        let bounds = (self.now, self.hot_limits());
+        self.shard_used = true;
+        if let Some(shard) = self.lending.home() {
+            run_errand(shard, bounds, from, (head.kind, head.back), words);
+        }
     }
 
     /// Puts a client of another core in line.

@@ -1,6 +1,7 @@
 //! Carries the messages of loans between cores, and runs what was waiting for shards once they are in hand. Who gets
 //! which shard when is decided by `slotmesh_shard::Desk`.
 
+use crate::blocking::run_errand;
 use crate::client::Wait;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{ReplyKind, RequestKind, ReturnAddress};
@@ -133,10 +134,13 @@ impl Engine {
                 LoanAction::GiveBack { to, shard } => self.give_back(hands, to, shard),
                 LoanAction::Run { mut shards, work, .. } => {
                     self.do_work(hands, &mut shards, work);
+                    let has_ours = shards.iter().any(|&(core, _)| core == self.core);
                     let mut more = Vec::new();
                     self.lending.desk.finish(shards, &mut more);
                     actions.extend(more);
-                    self.come_home(hands);
+                    if has_ours {
+                        self.post_letters(hands);
+                    }
                 }
             }
         }
@@ -164,32 +168,40 @@ impl Engine {
         }
     }
 
-    /// Our shard is back.
-    pub(crate) fn return_home(&mut self, hands: &mut Hands<'_>, shard: Box<Shard>) {
+    /// Our shard is back. Before anybody else gets it, what was to be said to it is said, and those are served whom it
+    /// calls.
+    pub(crate) fn return_home(&mut self, hands: &mut Hands<'_>, mut shard: Box<Shard>) {
+        for errand in std::mem::take(&mut self.lending.errands) {
+            self.run_own_errand(&mut shard, &errand);
+        }
+        loop {
+            self.deliver_letters(hands, &mut shard);
+            let Some(ticket) = self.lending.calls.pop_front() else { break };
+            if ticket.core == self.core {
+                self.serve_called(hands, &mut shard, self.core, ticket);
+            } else {
+                // It goes on, and comes back here.
+                let back = ReturnAddress::of_ticket(ticket);
+                return self.post.send(hands.mail, ticket.core, ReplyKind::Called, back, Freight::Shard(shard));
+            }
+        }
         let mut actions = Vec::new();
         self.lending.desk.returned(shard, &mut actions);
-        // What clients wait for comes before a loan that has waited.
-        self.come_home(hands);
+        self.shard_used = true;
+        self.has_released = true;
         self.carry_out(hands, actions);
     }
 
-    /// What our shard has to say, and what was to be said to it, now that it is at home (if it is).
-    pub(crate) fn come_home(&mut self, hands: &mut Hands<'_>) {
-        if self.lending.home().is_none() {
-            return;
-        }
-        self.shard_used = true;
-        self.has_released = true;
-        for errand in std::mem::take(&mut self.lending.errands) {
-            self.run_own_errand(errand);
-        }
-        self.post_letters(hands);
-    }
-
-    /// Delivers the letters of our shard, which is at home.
+    /// Looks after our shard once somebody here has worked on it: it may have something to say.
     #[cold]
     pub(crate) fn post_letters(&mut self, hands: &mut Hands<'_>) {
-        let Some(shard) = self.lending.home() else { return };
+        if let Some(shard) = self.lending.take_home() {
+            self.return_home(hands, shard);
+        }
+    }
+
+    /// Delivers the letters of our shard, and takes down whom it calls.
+    fn deliver_letters(&mut self, hands: &mut Hands<'_>, shard: &mut Shard) {
         for letter in shard.take_letters() {
             match letter {
                 Letter::Call(ticket) => self.lending.calls.push_back(ticket),
@@ -202,22 +214,6 @@ impl Engine {
                 }
             }
         }
-        while self.lending.home().is_some()
-            && let Some(ticket) = self.lending.calls.pop_front()
-        {
-            self.call(hands, ticket);
-        }
-    }
-
-    /// Has a waiter served that our shard has called, by the core of its client.
-    fn call(&mut self, hands: &mut Hands<'_>, ticket: Ticket) {
-        let mut shard = self.lending.desk.lend_unasked();
-        if ticket.core == self.core {
-            self.serve_called(hands, &mut shard, self.core, ticket);
-            return self.return_home(hands, shard);
-        }
-        let back = ReturnAddress::of_ticket(ticket);
-        self.post.send(hands.mail, ticket.core, ReplyKind::Called, back, Freight::Shard(shard));
     }
 
     /// Serves a client of ours that the shard of core `from` has called, if it still waits.
@@ -324,15 +320,12 @@ impl Engine {
         if errand.core != self.core {
             return self.post.run(hands.mail, errand);
         }
-        if self.lending.home().is_none() {
-            return self.lending.errands.push(errand);
-        }
-        self.run_own_errand(errand);
+        self.lending.errands.push(errand);
         self.post_letters(hands);
     }
 
-    fn run_own_errand(&mut self, errand: Errand) {
+    fn run_own_errand(&self, shard: &mut Shard, errand: &Errand) {
         let words: Vec<&[u8]> = errand.words.iter().map(Vec::as_slice).collect();
-        self.run_errand(self.core, errand.kind, errand.back, &words);
+        run_errand(shard, (self.now, self.hot_limits()), self.core, (errand.kind, errand.back), &words);
     }
 }
