@@ -110,10 +110,6 @@ impl Engine {
         match spec.filter(|_| is_there) {
             Some(spec) => {
                 self.begin_wait(index, spec, vec![from], timeout_ms, false, Vec::new());
-                // It may have closed its side while the command was on its way.
-                if self.connection(index).is_some_and(|connection| connection.ended) {
-                    self.answered.push(index);
-                }
             }
             // Gone: it must not stand in line.
             None => self.departed.push((from, back)),
@@ -152,9 +148,14 @@ impl Engine {
         let deadline = timeout_ms.map(|timeout_ms| self.monotonic.plus_millis(timeout_ms).0);
         let Some(connection) = self.connection(index) else { return };
         connection.client.is_blocked = true;
+        let has_left = connection.ended;
         connection.wait = Some(Box::new(Wait { spec, cores, is_shared, together, deadline }));
         if let Some(deadline) = deadline {
             self.deadlines.0.insert((deadline, index));
+        }
+        if has_left {
+            // It has closed its side while the command was on its way.
+            self.answered.push(index);
         }
         self.counters.blocked_clients += 1;
         self.counters.timeouts = self.deadlines.0.len() as u64;

@@ -20,6 +20,8 @@ const STALLED_BYTES_MAX: usize = 64 * 1024;
 const TAIL_BYTES_KEPT: usize = 16 * 1024;
 /// Longest that a turn waits while replies are kept back because others are on their way, in nanoseconds.
 const CORKED_NANOS_MAX: u64 = 100_000;
+/// Time after which it is tried again to send what has found no room, in nanoseconds.
+const NO_ROOM_NANOS: u64 = 50_000;
 /// Time between two looks at idle and slow clients, in nanoseconds.
 const CRON_NANOS: u64 = 1_000_000_000;
 
@@ -52,6 +54,7 @@ impl Core {
             let engine = &self.engine;
             self.io.spins = self.may_spin
                 && (engine.outstanding > 0 || engine.lending.desk.loans() > 0 || engine.lending.desk.is_away());
+            self.io.mail.serve_requests(!engine.lending.desk.is_away());
             self.io.turn(wait, &mut events).await;
             self.engine.now = UnixMillis(clock::unix_millis());
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
@@ -480,8 +483,9 @@ impl Core {
         let next = if engine.end_turn(&mut self.io.sockets) { next.min(monotonic.0 + CORKED_NANOS_MAX) } else { next };
         let has_more = engine.is_late && !engine.stalled.is_empty()
             || !engine.stalled.is_empty() && engine.has_released
-            || engine.lending.desk.has_grant()
-            || engine.post.waits();
+            || engine.lending.desk.has_grant();
+        // Nobody tells when a lane has room again.
+        let next = if engine.post.waits() { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
         if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 

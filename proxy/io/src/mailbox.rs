@@ -195,6 +195,8 @@ pub struct Mail<P> {
     core: usize,
     peers: Vec<Peer<P>>,
     own: Arc<Doorbell>,
+    /// Whether requests that have arrived keep the core awake.
+    serves_requests: bool,
 }
 
 impl<P> std::fmt::Debug for Mail<P> {
@@ -228,6 +230,7 @@ pub fn mesh<P: Send>(cores: usize) -> Vec<Mail<P>> {
             core: me,
             peers: (0..cores).filter(|&other| other != me).map(|other| peer(me, other)).collect(),
             own: doorbells[me].clone(),
+            serves_requests: true,
         })
         .collect()
 }
@@ -324,10 +327,20 @@ impl<P> Mail<P> {
         Some(result)
     }
 
-    /// Whether anything has arrived.
+    /// Says whether the core takes requests now. While it does not, those that have arrived do not keep it from
+    /// sleeping; replies do.
+    pub fn serve_requests(&mut self, wanted: bool) {
+        self.serves_requests = wanted;
+    }
+
+    /// Whether anything has arrived that the core takes now.
     #[inline]
     pub fn has_arrivals(&mut self) -> bool {
-        self.peers.iter_mut().any(|peer| !peer.inward[0].is_empty() || !peer.inward[1].is_empty())
+        let requests = self.serves_requests;
+        let [asked, answered] = [Lane::Requests as usize, Lane::Replies as usize];
+        let has_some =
+            |peer: &mut Peer<P>| !peer.inward[answered].is_empty() || requests && !peer.inward[asked].is_empty();
+        self.peers.iter_mut().any(has_some)
     }
 
     /// Lets the other cores see what was written in this turn; calls `wake` with the ring of each that sleeps.
@@ -488,6 +501,23 @@ mod tests {
             a.publish(|_| {});
             b.receive_batch::<2, _>(0, Lane::Requests, |records, _| (records.len(), ()));
         }
+    }
+
+    #[test]
+    fn requests_that_are_not_taken_let_the_core_sleep_and_replies_do_not() {
+        let mut mails = mesh::<()>(2);
+        let (mut b, mut a) = (mails.pop().unwrap(), mails.pop().unwrap());
+        a.reserve(1, Lane::Requests, 1).unwrap();
+        a.publish(|_| {});
+        b.serve_requests(false);
+        assert!(b.prepare_sleep());
+        b.awake();
+        a.reserve(1, Lane::Replies, 1).unwrap();
+        a.publish(|_| {});
+        assert!(!b.prepare_sleep());
+        b.receive(0, Lane::Replies, |_| ());
+        b.serve_requests(true);
+        assert!(!b.prepare_sleep());
     }
 
     #[test]
