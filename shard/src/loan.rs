@@ -314,3 +314,8 @@ impl<S, W> Gathering<S, W> {
         self.shards.push((core, shard));
     }
 }
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
