@@ -218,7 +218,7 @@ impl<S, W> Desk<S, W> {
     pub fn returned(&mut self, shard: S, actions: &mut Vec<LoanAction<S, W>>) {
         assert_eq!(self.place, Place::Lent, "what comes back was lent");
         self.come_home(shard);
-        // The others have just had it: now it is our turn.
+        // Unless a loan of ours had it last, it is our turn: the others have just had it, or their chance.
         if !self.others_first {
             self.grant(actions);
         }
