@@ -135,6 +135,8 @@ directives! {
         DIR: str = text("dir", "./").protected();
         /// Whether CONFIG SET may change `dir` and names of files.
         ENABLE_PROTECTED_CONFIGS: &'static str = choice("enable-protected-configs", "no", PROTECTED).fixed();
+        /// Who may use DEBUG: nobody (no), everybody (yes), or clients of this host (local).
+        ENABLE_DEBUG_COMMAND: &'static str = choice("enable-debug-command", "no", PROTECTED).fixed();
     }
     answered {
         /// Most memory for data, in bytes; 0 = no limit. INFO shows it, nothing is evicted yet.
@@ -219,7 +221,6 @@ directives! {
         choice("oom-score-adj", "no", &["no", "yes", "relative", "absolute"]);
         choice("acl-pubsub-default", "resetchannels", &["allchannels", "resetchannels"]);
         choice("sanitize-dump-payload", "no", &["no", "yes", "clients"]);
-        choice("enable-debug-command", "no", PROTECTED).fixed();
         choice("enable-module-command", "no", PROTECTED).fixed();
         choice("cluster-preferred-endpoint-type", "ip", &["ip", "hostname", "unknown-endpoint"]);
         choice("propagation-error-behavior", "ignore", &["ignore", "panic", "panic-on-replicas"]);

@@ -459,6 +459,8 @@ impl Core {
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.end_overdue_waits(&mut hands);
         self.look_at_answered();
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        let walks_on = self.engine.walk_drills(&mut hands);
         let expiry = self.engine.lending.home().and_then(|shard| shard.housekeep(now, monotonic, effort));
         if monotonic.0 >= self.next_cron {
             self.next_cron = monotonic.0 + CRON_NANOS;
@@ -483,7 +485,8 @@ impl Core {
         let next = if engine.end_turn(&mut self.io.sockets) { next.min(monotonic.0 + CORKED_NANOS_MAX) } else { next };
         let has_more = engine.is_late && !engine.stalled.is_empty()
             || !engine.stalled.is_empty() && engine.has_released
-            || engine.lending.desk.has_grant();
+            || engine.lending.desk.has_grant()
+            || walks_on;
         // Nobody tells when a lane has room again.
         let next = if engine.post.waits() { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
         if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }

@@ -5,6 +5,7 @@ use crate::batch;
 use crate::blocking::Deadlines;
 use crate::board::{BufferBytes, Counters};
 use crate::client::Connection;
+use crate::drill::Drill;
 use crate::exchange::Service;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress, unblock_word};
 use crate::lending::Lending;
@@ -47,6 +48,7 @@ pub(crate) struct Engine {
     pub(crate) lending: Lending,
     pub(crate) post: Post,
     pub(crate) deadlines: Deadlines,
+    pub(crate) drills: Vec<Drill>,
     /// Cores whose shards have put connections in line that are gone.
     pub(crate) departed: Vec<(u16, ReturnAddress)>,
     pub(crate) process: Arc<Process>,
@@ -95,6 +97,7 @@ impl Engine {
             lending: Lending::new(core, shard),
             post: Post::default(),
             deadlines: Deadlines::default(),
+            drills: Vec::new(),
             departed: Vec::new(),
             hasher,
             settings_version: process.settings_version(),
@@ -255,8 +258,11 @@ impl Engine {
                     self.end_watch(hands, index);
                 }
             }
-            Reach::Node(command) => match run_node_command(command, args, &node, self.now, &mut reply) {
+            Reach::Node(command) => match run_node_command(command, client, args, &node, self.now, &mut reply) {
                 NodeAction::Done => self.refresh_settings(),
+                NodeAction::DrillSnapshot { copies_bytes_max } => {
+                    return self.drill_snapshot(hands, index, copies_bytes_max);
+                }
                 NodeAction::Unblock { client, with_error } => {
                     return self.unblock_anywhere(hands, index, client, with_error);
                 }
@@ -423,11 +429,31 @@ impl Engine {
         };
         let wanted: Vec<u64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
         let words: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
-        self.ask_all_cores(hands, index, RequestKind::ListClients, &words, Gather::texts, |engine, hands, protocol| {
-            let (mut own, mut part) = (Vec::new(), Vec::new());
-            engine.write_client_lines(hands.sockets, &wanted, &mut own);
-            Reply::new(&mut part, protocol).bulk(&own);
-            part
+        self.ask_all_cores(
+            hands,
+            index,
+            RequestKind::ListClients,
+            &words,
+            Gather::texts,
+            |engine, hands, protocol, _| {
+                let (mut own, mut part) = (Vec::new(), Vec::new());
+                engine.write_client_lines(hands.sockets, &wanted, &mut own);
+                Reply::new(&mut part, protocol).bulk(&own);
+                Some(part)
+            },
+        )
+    }
+
+    /// Has every core walk a snapshot of its shard.
+    fn drill_snapshot(&mut self, hands: &mut Hands<'_>, index: u32, copies_bytes_max: usize) -> Done {
+        if self.lending.desk.is_away() {
+            return Done::NotYet;
+        }
+        let core = self.core;
+        let bytes = copies_bytes_max.to_string();
+        let words = [bytes.as_bytes()];
+        self.ask_all_cores(hands, index, RequestKind::Drill, &words, Gather::texts, |engine, _, _, back| {
+            engine.begin_drill((core, back), copies_bytes_max)
         })
     }
 
@@ -436,15 +462,22 @@ impl Engine {
         let why = if with_error { Unblock::Error } else { Unblock::Timeout };
         let id = client.to_string();
         let words = [id.as_bytes(), unblock_word(why)];
-        self.ask_all_cores(hands, index, RequestKind::UnblockClient, &words, Gather::sums, |engine, hands, protocol| {
-            let is_unblocked = engine.unblock_client(hands, client, why);
-            let mut part = Vec::new();
-            Reply::new(&mut part, protocol).integer(i64::from(is_unblocked));
-            part
-        })
+        self.ask_all_cores(
+            hands,
+            index,
+            RequestKind::UnblockClient,
+            &words,
+            Gather::sums,
+            |engine, hands, protocol, _| {
+                let is_unblocked = engine.unblock_client(hands, client, why);
+                let mut part = Vec::new();
+                Reply::new(&mut part, protocol).integer(i64::from(is_unblocked));
+                Some(part)
+            },
+        )
     }
 
-    /// Sends a request to all cores and gathers their answers; `own` gives ours.
+    /// Sends a request to all cores and gathers their answers; `own` gives ours, unless it comes later.
     fn ask_all_cores(
         &mut self,
         hands: &mut Hands<'_>,
@@ -452,7 +485,7 @@ impl Engine {
         kind: RequestKind,
         words: &[&[u8]],
         gather: fn(usize, Protocol) -> Gather,
-        own: impl FnOnce(&mut Self, &mut Hands<'_>, Protocol) -> Vec<u8>,
+        own: impl FnOnce(&mut Self, &mut Hands<'_>, Protocol, ReturnAddress) -> Option<Vec<u8>>,
     ) -> Done {
         let cores = self.process.boards.len();
         let words = || words.iter().copied();
@@ -471,15 +504,19 @@ impl Engine {
             send_request(hands.mail, core, &head, len, words());
             self.outstanding += 1;
         }
-        let part = own(self, hands, protocol);
-        self.accept_part(ReturnAddress { socket, ticket, part: u32::from(self.core) }, &part);
-        self.release(hands, index);
+        let back = ReturnAddress { socket, ticket, part: u32::from(self.core) };
+        if let Some(part) = own(self, hands, protocol, back) {
+            self.accept_part(back, &part);
+            self.release(hands, index);
+        }
         Done::Yes
     }
 
     /// Takes our own part of a gathered reply.
     pub(crate) fn accept_part(&mut self, back: ReturnAddress, part: &[u8]) {
-        if let Some(connection) = self.connection(back.socket.index) {
+        if let Some(connection) = self.connection(back.socket.index)
+            && connection.socket == back.socket
+        {
             connection.pipeline.accept(back.ticket, back.part, part);
         }
     }

@@ -337,6 +337,14 @@ impl Engine {
                 let client = client.expect("cores of one process agree on numbers");
                 return served.unblocks.push((head.back, client, hop::read_unblock_word(args.at(1))));
             }
+            RequestKind::Drill => {
+                let bytes = std::str::from_utf8(args.at(0)).ok().and_then(|bytes| bytes.parse().ok());
+                let bytes = bytes.expect("cores of one process agree on numbers");
+                match self.begin_drill((from, head.back), bytes) {
+                    Some(answer) => answers.extend_from_slice(&answer),
+                    None => return,
+                }
+            }
             RequestKind::Watch => self.watch_for_other(head, args, answers),
             RequestKind::Unblock | RequestKind::Unwatch => {
                 let words: Vec<&[u8]> = args.iter_from(0).collect();

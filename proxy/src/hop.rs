@@ -72,6 +72,8 @@ pub(crate) enum RequestKind {
     Unblock,
     /// Lend the shard, for the loan whose number is the ticket.
     Ask,
+    /// Walk a snapshot of the shard; the argument is the bound of its copies in bytes, in decimal.
+    Drill,
     /// A parcel comes with it.
     Parcel,
     /// Stop after this turn.
@@ -89,8 +91,9 @@ impl RequestKind {
             5 => Self::Unwatch,
             6 => Self::Unblock,
             7 => Self::Ask,
-            8 => Self::Parcel,
-            9 => Self::Stop,
+            8 => Self::Drill,
+            9 => Self::Parcel,
+            10 => Self::Stop,
             other => panic!("cores of one process agree on records, and {other} is none"),
         }
     }
@@ -330,7 +333,7 @@ mod tests {
 
     #[test]
     fn kinds_are_read_as_they_were_written() {
-        (0..10).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
+        (0..11).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
         (0..6).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
         for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
             assert_eq!(read_unblock_word(unblock_word(why)), why);

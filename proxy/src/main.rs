@@ -10,6 +10,7 @@ mod board;
 mod boot;
 mod client;
 mod core_loop;
+mod drill;
 mod engine;
 mod exchange;
 mod hop;

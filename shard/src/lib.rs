@@ -15,6 +15,7 @@ mod loan;
 mod local;
 mod route;
 mod shard;
+mod snapshot;
 #[cfg(test)]
 mod testing;
 mod transaction;

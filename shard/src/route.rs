@@ -120,7 +120,7 @@ fn admit_to_transaction(
         Reach::Transaction(Transaction::Multi | Transaction::Exec | Transaction::Discard)
         | Reach::Connection(Connection::Quit | Connection::Reset) => return Some(command),
         // They ask all cores, whose answers an EXEC cannot await while it has the shards in hand. (Redis runs them.)
-        Reach::Node(NodeCommand::ClientList | NodeCommand::ClientUnblock) => {
+        Reach::Node(NodeCommand::ClientList | NodeCommand::ClientUnblock | NodeCommand::Debug) => {
             refuse_transaction(client);
             reply.error(ReplyError::NotInTransaction);
             return None;

@@ -124,7 +124,7 @@ impl Session {
                     run_connection_command(command, client, args, node, *now, &mut reply);
                 }
                 Reach::Node(command) => {
-                    self.action = run_node_command(command, args, node, *now, &mut reply);
+                    self.action = run_node_command(command, client, args, node, *now, &mut reply);
                 }
                 Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) | Reach::Container => {
                     reply.simple("admitted");

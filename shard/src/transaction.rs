@@ -189,7 +189,7 @@ pub fn execute_transaction(
             }
             Reach::Node(command) => {
                 let mut reply = Reply::new(out, client.protocol);
-                let action = run_node_command(command, args, around.node, around.now, &mut reply);
+                let action = run_node_command(command, client, args, around.node, around.now, &mut reply);
                 debug_assert_eq!(action, NodeAction::Done, "{} was not admitted to a transaction", spec.full_name);
             }
             // EXEC has ended the watch already.

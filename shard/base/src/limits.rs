@@ -104,3 +104,7 @@ pub const RECREATE_ELEMENTS_MAX: usize = 64;
 /// Most bytes of elements in one of those commands, unless it is a single element. At the bound the rest goes into the
 /// next.
 pub const RECREATE_BYTES_MAX: usize = 64 * 1024;
+
+/// Entries of a snapshot that a turn of a core's loop walks. At the bound the rest waits for the next turn, behind what
+/// clients have sent meanwhile.
+pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 256;

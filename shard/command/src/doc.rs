@@ -155,6 +155,8 @@ pub struct Doc {
     pub complexity: &'static str,
     /// Arguments.
     pub arguments: &'static [DocArg],
+    /// Whether it is a system command, not meant for clients.
+    pub is_system: bool,
     /// Version since which the command is deprecated, and by what it is replaced.
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Changes: version and what changed.
@@ -169,11 +171,16 @@ impl Doc {
         complexity: &'static str,
         summary: &'static str,
     ) -> Self {
-        Self { summary, since, group, complexity, arguments: &[], deprecated: None, history: &[] }
+        Self { summary, since, group, complexity, arguments: &[], is_system: false, deprecated: None, history: &[] }
     }
 
     pub(crate) const fn arguments(mut self, arguments: &'static [DocArg]) -> Self {
         self.arguments = arguments;
+        self
+    }
+
+    pub(crate) const fn system(mut self) -> Self {
+        self.is_system = true;
         self
     }
 

@@ -64,6 +64,8 @@ pub enum NodeCommand {
     ConfigResetStat,
     /// CONFIG SET
     ConfigSet,
+    /// DEBUG
+    Debug,
     /// INFO
     Info,
     /// TIME

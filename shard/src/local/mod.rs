@@ -6,6 +6,7 @@ mod client;
 mod command;
 mod config;
 mod connection;
+mod debug;
 mod info;
 mod node;
 
@@ -54,6 +55,7 @@ pub fn run_connection_command(
 /// Runs a node command.
 pub fn run_node_command(
     command: NodeCommand,
+    client: &Client,
     args: Args<'_>,
     node: &dyn Node,
     now: UnixMillis,
@@ -74,6 +76,7 @@ pub fn run_node_command(
         NodeCommand::ConfigHelp => command::help(args, reply),
         NodeCommand::ConfigResetStat => config::reset_statistics(node, reply),
         NodeCommand::ConfigSet => config::set(args, node, reply),
+        NodeCommand::Debug => return debug::debug(client, args, node, reply),
         NodeCommand::Info => info::info(args, node, now, reply),
         NodeCommand::Time => connection::time(now, reply),
     }

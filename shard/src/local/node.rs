@@ -152,6 +152,11 @@ pub enum NodeAction {
     Done,
     /// Gather the lines of all cores' clients (`Gather::texts`).
     ListClients(ClientFilter),
+    /// Walk a snapshot of every shard to nowhere, and gather what each core says of it (`Gather::texts`).
+    DrillSnapshot {
+        /// Most bytes of pages that a shard may keep for the snapshot.
+        copies_bytes_max: usize,
+    },
     /// Find the client among all cores' and end its waiting: as if its time were up, or with an error. The reply is the
     /// number of clients unblocked, 1 or 0.
     Unblock {

@@ -4,4 +4,5 @@
 mod client;
 mod config;
 mod connection;
+mod debug;
 mod info;

@@ -23,15 +23,19 @@ fn write_all(specs: impl Iterator<Item = &'static Spec> + Clone, reply: &mut Rep
 fn write_doc(spec: &'static Spec, reply: &mut Reply<'_>) {
     let doc = &spec.doc;
     let optional = [!doc.history.is_empty(), !doc.arguments.is_empty(), !spec.subcommands.is_empty()];
-    let deprecation = if doc.deprecated.is_some() { 3 } else { 0 };
-    reply.map(4 + deprecation + optional.iter().filter(|&&there| there).count());
+    let flags = [(doc.deprecated.is_some(), "deprecated"), (doc.is_system, "syscmd")];
+    let flags: Vec<&str> = flags.into_iter().filter(|(holds, _)| *holds).map(|(_, flag)| flag).collect();
+    let deprecation = if doc.deprecated.is_some() { 2 } else { 0 };
+    reply.map(4 + usize::from(!flags.is_empty()) + deprecation + optional.iter().filter(|&&there| there).count());
     write_field("summary", doc.summary, reply);
     write_field("since", doc.since, reply);
     write_field("group", doc.group.name(), reply);
     write_field("complexity", doc.complexity, reply);
-    if let Some((since, replaced_by)) = doc.deprecated {
+    if !flags.is_empty() {
         reply.bulk(b"doc_flags");
-        write_words(["deprecated"].into_iter(), reply);
+        write_words(flags.into_iter(), reply);
+    }
+    if let Some((since, replaced_by)) = doc.deprecated {
         write_field("deprecated_since", since, reply);
         write_field("replaced_by", replaced_by, reply);
     }

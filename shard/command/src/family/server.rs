@@ -16,6 +16,7 @@ pub(crate) static ROWS: &[Spec] = &[
         .tips(ANY_ORDER)
         .subcommands(COMMAND_ROWS),
     Spec::new("config", -2, Flags::empty(), NO_CATEGORY, Reach::Container, CONFIG).subcommands(CONFIG_ROWS),
+    Spec::new("debug", -2, ADMIN, NO_CATEGORY, Reach::Node(NodeCommand::Debug), DEBUG),
     Spec::new("info", -1, ANY_TIME, Categories::DANGEROUS, Reach::Node(NodeCommand::Info), INFO)
         .tips(Tips::policies(RequestPolicy::AllShards, ResponsePolicy::Special).nondeterministic()),
     Spec::new("time", 1, ANY_TIME.union(Flags::FAST), NO_CATEGORY, Reach::Node(NodeCommand::Time), TIME)
@@ -53,6 +54,8 @@ const fn doc(since: &'static str, complexity: &'static str, summary: &'static st
 }
 
 const COMMAND: Doc = doc("2.8.13", "O(N) for N commands", "Describes all commands.");
+
+const DEBUG: Doc = doc("1.0.0", "Depends on the subcommand", "Drills and looks inside, for developers.").system();
 
 const NAMES: &[DocArg] = &[DocArg::new("command-name", DocKind::String).optional().multiple()];
 const REQUEST: &[DocArg] =
