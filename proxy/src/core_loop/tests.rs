@@ -83,3 +83,32 @@ fn a_panic_in_a_read_closes_its_connection_and_no_other() {
     })
     .unwrap();
 }
+
+/// Set for the child process that is to panic.
+const PANICS: &str = "SLOTMESH_TEST_PANICS";
+
+/// Runs MULTI, a command with a bug, EXEC.
+fn panic_in_a_transaction() {
+    let mail = mesh::<Parcel>(1).pop().unwrap();
+    run_core(mail, |io| async move {
+        let mut core = core(io);
+        let (mut unlucky, _) = connect(&mut core);
+        unlucky.write_all(b"MULTI\r\nGET a\r\nEXEC\r\n").unwrap();
+        receive(&mut core).await;
+        core.batch.frames[1].spec = Some(&STUMBLE);
+        core.run_batch();
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_panic_in_a_transaction_stops_the_process() {
+    if std::env::var_os(PANICS).is_some() {
+        return panic_in_a_transaction();
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "core_loop::tests::a_panic_in_a_transaction_stops_the_process"]).env(PANICS, "1");
+    let output = child.output().unwrap();
+    // Had it only closed the connection, nobody would know what of the transaction was done.
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(6), "{output:?}");
+}
