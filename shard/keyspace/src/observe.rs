@@ -3,7 +3,6 @@
 //!
 //! Attention is paid to slots, not to keys: a write looks at one pointer, and at one bit if there is attention at all.
 
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -40,7 +39,7 @@ pub struct Event {
 pub(crate) struct Observer {
     db: u16,
     /// A bit per slot with attention.
-    slots: Box<[u64; SLOT_COUNT / u64::BITS as usize]>,
+    slots: [u64; SLOT_COUNT / u64::BITS as usize],
     /// How many pay attention to each of those slots.
     counts: BTreeMap<u16, u32>,
     /// Whether every key that expires is recorded.
@@ -55,7 +54,7 @@ impl Observer {
     pub(crate) fn new(db: u16, flag: Arc<AtomicBool>) -> Self {
         Self {
             db,
-            slots: Box::new([0; SLOT_COUNT / u64::BITS as usize]),
+            slots: [0; SLOT_COUNT / u64::BITS as usize],
             counts: BTreeMap::new(),
             records_expired: false,
             events: Vec::new(),
@@ -84,8 +83,8 @@ impl Observer {
 
     /// Whether there is attention to a slot.
     #[inline]
-    pub(crate) fn attends(&self, slot: Slot) -> bool {
-        self.slots[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
+    fn attends(&self, slot: Slot) -> bool {
+        !self.counts.is_empty() && self.slots[slot.index() / 64] >> (slot.index() % 64) & 1 == 1
     }
 
     /// Whether it is of no use any more.
@@ -99,12 +98,17 @@ impl Observer {
     }
 
     /// Records what happened to a key, if somebody wants to know it.
-    #[cold]
+    #[inline]
     pub(crate) fn note(&mut self, slot: Slot, key: &[u8], change: Change) {
         if self.attends(slot) || change == Change::Expired && self.records_expired {
-            self.events.push(Event { db: self.db, key: key.to_vec(), change });
-            self.flag.store(true, Ordering::Relaxed);
+            self.record(key, change);
         }
+    }
+
+    #[cold]
+    fn record(&mut self, key: &[u8], change: Change) {
+        self.events.push(Event { db: self.db, key: key.to_vec(), change });
+        self.flag.store(true, Ordering::Relaxed);
     }
 
     /// Takes what was seen.

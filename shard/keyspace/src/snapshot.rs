@@ -211,7 +211,7 @@ impl Captures {
         page.set_version(self.epoch);
     }
 
-    /// A record of so many bytes is no longer held by a page, but by a copy of it.
+    /// A record of so many bytes, or a part of its value, is no longer held by a page, but by a copy of it.
     #[cold]
     pub(crate) fn note_detached(&mut self, bytes: usize) {
         self.detached += bytes;

@@ -42,7 +42,7 @@ impl Value {
         }
     }
 
-    /// Bytes that a clone does not share with it, about.
+    /// Bytes that a clone does not share with it.
     pub(crate) fn own_bytes(&self) -> usize {
         match self {
             Self::String(string) => string.capacity(),

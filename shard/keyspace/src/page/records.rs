@@ -94,6 +94,10 @@ impl Page {
         let old_bytes = list.heap_bytes();
         let result = change(list);
         tally.change_bytes(old_bytes, list.heap_bytes());
+        let detached = list.take_detached();
+        if detached > 0 {
+            tally.captures.note_detached(detached);
+        }
         Some(result)
     }
 

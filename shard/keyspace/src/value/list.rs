@@ -79,11 +79,20 @@ impl List {
         }
     }
 
-    /// Bytes that a clone does not share with it, once the clone was changed in one place.
+    /// Bytes that a clone does not share with it.
     pub(crate) fn own_bytes(&self) -> usize {
         match &self.0 {
             Form::Packed(run) => run.heap_bytes(),
             Form::Chunked(spine) => spine.own_bytes(),
+        }
+    }
+
+    /// Bytes of what it gave up since the last call while clones of it had that too.
+    #[inline]
+    pub(crate) fn take_detached(&mut self) -> usize {
+        match &mut self.0 {
+            Form::Packed(_) => 0,
+            Form::Chunked(spine) => core::mem::take(&mut spine.detached),
         }
     }
 

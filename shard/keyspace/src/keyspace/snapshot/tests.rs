@@ -240,6 +240,34 @@ fn values_that_are_replaced_in_pages_kept_before_count_too() {
 }
 
 #[test]
+fn chunks_that_a_list_gives_up_count_too() {
+    let (limit, value) = (PackedLimit::new(-1), [b'v'; 100]);
+    let list = HASHER.key(b"list");
+    let mut keyspace = Keyspace::new(1, 0..=16383, HASHER);
+    let values = std::vec![&value[..]; 100_000];
+    keyspace.db(0).edit_or_make_list(&list, NOW, |list| list.push(End::Back, values.into_iter(), limit)).unwrap();
+    let bytes = keyspace.db(0).bytes();
+    for pops_one_by_one in [true, false] {
+        let id = keyspace.begin_snapshot(usize::MAX).unwrap();
+        keyspace.db(0).edit_list(&list, NOW, |list| list.set(0, b"x", limit)).unwrap();
+        keyspace.db(0).set_expiry(&list, Expiry::At(UnixMillis(9)));
+        let before = keyspace.snapshot_copies_bytes(id);
+        assert!(before < 100_000, "{before}");
+        let copy = keyspace.db(0).duplicate(&list, NOW).unwrap();
+        let cut = |list: &mut List| match pops_one_by_one {
+            true => (0..50_000).for_each(|_| list.pop(End::Front, limit)),
+            false => drop(list.remove(0..50_000, limit)),
+        };
+        keyspace.db(0).edit_list(&list, NOW, cut).unwrap();
+        keyspace.parts().for_each(|db| db.captures_mut().charge_detached());
+        let kept = keyspace.snapshot_copies_bytes(id);
+        assert!((bytes * 2 / 5..bytes * 3 / 5).contains(&kept), "{kept} kept of {bytes}");
+        keyspace.end_snapshot(id);
+        keyspace.db(0).put(&list, copy);
+    }
+}
+
+#[test]
 fn no_more_run_than_the_bound_says() {
     let mut keyspace = filled(100);
     let walks: Vec<Walk> = (0..SNAPSHOTS_MAX).map(|_| Walk::begin(&mut keyspace, 1 << 20).unwrap()).collect();

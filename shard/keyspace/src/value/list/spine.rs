@@ -32,6 +32,8 @@ pub(super) struct Spine {
     limit: PackedLimit,
     /// A mark of the list, see there.
     pub(super) is_touched: bool,
+    /// Bytes of chunks that it gave up while clones had them too, since that was asked last.
+    pub(super) detached: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -62,7 +64,7 @@ impl Spine {
     pub(super) fn new(run: Run, limit: PackedLimit) -> Self {
         let is_touched = run.is_touched();
         let limit = limit.for_chunks();
-        let mut spine = Self { segments: VecDeque::new(), len: 0, chunks: 0, bytes: 0, limit, is_touched };
+        let mut spine = Self { segments: VecDeque::new(), len: 0, chunks: 0, bytes: 0, limit, is_touched, detached: 0 };
         if run.len() > 0 {
             spine.insert_chunk(Spot { segment: 0, chunk: 0 }, run);
         }
@@ -86,11 +88,9 @@ impl Spine {
         size_of::<Self>() + self.segments.capacity() * size_of::<Segment>() + self.bytes
     }
 
-    /// Bytes that a clone does not share with it, once the clone was changed in one place: one segment and one chunk.
+    /// Bytes that a clone does not share with it.
     pub(super) fn own_bytes(&self) -> usize {
         self.heap_bytes() - self.bytes
-            + SEGMENT_CHUNKS_MAX * size_of::<Chunk>()
-            + self.end_run(End::Front).map_or(0, Run::heap_bytes)
     }
 
     /// The element at an index within the list.

@@ -135,7 +135,15 @@ impl Spine {
         }
         // Counts are right but for bytes and elements, which nobody asks for.
         let chunks = removed.iter().map(|segment: &Segment| segment.chunks.len()).sum();
-        Some(Box::new(Self { segments: removed, len: 0, chunks, bytes: 0, limit: self.limit, is_touched: true }))
+        Some(Box::new(Self {
+            segments: removed,
+            len: 0,
+            chunks,
+            bytes: 0,
+            limit: self.limit,
+            is_touched: true,
+            detached: 0,
+        }))
     }
 
     /// Removes equal elements, the first `count_max` ones seen from the end `from`; how many were removed.
@@ -195,10 +203,12 @@ impl Spine {
     fn edit<R>(&mut self, spot: Spot, change: impl FnOnce(&mut Run) -> R) -> R {
         let segment = &mut self.segments[spot.segment];
         let old_capacity = segment.chunks.capacity();
+        self.detached += if_shared(&segment.chunks, old_capacity * size_of::<Chunk>());
         let chunks = Arc::make_mut(&mut segment.chunks);
         let new_capacity = chunks.capacity();
         let chunk = &mut chunks[spot.chunk];
         let old_bytes = chunk.run.heap_bytes() + old_capacity * size_of::<Chunk>();
+        self.detached += if_shared(&chunk.run, chunk.run.heap_bytes());
         let run = Arc::make_mut(&mut chunk.run);
         let result = change(run);
         let (old_len, new_len) = (chunk.len as usize, run.len());
@@ -287,6 +297,8 @@ impl Spine {
     /// Removes a segment with all its chunks.
     fn remove_segment(&mut self, at: usize) -> Option<Segment> {
         let segment = self.segments.remove(at)?;
+        let shared = segment.chunks.iter().map(|chunk| if_shared(&chunk.run, chunk.heap_bytes())).sum::<usize>();
+        self.detached += if_shared(&segment.chunks, segment.bytes).max(shared);
         self.len -= segment.len;
         self.chunks -= segment.chunks.len();
         self.bytes -= segment.bytes;
@@ -295,7 +307,9 @@ impl Spine {
 
     /// Removes a chunk; its run, and where the one behind it is now (one segment too far, if there is none).
     fn remove_chunk(&mut self, spot: Spot) -> (Arc<Run>, Spot) {
-        let Chunk { len, run } = self.segments[spot.segment].chunks[spot.chunk].clone();
+        let chunk = &self.segments[spot.segment].chunks[spot.chunk];
+        self.detached += if_shared(&chunk.run, chunk.heap_bytes());
+        let Chunk { len, run } = chunk.clone();
         self.chunks -= 1;
         let bytes = COUNTERS_BYTES + size_of::<Run>() + run.heap_bytes();
         self.edit_segment(spot.segment, (0, len as usize), (0, bytes), |chunks| _ = chunks.remove(spot.chunk));
@@ -322,6 +336,7 @@ impl Spine {
     ) {
         let segment = &mut self.segments[at];
         let old_bytes = lost_bytes + segment.chunks.capacity() * size_of::<Chunk>();
+        self.detached += if_shared(&segment.chunks, segment.chunks.capacity() * size_of::<Chunk>());
         let chunks = Arc::make_mut(&mut segment.chunks);
         change(chunks);
         let new_bytes = bytes + chunks.capacity() * size_of::<Chunk>();
@@ -330,6 +345,12 @@ impl Spine {
         self.bytes = self.bytes + new_bytes - old_bytes;
         self.len = self.len + elements - lost_elements;
     }
+}
+
+/// The bytes of something that others refer to as well, 0 if they do not.
+#[inline]
+fn if_shared<T>(part: &Arc<T>, bytes: usize) -> usize {
+    if Arc::strong_count(part) > 1 { bytes } else { 0 }
 }
 
 /// The place right behind a chunk, in its segment.
