@@ -89,8 +89,7 @@ impl SlotTable {
     /// The page of an entry, and its index there, to change it. `slot` is this table's.
     #[inline]
     pub(crate) fn at_mut(&mut self, slot: Slot, place: Place, tally: &mut Tally) -> (&mut Page, usize) {
-        self.preserve(slot, place.page, tally);
-        (&mut self.pages.as_mut_slice()[place.page], place.index)
+        (self.page_mut(slot, place.page, tally), place.index)
     }
 
     /// Adds a string under a key that is not there.
@@ -125,8 +124,7 @@ impl SlotTable {
             return;
         }
         let page = page_of(key.hash, count);
-        self.preserve(key.slot, page, tally);
-        let rebuilt = self.pages.as_mut_slice()[page].push(tag, draft, tally);
+        let rebuilt = self.page_mut(key.slot, page, tally).push(tag, draft, tally);
         self.pages.count_entries(1);
         // One page is rebuilt for an insert, not two: a split that is due waits for the next one.
         if !rebuilt && self.len() > count * PAGE_ENTRIES_MEAN_MAX {
@@ -178,9 +176,7 @@ impl SlotTable {
                     break;
                 }
                 sweep.pages += 1;
-                self.preserve(slot, number, tally);
-                let page = &mut self.pages.as_mut_slice()[number];
-                sweep.removed += page.sweep(now, tally, show);
+                sweep.removed += self.page_mut(slot, number, tally).sweep(now, tally, show);
             }
         }
         self.pages.count_entries(-(sweep.removed as i32));
@@ -249,10 +245,9 @@ impl SlotTable {
             let count = self.pages.as_slice().len() - 1;
             let source = count - (1 << count.ilog2());
             // A snapshot that needs one half needs it as it is: it may have passed the other half.
-            self.preserve(slot, count, tally);
-            self.preserve(slot, source, tally);
+            self.page_mut(slot, count, tally);
             let last = self.pages.pop(tally);
-            self.pages.as_mut_slice()[source].merge(last, tally);
+            self.page_mut(slot, source, tally).merge(last, tally);
         }
         if self.len() == 0
             && let Pages::One { pages: [page], .. } = mem::replace(&mut self.pages, Pages::Empty)

@@ -87,8 +87,8 @@ impl Page {
         change: impl FnOnce(&mut List) -> R,
     ) -> Option<R> {
         let layout = self.layout(index);
-        if self.record(layout)?.is_shared() {
-            self.unshare(layout, tally);
+        if self.record_alone(layout).is_none() {
+            self.unshare_list(layout, tally);
         }
         let Value::List(list) = &mut self.record_alone(layout)?.value else { return None };
         let old_bytes = list.heap_bytes();
@@ -101,10 +101,10 @@ impl Page {
         Some(result)
     }
 
-    /// Gives an entry a record of its own in the place of one that a copy of the page holds too.
+    /// Gives an entry with a list a record of its own in the place of one that a copy of the page holds too.
     #[cold]
-    fn unshare(&mut self, layout: Layout, tally: &mut Tally) {
-        let Some(record) = self.record(layout) else { return };
+    fn unshare_list(&mut self, layout: Layout, tally: &mut Tally) {
+        let Some(record) = self.record(layout).filter(|record| matches!(record.value, Value::List(_))) else { return };
         let old_bytes = record.bytes();
         let copy = record.copy();
         tally.captures.note_detached(record.value.own_bytes());

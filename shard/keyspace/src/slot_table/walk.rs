@@ -23,14 +23,15 @@ impl SlotTable {
         Some((&pages[number], (position >> width << width) + (1 << width)))
     }
 
-    /// Keeps a page, which is about to change, for those snapshots that need it as it is.
+    /// A page that is about to change; it is kept for those snapshots that need it as it is.
     #[inline]
-    pub(super) fn preserve(&mut self, slot: Slot, number: usize, tally: &mut Tally) {
+    pub(super) fn page_mut(&mut self, slot: Slot, number: usize, tally: &mut Tally) -> &mut Page {
         let page = &mut self.pages.as_mut_slice()[number];
         if page.version() < tally.captures.epoch() {
             // All hashes of a page end in its number: the smallest of them, reversed, is nothing but that.
             let start = Cursor { slot, position: position_of(number as u64) };
             tally.captures.preserve(start, page);
         }
+        page
     }
 }
