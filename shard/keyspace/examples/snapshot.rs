@@ -3,7 +3,8 @@
 //! 1 M keys of 16 bytes with values of 32; 100,000 writes/s at random, each with an intended time from which its latency
 //! counts, on one thread with the walk: a slice of it whenever no write is due. First without a snapshot, then with one
 //! after the other as fast as they go, then with one whose sink takes what is 1 M keys in 3 s. The walked entries are
-//! copied into a buffer, as a stream would have them.
+//! copied into a buffer, as a stream would have them. On a machine that has other work too, the latencies tell of that; so
+//! the time that writes and slices themselves take is shown beside them.
 
 use slotmesh_base::Rng;
 use slotmesh_keyspace::{Expiry, KeyHasher, Keyspace, SnapshotId, SnapshotWalk, ValueRef};
@@ -43,14 +44,18 @@ impl Bench {
     /// Writes for a while, with a slice of a snapshot each `slice_interval`; prints what it was like.
     fn phase(&mut self, what: &str, entries: usize, slice_interval: Option<Duration>) {
         let start = Instant::now();
-        let mut latencies = Vec::with_capacity((PHASE.as_secs() as usize + 2) * 100_000);
+        let [mut latencies, mut own] = [(); 2].map(|()| Vec::with_capacity((PHASE.as_secs() as usize + 2) * 100_000));
+        let mut slices = Vec::new();
         let (mut write_at, mut slice_at) = (start, start);
         let (mut snapshot, mut walked) = (None, 0);
         let (base, mut resident, mut kept) = (resident_bytes(), 0, 0);
         while start.elapsed() < PHASE {
             while write_at <= Instant::now() {
+                let own_start = Instant::now();
                 self.write();
-                latencies.push(write_at.elapsed());
+                let end = Instant::now();
+                own.push(end - own_start);
+                latencies.push(end - write_at);
                 write_at += WRITE_INTERVAL;
                 if latencies.len().is_multiple_of(10_000) {
                     resident = resident.max(resident_bytes().saturating_sub(base));
@@ -60,7 +65,9 @@ impl Bench {
                 && slice_at <= Instant::now()
             {
                 slice_at += interval;
+                let slice_start = Instant::now();
                 let walk = self.slice(&mut snapshot, entries);
+                slices.push(slice_start.elapsed());
                 walked += usize::from(walk.is_done);
                 kept = kept.max(walk.kept_bytes);
             }
@@ -69,18 +76,14 @@ impl Bench {
             self.keyspace.end_snapshot(id);
             while self.keyspace.free_some(64) {}
         }
-        latencies.sort_unstable();
-        let micros = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize].as_nanos() as f64 / 1e3;
         println!(
-            "{what:32} p50 {:6.2}  p99 {:6.2}  p99.9 {:6.2}  max {:8.2}   {walked:3} walked, at the peak {:5.1} MiB kept, \
-             {:5.1} MiB more resident",
-            micros(0.5),
-            micros(0.99),
-            micros(0.999),
-            micros(1.0),
+            "{what}: {walked} walked; at the peak {:.1} MiB kept, {:.1} MiB more resident",
             mebibytes(kept),
             mebibytes(resident)
         );
+        print("write, from its intended time", latencies);
+        print("write itself", own);
+        print("slice of the walk", slices);
     }
 
     fn write(&mut self) {
@@ -108,6 +111,16 @@ impl Bench {
         keyspace.free_some(4);
         Slice { is_done: walk == SnapshotWalk::Done, kept_bytes }
     }
+}
+
+fn print(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    if times.is_empty() {
+        return;
+    }
+    let micros = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_nanos() as f64 / 1e3;
+    let [half, most, nearly_all, all] = [0.5, 0.99, 0.999, 1.0].map(micros);
+    println!("    {what:30} p50 {half:7.2}  p99 {most:7.2}  p99.9 {nearly_all:8.2}  max {all:9.2}");
 }
 
 /// What one slice of a walk came to.
