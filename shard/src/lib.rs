@@ -13,6 +13,7 @@ mod kept;
 mod key_map;
 mod loan;
 mod local;
+mod replay;
 mod route;
 mod shard;
 mod snapshot;
@@ -31,6 +32,7 @@ pub use local::{
     ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, Rates, describe_client, run_connection_command,
     run_node_command,
 };
+pub use replay::{Replay, ReplayError, ReplayFault};
 pub use route::{Placement, SlotMap, admit, loan_cores, place};
 pub use shard::{Shard, ShardSettings};
 pub use transaction::{

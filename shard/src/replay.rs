@@ -1,0 +1,277 @@
+//! What effects did, done again: the way into a shard for a replication stream and for an append-only file.
+//!
+//! A stream is what [`slotmesh_command::Effects`] writes: arrays of SELECT, MULTI, EXEC and writes. Nothing expires
+//! while it is replayed, since whoever wrote it has said which keys are gone. What stands between MULTI and EXEC is kept
+//! until EXEC has come, so that nobody ever sees half of it, also if the stream ends there.
+//!
+//! After an error the shard is not what the stream says, and only a new beginning helps.
+
+use crate::{Context, KeptRequests, Shard};
+use slotmesh_base::limits::{REPLAY_BYTES_KEPT, REQUEST_BYTES_MAX};
+use slotmesh_base::{Slot, UnixMillis};
+use slotmesh_command::{
+    ConnectionCommand, Flags, Reach, Spec, TransactionCommand, ValueLimits, key_indexes, parse_integer, resolve,
+};
+use slotmesh_resp::{ArgRange, Args, DecodeLimits, Decoder, Protocol, ProtocolError, Step};
+use std::fmt;
+use std::mem::take;
+
+/// A stream that cannot be replayed further.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplayError {
+    /// What is wrong.
+    pub fault: ReplayFault,
+    /// Bytes of the stream in front of the command with the fault.
+    pub at: u64,
+}
+
+/// What is wrong with a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReplayFault {
+    /// The bytes are no requests.
+    Broken(ProtocolError),
+    /// What should be an array does not begin as one.
+    NoArray,
+    /// There is no command of that name.
+    UnknownCommand,
+    /// The command has too few or too many arguments.
+    WrongArity(&'static str),
+    /// The command is no effect.
+    NoEffect(&'static str),
+    /// SELECT of a database that the shard does not have.
+    NoSuchDatabase,
+    /// A key is of a slot that the shard does not hold.
+    KeyElsewhere(&'static str),
+    /// MULTI after MULTI, or EXEC without it.
+    Misplaced(&'static str),
+    /// More between MULTI and EXEC than can be kept ([`KeptRequests::has_room`]).
+    TooLarge,
+    /// The command gave an error.
+    Refused(&'static str),
+    /// The stream ends inside of a command, or before the EXEC of a MULTI.
+    Truncated,
+}
+
+/// A stream that is being replayed on a shard, in whatever pieces it comes.
+#[derive(Debug, Default)]
+pub struct Replay {
+    decoder: Decoder,
+    /// Bytes of a command that has not come whole.
+    unfinished: Vec<u8>,
+    ranges: Vec<ArgRange>,
+    /// Selected database.
+    db: u16,
+    /// What has come since MULTI.
+    block: Option<Block>,
+    /// Bytes of the stream in front of `unfinished`.
+    decoded: u64,
+    applied: u64,
+    reply: Vec<u8>,
+}
+
+/// Commands that wait for their EXEC.
+#[derive(Debug, Default)]
+struct Block {
+    requests: KeptRequests,
+    /// Where each stands in the stream.
+    at: Vec<u64>,
+}
+
+/// Argument lengths are bounded by those of requests only.
+const LIMITS: DecodeLimits = DecodeLimits { bulk_bytes_max: REQUEST_BYTES_MAX as i64, authenticated: true };
+
+/// Before this nothing expires.
+const BEFORE_ALL_EXPIRIES: UnixMillis = UnixMillis(i64::MIN);
+
+impl Shard {
+    /// Replays a whole stream of effects. `limits` say in which form values are kept; they refuse nothing.
+    ///
+    /// # Errors
+    /// If it is no such stream, or not the whole of one.
+    pub fn replay(&mut self, stream: &[u8], limits: ValueLimits) -> Result<(), ReplayError> {
+        let mut replay = Replay::default();
+        replay.feed(self, stream, limits)?;
+        replay.finish()
+    }
+
+    /// Runs an effect in a block.
+    fn replay_one(
+        &mut self,
+        spec: &'static Spec,
+        args: Args<'_>,
+        db: u16,
+        limits: ValueLimits,
+        reply: &mut Vec<u8>,
+    ) -> Result<(), ReplayFault> {
+        let limits = ValueLimits { string_bytes_max: usize::MAX, ..limits };
+        let (now, protocol) = (BEFORE_ALL_EXPIRIES, Protocol::Resp3);
+        let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: false };
+        reply.clear();
+        self.run(spec, args, &context, &mut [], reply);
+        if self.is_noted() {
+            self.note_command();
+        }
+        if reply.first() == Some(&b'-') { Err(ReplayFault::Refused(spec.full_name)) } else { Ok(()) }
+    }
+
+    /// Whether this is an effect that this shard can take, and which.
+    fn admit_effect(&self, args: Args<'_>) -> Result<&'static Spec, ReplayFault> {
+        let spec = resolve(args).map_err(|_| ReplayFault::UnknownCommand)?;
+        if !spec.accepts(args.len()) {
+            return Err(ReplayFault::WrongArity(spec.full_name));
+        }
+        match spec.reach {
+            Reach::Connection(ConnectionCommand::Select)
+            | Reach::Transaction(TransactionCommand::Multi | TransactionCommand::Exec) => Ok(spec),
+            Reach::Slot(_) | Reach::Shard(_) if spec.flags.contains(Flags::WRITE) => {
+                let is_here = |index| self.keyspace.holds(Slot::of_key(args.at(index)));
+                let all_are_here = key_indexes(spec, args).all(is_here);
+                if all_are_here { Ok(spec) } else { Err(ReplayFault::KeyElsewhere(spec.full_name)) }
+            }
+            Reach::Slot(_)
+            | Reach::Shard(_)
+            | Reach::Connection(_)
+            | Reach::Transaction(_)
+            | Reach::Node(_)
+            | Reach::Container => Err(ReplayFault::NoEffect(spec.full_name)),
+        }
+    }
+}
+
+impl Replay {
+    /// Replays what the stream has gained.
+    ///
+    /// # Errors
+    /// If it is no stream of effects of that shard. Nothing can be replayed after that.
+    pub fn feed(&mut self, shard: &mut Shard, gained: &[u8], limits: ValueLimits) -> Result<(), ReplayError> {
+        let mut bytes = take(&mut self.unfinished);
+        bytes.extend_from_slice(gained);
+        let mut position = 0;
+        while let Some(&first) = bytes.get(position) {
+            let at = self.decoded + position as u64;
+            let fail = |fault| ReplayError { fault, at };
+            if first != b'*' {
+                return Err(fail(ReplayFault::NoArray));
+            }
+            let mut ranges = take(&mut self.ranges);
+            ranges.clear();
+            let step = self.decoder.decode(&mut bytes, &mut position, &LIMITS, &mut ranges);
+            let step = step.map_err(|error| fail(ReplayFault::Broken(error)))?;
+            if step == Step::Request {
+                let end = self.decoded + position as u64;
+                self.take_effect(shard, Args::new(&bytes, &ranges), at, end, limits)?;
+            }
+            self.ranges = ranges;
+            if step == Step::Incomplete {
+                break;
+            }
+        }
+        self.decoded += position as u64;
+        bytes.drain(..position);
+        bytes.shrink_to(REPLAY_BYTES_KEPT.max(bytes.len()));
+        self.unfinished = bytes;
+        Ok(())
+    }
+
+    /// Bytes of the stream that have been replayed: to the end of the last whole block.
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    /// If there is more of it than could be replayed: what stands behind [`applied`](Self::applied).
+    pub fn finish(self) -> Result<(), ReplayError> {
+        let is_whole = self.block.is_none() && self.unfinished.is_empty();
+        if is_whole { Ok(()) } else { Err(ReplayError { fault: ReplayFault::Truncated, at: self.applied }) }
+    }
+
+    /// Runs an effect, or keeps it for the EXEC of its block. It stands in the stream from `at` to `end`.
+    fn take_effect(
+        &mut self,
+        shard: &mut Shard,
+        args: Args<'_>,
+        at: u64,
+        end: u64,
+        limits: ValueLimits,
+    ) -> Result<(), ReplayError> {
+        let fail = |fault| ReplayError { fault, at };
+        let spec = shard.admit_effect(args).map_err(fail)?;
+        match (spec.reach, &mut self.block) {
+            (Reach::Transaction(TransactionCommand::Multi), block @ None) => *block = Some(Block::default()),
+            (Reach::Transaction(TransactionCommand::Exec), Some(_)) => self.end_block(shard, end, limits)?,
+            (Reach::Transaction(_), _) => return Err(fail(ReplayFault::Misplaced(spec.full_name))),
+            (_, Some(block)) => block.keep(spec, args, at).map_err(fail)?,
+            (_, None) => {
+                self.run(shard, spec, args, limits).map_err(fail)?;
+                shard.end_block(BEFORE_ALL_EXPIRIES, limits);
+                self.applied = end;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self, shard: &mut Shard, end: u64, limits: ValueLimits) -> Result<(), ReplayError> {
+        let Block { requests, at } = self.block.take().unwrap_or_default();
+        for (request, at) in requests.iter().zip(at) {
+            let spec = request.spec.expect("an effect has its row");
+            self.run(shard, spec, requests.args(request), limits).map_err(|fault| ReplayError { fault, at })?;
+        }
+        shard.end_block(BEFORE_ALL_EXPIRIES, limits);
+        self.applied = end;
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        shard: &mut Shard,
+        spec: &'static Spec,
+        args: Args<'_>,
+        limits: ValueLimits,
+    ) -> Result<(), ReplayFault> {
+        if let Reach::Connection(_) = spec.reach {
+            let databases = shard.keyspace.databases();
+            let is_there = |index: &u16| usize::from(*index) < databases;
+            let index = parse_integer(args.at(1)).ok().and_then(|index| u16::try_from(index).ok()).filter(is_there);
+            self.db = index.ok_or(ReplayFault::NoSuchDatabase)?;
+            return Ok(());
+        }
+        shard.replay_one(spec, args, self.db, limits, &mut self.reply)
+    }
+}
+
+impl Block {
+    fn keep(&mut self, spec: &'static Spec, args: Args<'_>, at: u64) -> Result<(), ReplayFault> {
+        if !self.requests.has_room(args.iter_from(0).map(<[u8]>::len).sum()) {
+            return Err(ReplayFault::TooLarge);
+        }
+        self.requests.push(Some(spec), args.iter_from(0));
+        self.at.push(at);
+        Ok(())
+    }
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.at;
+        match self.fault {
+            ReplayFault::Broken(error) => write!(f, "byte {at}: {error}"),
+            ReplayFault::NoArray => write!(f, "byte {at}: an array should begin here"),
+            ReplayFault::UnknownCommand => write!(f, "byte {at}: unknown command"),
+            ReplayFault::WrongArity(name) => write!(f, "byte {at}: wrong number of arguments of {name}"),
+            ReplayFault::NoEffect(name) => write!(f, "byte {at}: {name} is not replayed"),
+            ReplayFault::NoSuchDatabase => write!(f, "byte {at}: no such database"),
+            ReplayFault::KeyElsewhere(name) => write!(f, "byte {at}: {name} with a key of a slot that is not here"),
+            ReplayFault::Misplaced(name) => write!(f, "byte {at}: {name} is out of place"),
+            ReplayFault::TooLarge => write!(f, "byte {at}: a transaction that is too large"),
+            ReplayFault::Refused(name) => write!(f, "byte {at}: {name} gave an error"),
+            ReplayFault::Truncated => write!(f, "byte {at}: what follows is not whole"),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+#[cfg(test)]
+mod tests;
