@@ -11,7 +11,7 @@ use crate::key_map::{KeyMap, KeyName};
 use crate::{Context, KeptRequests, Shard};
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_command::{Outcome, Spec, ValueLimits, Wait, timeout_reply};
-use slotmesh_keyspace::Change;
+use slotmesh_keyspace::{Change, ValueRef};
 use slotmesh_resp::{Args, Protocol, Reply};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -241,10 +241,11 @@ impl Shard {
         }
     }
 
-    /// Whether a key holds what somebody can wait for.
-    fn has_something(&mut self, name: &KeyName, now: UnixMillis) -> bool {
-        let key = self.hasher.key(&name.bytes);
-        matches!(self.keyspace.db(usize::from(name.db)).list(&key, now), Ok(Some(_)))
+    /// Whether a key holds what somebody can wait for. To ask changes nothing: the block that would say so has ended.
+    fn has_something(&self, name: &KeyName, now: UnixMillis) -> bool {
+        let db = self.keyspace.find_db(usize::from(name.db));
+        let entry = db.and_then(|db| db.peek(&self.hasher.key(&name.bytes), now));
+        entry.is_some_and(|entry| matches!(entry.value, ValueRef::List(_)))
     }
 
     /// Serves the first in line of a key that has something; whether the next may have its turn.
