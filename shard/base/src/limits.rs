@@ -108,5 +108,6 @@ pub const RECREATE_BYTES_MAX: usize = 64 * 1024;
 /// Entries of a snapshot that a turn of a core's loop walks. At the bound the rest waits for the next turn, behind what
 /// clients have sent meanwhile.
 pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 256;
+
 /// Memory that a replayed stream keeps for its next unfinished command, in bytes. Beyond: given back.
 pub const REPLAY_BYTES_KEPT: usize = 64 * 1024;

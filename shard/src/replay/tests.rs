@@ -253,7 +253,7 @@ fn whatever_was_done_its_effects_do_the_same() {
         }
         bytes += process.shards.iter_mut().map(|shard| shard.effects_mut().offset()).sum::<u64>();
     }
-    assert!(bytes > 10_000_000 && keys > 20_000, "{bytes} bytes of effects and {keys} keys prove little");
+    assert!(bytes > 5_000_000 && keys > 20_000, "{bytes} bytes of effects and {keys} keys prove little");
 }
 
 #[test]
