@@ -139,7 +139,7 @@ impl Keyspace {
 
     /// Frees up to `tables_max` tables of flushed databases or pages kept for snapshots, and as much of large values that keys no longer hold;
     /// whether there is more to free. A table of many pages counts once for each page, a large value once for each
-    /// [`FREED_CHUNKS_PER_TABLE`] chunks.
+    /// [`FREED_CHUNKS_PER_TABLE`](slotmesh_base::limits::FREED_CHUNKS_PER_TABLE) chunks.
     pub fn free_some(&mut self, tables_max: usize) -> bool {
         self.collect_dead();
         self.graveyard.free_some(tables_max)

@@ -301,3 +301,18 @@ fn an_empty_keyspace_is_walked_at_once_and_databases_come_in_order() {
     let names: Vec<_> = order.iter().map(|(db, name)| (*db, &name[..])).collect();
     assert_eq!(names.iter().map(|(db, _)| *db).collect::<Vec<_>>(), [0, 0, 1, 2], "{names:?}");
 }
+
+#[test]
+fn a_keyspace_that_is_dropped_with_its_snapshots_frees_all() {
+    let mut keyspace = filled(5000);
+    let [one, _other] = [(); 2].map(|()| keyspace.begin_snapshot(usize::MAX).unwrap());
+    for number in 0..4000 {
+        keyspace.db(0).append(&HASHER.key(format!("{number}").as_bytes()), &[2; 300]);
+    }
+    assert_eq!(keyspace.walk_snapshot(one, 1000, &mut |_| ()), SnapshotWalk::More);
+    keyspace.flush_all();
+    keyspace.db(0).set_string(&HASHER.key(b"new"), &[3; 300], Expiry::Never);
+    assert!(live_records() > 4000);
+    drop(keyspace);
+    assert_eq!(live_records(), 0);
+}
