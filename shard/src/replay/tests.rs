@@ -1,8 +1,8 @@
 use super::*;
 use crate::testing::{NOW, Request, TestNode, context, limits};
 use crate::{
-    Client, ShardSettings, SlotMap, Surroundings, Ticket, admit, execute_together, execute_transaction, loan_cores,
-    run_transaction_command,
+    Client, Letter, ShardSettings, SlotMap, Surroundings, Ticket, Unblock, admit, execute_together,
+    execute_transaction, loan_cores, run_transaction_command, serve_called_together,
 };
 use slotmesh_base::{Monotonic, Rng};
 use slotmesh_command::{Outcome, recreate};
@@ -62,7 +62,7 @@ const COMMANDS: &[&str] = &[
     "LMPOP 2 k k RIGHT COUNT 2",
     "LMOVE k k LEFT RIGHT",
     "RPOPLPUSH k k",
-    "BLPOP k 0",
+    "BLPOP k k 0",
     "BLMPOP 0 1 k LEFT COUNT n",
     "BLMOVE k k LEFT LEFT 0",
     "GET k",
@@ -96,6 +96,8 @@ struct Process {
     client: Client,
     now: UnixMillis,
     next_ticket: u32,
+    /// Waiters of several shards that were served.
+    called: usize,
 }
 
 impl Process {
@@ -106,7 +108,7 @@ impl Process {
         let followers = (0..count).map(|core| (shard(&map, core), Replay::default())).collect();
         let mut client = Client::new(1, NOW);
         client.authenticated = true;
-        Self { map, shards, followers, client, now: NOW, next_ticket: 0 }
+        Self { map, shards, followers, client, now: NOW, next_ticket: 0, called: 0 }
     }
 
     /// Runs a command as a client's core does: alone on its shard or with all that it needs; it may block.
@@ -115,20 +117,40 @@ impl Process {
         let context = Context { db: self.client.db, ..context(self.now, false) };
         let mut out = Vec::new();
         let cores = loan_cores(spec, args, &self.map);
-        if let [core] = cores[..] {
-            let shard = &mut self.shards[usize::from(core)];
-            if let Outcome::Blocks(wait) = shard.execute(spec, args, &context, &mut out) {
-                self.next_ticket += 1;
-                let ticket = Ticket { core, connection: 0, generation: 0, number: self.next_ticket };
-                shard.block(ticket, spec, args, &context, &wait, false);
-            }
+        let outcome = if let [core] = cores[..] {
+            self.shards[usize::from(core)].execute(spec, args, &context, &mut out)
         } else {
             let shards = self.shards.iter_mut().enumerate();
             let in_hand = shards.filter(|(core, _)| cores.is_empty() || cores.contains(&(*core as u16)));
             let mut in_hand: Vec<&mut Shard> = in_hand.map(|(_, shard)| shard).collect();
-            execute_together(&mut in_hand, spec, args, &Context { may_block: false, ..context }, &mut out);
+            execute_together(&mut in_hand, spec, args, &context, &mut out)
+        };
+        if let Outcome::Blocks(wait) = outcome {
+            self.next_ticket += 1;
+            let ticket = Ticket { core: cores[0], connection: 0, generation: 0, number: self.next_ticket };
+            for &core in &cores {
+                self.shards[usize::from(core)].block(ticket, spec, args, &context, &wait, cores.len() > 1);
+            }
         }
-        self.shards.iter_mut().for_each(|shard| drop(shard.take_letters()));
+        self.serve_called();
+    }
+
+    /// Serves waiters of several shards, with all shards in hand.
+    fn serve_called(&mut self) {
+        loop {
+            let letters: Vec<Letter> = self.shards.iter_mut().flat_map(Shard::take_letters).collect();
+            let calls: Vec<Ticket> = letters.into_iter().filter_map(called).collect();
+            if calls.is_empty() {
+                break;
+            }
+            for ticket in calls {
+                let mut in_hand: Vec<&mut Shard> = self.shards.iter_mut().collect();
+                if serve_called_together(&mut in_hand, ticket, self.now, limits()).is_some() {
+                    self.called += 1;
+                    in_hand.iter_mut().for_each(|shard| shard.unblock(ticket, Unblock::Silently, self.now, limits()));
+                }
+            }
+        }
     }
 
     /// Runs a transaction over all shards.
@@ -148,7 +170,7 @@ impl Process {
         let node = TestNode::default();
         let around = Surroundings { node: &node, now: self.now, limits: limits(), chance: 1 };
         execute_transaction(&mut self.client, &mut in_hand, &around, &mut out);
-        self.shards.iter_mut().for_each(|shard| drop(shard.take_letters()));
+        self.serve_called();
     }
 
     /// Hands what the streams have gained to the followers, in pieces of any size.
@@ -177,6 +199,13 @@ impl Process {
                 assert!(one == other, "seed {seed}, database {db}:\n{}\nis not\n{}", show(&one), show(&other));
             }
         }
+    }
+}
+
+fn called(letter: Letter) -> Option<Ticket> {
+    match letter {
+        Letter::Call(ticket) => Some(ticket),
+        Letter::Reply { .. } => None,
     }
 }
 
@@ -220,7 +249,7 @@ fn no_write_is_left_out() {
 
 #[test]
 fn whatever_was_done_its_effects_do_the_same() {
-    let (mut bytes, mut keys) = (0, 0);
+    let (mut bytes, mut keys, mut called) = (0, 0, 0);
     for seed in 0..240 {
         let mut chance = Rng::new(seed);
         let mut process = Process::new(1 + (seed % 3) as u16);
@@ -251,9 +280,26 @@ fn whatever_was_done_its_effects_do_the_same() {
                 keys += process.keys();
             }
         }
+        called += process.called;
         bytes += process.shards.iter_mut().map(|shard| shard.effects_mut().offset()).sum::<u64>();
     }
-    assert!(bytes > 5_000_000 && keys > 20_000, "{bytes} bytes of effects and {keys} keys prove little");
+    assert!(
+        bytes > 5_000_000 && keys > 20_000 && called > 100,
+        "{bytes} bytes, {keys} keys, {called} calls prove little"
+    );
+}
+
+#[test]
+fn to_look_whether_a_waiter_can_be_served_expires_nothing() {
+    let mut process = Process::new(1);
+    process.client.db = 1;
+    process.run(&Request::words("BLPOP a 0"));
+    process.client.db = 0;
+    process.run(&Request::words("PSETEX a 1 v"));
+    process.now.0 += 2;
+    process.run(&Request::words("SWAPDB 0 1"));
+    process.follow(&mut Rng::new(1));
+    process.assert_followed(0);
 }
 
 #[test]
