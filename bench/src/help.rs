@@ -26,7 +26,9 @@ LOAD
                         latency counts from when a request should have been sent. Without it a connection
                         sends its next batch when it has the replies of the last one (closed loop)
   --mix LIST            commands with weights [get]: get:9,set:1; of get set setex incr mget:KEYS del
-                        exists ping echo (mget:10:2 is an mget of ten keys with weight 2)
+                        exists lpush rpop lrange:ELEMENTS multi:SETS multi-any:SETS ping echo (mget:10:2 is
+                        an mget of ten keys with weight 2; a multi is MULTI, SETs with one hash tag, EXEC,
+                        and each of its replies counts; a multi-any has any keys)
   --keys N              different keys [1M]
   --key-bytes N         their length [16]
   --value-bytes N       length of values [32]
@@ -50,7 +52,7 @@ ECHO SERVER
 
 SUITE
   --out FILE            where the tables go [bench/RESULTS.md]
-  --only PARTS          of speed,memory,shards [all]
+  --only PARTS          of speed,types,snapshots,memory,shards [all]
   --quick               a smoke run of about a minute
   --redis PATH          [redis-server]
   --slotmesh PATH       [beside this program]

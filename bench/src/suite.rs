@@ -4,7 +4,9 @@ mod floors;
 mod memory;
 mod servers;
 mod shards;
+mod snapshots;
 mod speed;
+mod types;
 
 use crate::arguments::{Part, SuiteOptions};
 use crate::failure::Failure;
@@ -69,6 +71,8 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
     for part in &options.parts {
         let section = match part {
             Part::Speed => speed::measure(options, &scale, &programs)?,
+            Part::Types => types::measure(options, &scale, &programs)?,
+            Part::Snapshots => snapshots::measure(options, &scale, &programs)?,
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
         };

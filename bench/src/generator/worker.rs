@@ -269,11 +269,9 @@ impl<'a> Worker<'a> {
         let Some(output) = output else {
             return Err(self.closed());
         };
-        for _ in 0..count {
-            self.requests.write_next(output);
-        }
+        let left = (0..count).map(|_| self.requests.write_next(output)).sum();
         self.io.sockets.commit(connection.socket);
-        connection.batches.push_back(Batch { from_nanos: due.unwrap_or(0), left: count });
+        connection.batches.push_back(Batch { from_nanos: due.unwrap_or(0), left });
         self.outstanding += 1;
         if due.is_none() {
             self.unstamped.push(index);

@@ -71,6 +71,8 @@ impl Programs {
             let mut command = self.command(&self.redis);
             command.args(["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
             command.args(["--daemonize", "no", "--server_cpulist", &cpu, "--bio_cpulist", &cpu]);
+            // The child that saves has what the server has; by default it would inherit the same.
+            command.args(["--bgsave_cpulist", &cpu, "--dbfilename", &saved_file(port)]);
             command.arg("--dir").arg(&directory);
             command
         })
@@ -86,7 +88,7 @@ impl Programs {
         Server::start(name, |port| {
             let mut command = self.command(&self.slotmesh);
             command.args(["--port", port, "--bind", "127.0.0.1", "--shards", &count, "--cores", &count]);
-            command.args(["--server-cpulist", &list]);
+            command.args(["--server-cpulist", &list, "--enable-debug-command", "yes"]);
             command
         })
     }
@@ -121,6 +123,7 @@ pub(super) struct Server {
     child: Child,
     /// What it prints.
     output: File,
+    port: u16,
     pub(super) endpoint: Endpoint,
 }
 
@@ -134,7 +137,7 @@ impl Server {
         command.stdout(output.try_clone().map_err(failed)?).stderr(output.try_clone().map_err(failed)?);
         let child = command.spawn().map_err(failed)?;
         let endpoint = Endpoint::local(name, port, child.id());
-        let mut server = Self { child, output, endpoint };
+        let mut server = Self { child, output, port, endpoint };
         server.await_readiness(port)?;
         Ok(server)
     }
@@ -161,6 +164,11 @@ impl Server {
         String::from_utf8_lossy(&shown[..read]).trim().to_owned()
     }
 
+    /// Its port on the loopback address.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Its process.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
@@ -172,7 +180,13 @@ impl Drop for Server {
         // It holds nothing worth saving; if it is gone already, so much the better.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(std::env::temp_dir().join(saved_file(&self.port.to_string())));
     }
+}
+
+/// Where redis-server saves what it holds.
+fn saved_file(port: &str) -> String {
+    format!("slotmesh-bench-{port}.rdb")
 }
 
 /// A file that is gone when nobody has it open any more, however we end.

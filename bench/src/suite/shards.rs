@@ -53,7 +53,7 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
 }
 
 /// A CPU that neither the first core nor the load has; the load's if there is none.
-fn second_cpu(options: &SuiteOptions) -> Result<usize, Failure> {
+pub(super) fn second_cpu(options: &SuiteOptions) -> Result<usize, Failure> {
     let allowed = slotmesh_io::allowed_cpus()
         .map_err(|error| Failure::Kernel { what: "cannot tell the CPUs that we may use", error })?;
     let taken = |cpu: &usize| *cpu == options.server_cpu || options.load_cpus.contains(cpu);
