@@ -81,7 +81,7 @@ struct Block {
 const LIMITS: DecodeLimits = DecodeLimits { bulk_bytes_max: REQUEST_BYTES_MAX as i64, authenticated: true };
 
 /// Before this nothing expires.
-const BEFORE_ALL_EXPIRIES: UnixMillis = UnixMillis(i64::MIN);
+pub(crate) const BEFORE_ALL_EXPIRIES: UnixMillis = UnixMillis(i64::MIN);
 
 impl Shard {
     /// Replays a whole stream of effects. `limits` say in which form values are kept; they refuse nothing.

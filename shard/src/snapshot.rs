@@ -9,6 +9,8 @@ impl Shard {
     /// running. Pages of up to `copies_bytes_max` bytes are kept for it at a time; if writes need more, it is dropped.
     pub fn begin_snapshot(&mut self, copies_bytes_max: usize) -> Option<(SnapshotId, u64)> {
         let id = self.keyspace.begin_snapshot(copies_bytes_max)?;
+        // Whoever goes on from here has selected nothing.
+        self.effects.select_anew();
         Some((id, self.effects.offset()))
     }
 
@@ -32,3 +34,6 @@ impl Shard {
         self.keyspace.snapshot_copies_peak_bytes(id)
     }
 }
+
+#[cfg(test)]
+mod tests;

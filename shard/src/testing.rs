@@ -1,5 +1,7 @@
 //! What tests of this room share: requests from words, a client at a node, and shards behind a map.
 
+pub(crate) mod process;
+
 use crate::{
     Client, Context, CoreFacts, Gather, Node, NodeAction, Placement, ProcessFacts, Shard, ShardSettings, SlotMap,
     admit, execute_together, loan_cores, place, run_connection_command, run_node_command, split,

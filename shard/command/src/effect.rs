@@ -44,6 +44,11 @@ impl Effects {
         self.db = None;
     }
 
+    /// The next block selects its database, also if it is the one before's: the stream can be read from here.
+    pub fn select_anew(&mut self) {
+        self.db = None;
+    }
+
     /// Bytes of the stream from its beginning to the end of the last block.
     pub fn offset(&self) -> u64 {
         self.drained + self.stream.len() as u64
