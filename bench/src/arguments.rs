@@ -80,7 +80,7 @@ pub(crate) struct SuiteOptions {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Part {
     Speed,
-    Types,
+    Lists,
     Snapshots,
     Memory,
     Shards,
@@ -180,7 +180,7 @@ impl Default for Options {
             output: Output::default(),
             suite_options: SuiteOptions {
                 out: "bench/RESULTS.md".into(),
-                parts: vec![Part::Speed, Part::Types, Part::Snapshots, Part::Memory, Part::Shards],
+                parts: vec![Part::Speed, Part::Lists, Part::Snapshots, Part::Memory, Part::Shards],
                 quick: false,
                 redis: "redis-server".into(),
                 slotmesh: None,
@@ -317,14 +317,14 @@ impl Options {
             "--only" => {
                 let part = |name| match name {
                     "speed" => Some(Part::Speed),
-                    "types" => Some(Part::Types),
+                    "lists" => Some(Part::Lists),
                     "snapshots" => Some(Part::Snapshots),
                     "memory" => Some(Part::Memory),
                     "shards" => Some(Part::Shards),
                     _ => None,
                 };
                 let parts: Option<_> = value.split(',').map(part).collect();
-                suite.parts = parts.ok_or_else(|| bad("some of speed,types,snapshots,memory,shards"))?;
+                suite.parts = parts.ok_or_else(|| bad("some of speed,lists,snapshots,memory,shards"))?;
             }
             _ => unreachable!("every option that wants a value is read"),
         }

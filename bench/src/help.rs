@@ -52,7 +52,7 @@ ECHO SERVER
 
 SUITE
   --out FILE            where the tables go [bench/RESULTS.md]
-  --only PARTS          of speed,types,snapshots,memory,shards [all]
+  --only PARTS          of speed,lists,snapshots,memory,shards [all]
   --quick               a smoke run of about a minute
   --redis PATH          [redis-server]
   --slotmesh PATH       [beside this program]

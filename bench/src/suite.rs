@@ -1,12 +1,12 @@
 //! The figures of `bench/RESULTS.md`: our server, redis-server and the echo on one CPU, the load on another.
 
 mod floors;
+mod lists;
 mod memory;
 mod servers;
 mod shards;
 mod snapshots;
 mod speed;
-mod types;
 
 use crate::arguments::{Part, SuiteOptions};
 use crate::failure::Failure;
@@ -71,7 +71,7 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
     for part in &options.parts {
         let section = match part {
             Part::Speed => speed::measure(options, &scale, &programs)?,
-            Part::Types => types::measure(options, &scale, &programs)?,
+            Part::Lists => lists::measure(options, &scale, &programs)?,
             Part::Snapshots => snapshots::measure(options, &scale, &programs)?,
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
