@@ -71,7 +71,7 @@ fn wrong_arguments_are_named() {
         ("--threads 3 --clients 2", "--threads cannot be more than --clients"),
         ("--key-bytes 9 --keys 1M", "--key-bytes is too small for so many --keys"),
         ("suite --echo-server 1", "suite, --compare and --echo-server exclude each other"),
-        ("suite --only speed,size", "--only wants some of speed,memory,shards, not 'speed,size'"),
+        ("suite --only speed,size", "--only wants some of speed,lists,snapshots,memory,shards, not 'speed,size'"),
     ] {
         assert_eq!(problem(line), expected);
     }
