@@ -51,11 +51,13 @@ pub(super) struct Writer {
     now: i64,
     /// It deletes more than it writes.
     shrinks: bool,
+    /// How much it has done.
+    pub(super) writes: usize,
 }
 
 impl Writer {
     pub(super) fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), now: 0, shrinks: false }
+        Self { rng: Rng::new(seed), now: 0, shrinks: false, writes: 0 }
     }
 
     fn below(&mut self, bound: u64) -> usize {
@@ -84,6 +86,7 @@ impl Writer {
 
     /// Does one thing to one key or database, maybe to two.
     pub(super) fn write(&mut self, keyspace: &mut Keyspace) {
+        self.writes += 1;
         self.now += self.below(3) as i64;
         if self.below(100) == 0 {
             self.shrinks = !self.shrinks;

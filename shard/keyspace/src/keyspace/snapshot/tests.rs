@@ -90,13 +90,20 @@ fn run(seed: u64, copies_bytes_max: usize) -> usize {
     });
     assert!(keyspace.snapshots.ghosts.is_empty() && keyspace.snapshots.running.is_empty());
     free_all(&mut keyspace);
-    let records = live_records();
-    let content = content(&keyspace).len();
-    assert!(records <= content as isize, "{records} records for {content} keys");
+    let (records, left) = (live_records(), content(&keyspace));
+    assert!(records <= left.len() as isize, "{records} records for {} keys", left.len());
+    assert!(left == written(seed, writer.writes), "seed {seed}: writers see that there are snapshots");
     keyspace.flush_all();
     free_all(&mut keyspace);
     assert_eq!(live_records(), 0);
     done
+}
+
+/// What so many writes make without snapshots.
+fn written(seed: u64, writes: usize) -> Content {
+    let (mut keyspace, mut writer) = (Keyspace::new(3, 0..=16383, HASHER), Writer::new(seed));
+    (0..writes).for_each(|_| writer.write(&mut keyspace));
+    content(&keyspace)
 }
 
 #[test]
