@@ -1,8 +1,10 @@
 //! What one core decides: where a request goes, what it does to the shard, what a connection remembers.
 //!
-//! *For*: admission, placement, execution, splitting and gathering, connection and node commands.
+//! *For*: admission, placement, execution on one shard or several, splitting and gathering, transactions, watched
+//! keys, waits, loans of shards between cores, replaying effects, snapshots, connection and node commands.
 //! *Not here*: async, sockets, threads, clocks; the syntax and handlers of commands on keys.
-//! *Invariants*: [`Shard`] is `Send` and owns all that a write touches; nothing here waits.
+//! *Invariants*: [`Shard`] is `Send` and owns all that a write touches, so that whoever has it in hand has everything;
+//! nothing here waits; a shard that is lent and does not come back stops the process.
 //! *Read first*: `route.rs`, then `exec.rs`.
 
 mod blocked;
