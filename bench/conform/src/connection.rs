@@ -87,11 +87,7 @@ impl Connection {
     /// If the server sends what is no reply.
     pub fn try_reply(&mut self) -> io::Result<Vec<u8>> {
         loop {
-            let bytes = &self.buffer[self.start..];
-            let length = reply_length(bytes);
-            if let Some(length) = length.unwrap_or_else(|error| panic!("no reply ({error:?}): {}", show(bytes))) {
-                let reply = bytes[..length].to_vec();
-                self.start += length;
+            if let Some(reply) = self.buffered_reply() {
                 return Ok(reply);
             }
             if self.receive()? == 0 {
@@ -169,6 +165,45 @@ impl Connection {
         result
     }
 
+    /// The next reply, if all of it has arrived. Does not wait.
+    ///
+    /// # Errors
+    /// If the connection has ended, with no reply left.
+    ///
+    /// # Panics
+    /// If the server sends what is no reply.
+    pub fn arrived_reply(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(reply) = self.buffered_reply() {
+                return Ok(Some(reply));
+            }
+            self.set_nonblocking(true)?;
+            let received = self.receive();
+            self.set_nonblocking(false)?;
+            match received {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn buffered_reply(&mut self) -> Option<Vec<u8>> {
+        let bytes = &self.buffer[self.start..];
+        let length = reply_length(bytes).unwrap_or_else(|error| panic!("no reply ({error:?}): {}", show(bytes)))?;
+        let reply = bytes[..length].to_vec();
+        self.start += length;
+        Some(reply)
+    }
+
+    fn set_nonblocking(&self, is_nonblocking: bool) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_nonblocking(is_nonblocking),
+            Stream::Unix(stream) => stream.set_nonblocking(is_nonblocking),
+        }
+    }
+
     /// Bytes received that no reply has taken.
     pub fn unread(&self) -> &[u8] {
         &self.buffer[self.start..]
@@ -193,6 +228,30 @@ impl Connection {
             Stream::Unix(stream) => stream.set_read_timeout(Some(wait)),
         };
         result.expect("a wait above zero");
+    }
+
+    /// Changes how long to wait for a server that does not read.
+    ///
+    /// # Panics
+    /// If the wait is zero.
+    pub fn set_write_timeout(&mut self, wait: Duration) {
+        let result = match &self.stream {
+            Stream::Tcp(stream) => stream.set_write_timeout(Some(wait)),
+            Stream::Unix(stream) => stream.set_write_timeout(Some(wait)),
+        };
+        result.expect("a wait above zero");
+    }
+
+    /// Something else to send with, while this reads.
+    ///
+    /// # Panics
+    /// If the system has no more files for us.
+    pub fn sender(&self) -> Box<dyn Write + Send> {
+        const REASON: &str = "a file to open";
+        match &self.stream {
+            Stream::Tcp(stream) => Box::new(stream.try_clone().expect(REASON)),
+            Stream::Unix(stream) => Box::new(stream.try_clone().expect(REASON)),
+        }
     }
 
     /// This end's address, as `CLIENT LIST` prints it.

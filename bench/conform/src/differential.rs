@@ -1,14 +1,10 @@
 //! The same steps to two servers; where their replies differ; the shortest sequence that shows it.
 
-use crate::{Connection, Server, matches, request, show};
+use crate::{Comparison, Connection, FailsAt, Server, request, show, shrink};
 use slotmesh_base::Rng;
 use slotmesh_resp::elements;
 use std::fmt;
 use std::io::{self, Error, ErrorKind};
-use std::time::{Duration, Instant};
-
-/// Longest search for a shorter sequence.
-const SHRINK_TIME: Duration = Duration::from_secs(15);
 
 /// How a sequence is cut into pipelines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +34,16 @@ impl Step {
             Self::ScanAll(_) | Self::RandomKey => &[],
         }
     }
+
+    /// The requests that it comes to where they are queued, not executed.
+    fn queued(&self) -> Vec<Vec<Vec<u8>>> {
+        let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+        match self {
+            Self::Command(args) => vec![args.clone()],
+            Self::ScanAll(options) => vec![[words("SCAN 0"), options.clone()].concat()],
+            Self::RandomKey => vec![words("RANDOMKEY"), words("KEYS *")],
+        }
+    }
 }
 
 impl fmt::Display for Step {
@@ -62,6 +68,12 @@ pub struct Failure {
     pub got: Vec<u8>,
 }
 
+impl FailsAt for Failure {
+    fn at(&self) -> usize {
+        self.at
+    }
+}
+
 /// Runs `steps` against both servers, from an empty store on new connections, pipelined in random batches (one by
 /// one if `batches` is nothing), after the `opening` requests; the first difference, if any.
 ///
@@ -77,6 +89,7 @@ pub fn find_failure(
     batches: Option<Batches>,
 ) -> Option<Failure> {
     let mut sides = [oracle, ours].map(|server| Side::new(server, opening));
+    let mut comparison = Comparison::default();
     let mut rng = batches.map(|batches| (Rng::new(batches.seed), batches.max));
     let mut at = 0;
     while at < steps.len() {
@@ -85,12 +98,19 @@ pub fn find_failure(
         let [expected, got] = sides.each_mut().map(|side| side.run(batch));
         let is_closed = expected.last().is_some_and(|reply| reply == CLOSED);
         for (index, (expected, got)) in expected.into_iter().zip(got).enumerate() {
-            if !matches(batch[index].args(), &expected, &got) {
+            let is_same = if expected == QUEUED {
+                let queued = batch[index].queued();
+                queued.iter().all(|args| comparison.matches(args, &expected, &got))
+            } else {
+                comparison.matches(batch[index].args(), &expected, &got)
+            };
+            if !is_same {
                 return Some(Failure { at: at + index, expected, got });
             }
         }
         if is_closed {
             sides = [oracle, ours].map(|server| Side::new(server, &[]));
+            comparison = Comparison::default();
         }
         at += batch.len();
     }
@@ -110,14 +130,11 @@ fn may_close(args: &[Vec<u8>]) -> bool {
     args[0].eq_ignore_ascii_case(b"quit") || args.len() > 10 || args.iter().any(|arg| arg.len() > 16 * 1024)
 }
 
-/// The shortest sequence found that still fails, with its failure: first all steps behind the difference go, then
-/// single ones.
-///
-/// If the difference does not come back when all is run again (it depends on time, then), `first` is it.
+/// The shortest sequence found that still fails, with its failure.
 ///
 /// # Panics
 /// If a server is silent.
-pub fn shrink(
+pub fn shrink_steps(
     oracle: &Server,
     ours: &Server,
     opening: &[Vec<u8>],
@@ -125,31 +142,16 @@ pub fn shrink(
     batches: Batches,
     first: Failure,
 ) -> (Vec<Step>, Failure) {
-    let deadline = Instant::now() + SHRINK_TIME;
     // Differences that need no pipelining are shown without.
     let pipelined = find_failure(oracle, ours, opening, steps, None).is_none().then_some(batches);
-    let run = |steps: &[Step]| find_failure(oracle, ours, opening, steps, pipelined);
-    let Some(mut failure) = run(steps) else { return (steps[..=first.at].to_vec(), first) };
-    let mut steps = steps[..=failure.at].to_vec();
-    let mut width = steps.len() / 2;
-    while width > 0 && Instant::now() < deadline {
-        let mut end = steps.len().saturating_sub(1);
-        while end > 0 && Instant::now() < deadline {
-            let start = end.saturating_sub(width);
-            let shorter: Vec<Step> = [&steps[..start], &steps[end..]].concat();
-            if let Some(found) = run(&shorter) {
-                steps = shorter[..=found.at].to_vec();
-                failure = found;
-            }
-            end = start.min(steps.len().saturating_sub(1));
-        }
-        width /= 2;
-    }
-    (steps, failure)
+    shrink(steps, first, |steps| find_failure(oracle, ours, opening, steps, pipelined))
 }
 
 /// Stands for the reply that never comes.
 const CLOSED: &[u8] = b"(closed)";
+
+/// The reply to what a transaction will execute.
+const QUEUED: &[u8] = b"+QUEUED\r\n";
 
 fn closed(error: &Error) -> Vec<u8> {
     let is_close =

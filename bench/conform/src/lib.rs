@@ -5,23 +5,38 @@
 //! through its sockets, its exit code, its log and `/proc` only.
 //! *Invariants*: nothing waits for a fixed time where a condition can be awaited; every process that was started
 //! is ended by its id; what may differ from Redis stands in one table (`difference.rs`) with its reason.
-//! *Read first*: `server.rs`, then `differential.rs`.
+//! *Read first*: `server.rs`, then `differential.rs` (one connection) and `lockstep.rs` (several that wait for each
+//! other).
 //!
 //! The binary is `target/release/slotmesh` or `target/debug/slotmesh`, the newer one, beside the running test;
 //! `SLOTMESH_BIN` names another. With `SLOTMESH_BIN=redis-server` the harness compares Redis with itself.
+//! `SLOTMESH_ORACLE` names another redis-server to compare with.
 
 mod connection;
 mod difference;
 mod differential;
 mod generate;
+mod grammar;
+mod lockstep;
 mod process;
 mod request;
+mod script;
+mod script_generator;
 mod server;
+mod shrink;
+mod transaction;
+mod vocabulary;
 
 pub use connection::Connection;
 pub use difference::{RULES, Rule, matches};
-pub use differential::{Batches, Failure, Step, find_failure, shrink};
-pub use generate::{Generator, Grammar, PASSWORD};
+pub use differential::{Batches, Failure, Step, find_failure, shrink_steps};
+pub use generate::{Generator, PASSWORD};
+pub use grammar::Grammar;
+pub use lockstep::{CONNECTIONS, Difference, Recorded, Replies, record, replay, run_script, shrink_script};
 pub use process::{await_condition, cpu_count, resident_bytes};
 pub use request::{request, show, words};
+pub use script::{Act, Manner, Move, parse_recording, parse_script, print_script};
+pub use script_generator::{Flavour, Layout, random_script};
 pub use server::{Server, binary, is_self_test, node_command, unused_port, without_test_variables};
+pub use shrink::{FailsAt, shrink};
+pub use transaction::Comparison;

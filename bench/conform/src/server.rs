@@ -90,7 +90,9 @@ impl Server {
     /// # Panics
     /// If it does not start.
     pub fn redis(args: &[&str]) -> Self {
-        Self::start("redis-server", Command::new("redis-server"), &[&["--save", ""], args].concat())
+        let program = std::env::var_os("SLOTMESH_ORACLE").unwrap_or_else(|| "redis-server".into());
+        let command = without_test_variables(Command::new(program));
+        Self::start("redis-server", command, &[&["--save", ""], args].concat())
     }
 
     /// Ours, with so many cores and shards, with further arguments.

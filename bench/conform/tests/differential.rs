@@ -3,7 +3,9 @@
 //! `SLOTMESH_SEQUENCES` sets how many sequences each test runs, `SLOTMESH_SEED` runs the one with this seed. Besides
 //! the fixed seeds, each run tries a few new ones.
 
-use slotmesh_conform::{Batches, Generator, Grammar, PASSWORD, Server, find_failure, request, show, shrink, words};
+use slotmesh_conform::{
+    Batches, Generator, Grammar, PASSWORD, Server, find_failure, request, show, shrink_steps, words,
+};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Steps of a sequence.
@@ -17,6 +19,9 @@ const NEW_SEED_EVERY: u64 = 10;
 fn batch_max(grammar: Grammar) -> u64 {
     if grammar == Grammar::Authentication { 4 } else { 40 }
 }
+
+/// Redis looks only so often at times to wait that are over.
+const QUICK: &[&str] = &["--hz", "500"];
 
 fn seeds(default_count: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
@@ -41,7 +46,7 @@ fn compare(grammar: Grammar, count: u64, opening: &[Vec<u8>], args: &[&str]) {
         let batches = Batches { seed, max: batch_max(grammar) };
         for (shards, oracle, ours) in &pairs {
             let Some(first) = find_failure(oracle, ours, &opening, &steps, Some(batches)) else { continue };
-            let (steps, failure) = shrink(oracle, ours, &opening, &steps, batches, first);
+            let (steps, failure) = shrink_steps(oracle, ours, &opening, &steps, batches, first);
             let opening: Vec<_> = opening.iter().map(|bytes| format!("  {}\n", show(bytes))).collect();
             let steps: Vec<_> = steps.iter().map(|step| format!("  {step}\n")).collect();
             panic!(
@@ -57,22 +62,27 @@ fn compare(grammar: Grammar, count: u64, opening: &[Vec<u8>], args: &[&str]) {
 
 #[test]
 fn every_command_answers_as_redis_does() {
-    compare(Grammar::Everything, 250, &[words("FLUSHALL")], &[]);
+    compare(Grammar::Everything, 250, &[words("FLUSHALL")], QUICK);
 }
 
 #[test]
 fn data_change_as_in_redis() {
-    compare(Grammar::Data, 250, &[words("FLUSHALL")], &[]);
+    compare(Grammar::Data, 250, &[words("FLUSHALL")], QUICK);
 }
 
 #[test]
 fn lists_change_as_in_redis() {
-    compare(Grammar::Lists, 150, &[words("FLUSHALL")], &[]);
+    compare(Grammar::Lists, 150, &[words("FLUSHALL")], QUICK);
 }
 
 #[test]
 fn lists_of_small_pieces_change_as_in_redis() {
-    compare(Grammar::Lists, 50, &[words("FLUSHALL")], &["--list-max-listpack-size", "5"]);
+    compare(Grammar::Lists, 50, &[words("FLUSHALL")], &["--hz", "500", "--list-max-listpack-size", "5"]);
+}
+
+#[test]
+fn transactions_run_as_in_redis() {
+    compare(Grammar::Transactions, 100, &[words("FLUSHALL")], QUICK);
 }
 
 #[test]
