@@ -99,12 +99,6 @@ fn python_packages() -> PathBuf {
 
 #[test]
 fn redis_py_makes_a_round_trip() {
-    let packages = python_packages();
-    if !packages.join("redis").is_dir() {
-        eprintln!("SKIPPED: redis-py is not in {} (`make python` installs it)", packages.display());
-        return;
-    }
-    let server = Server::slotmesh(3, 3, &[]);
     const SCRIPT: &str = r#"
 import sys, redis
 for protocol in (2, 3):
@@ -133,8 +127,120 @@ for protocol in (2, 3):
         assert "wrong number of arguments" in str(error)
 print("done")
 "#;
+    run_redis_py(SCRIPT);
+}
+
+/// Transactions, waits and moves, as programs in Python write them.
+#[test]
+fn redis_py_runs_transactions_and_waits() {
+    const SCRIPT: &str = r#"
+import sys, redis, threading
+def connect(protocol):
+    return redis.Redis(port=int(sys.argv[1]), protocol=protocol, decode_responses=True)
+for protocol in (2, 3):
+    r = connect(protocol)
+    r.flushall()
+    with r.pipeline(transaction=True) as pipe:
+        pipe.set("a", 1).incr("b").rpush("list", 1, 2, 3).lrange("list", 0, -1).get("nosuch")
+        assert pipe.execute() == [True, 1, 3, ["1", "2", "3"], None]
+        pipe.set("a", "text").incr("a").set("c", 1)
+        try:
+            pipe.execute()
+            assert False
+        except redis.ResponseError as error:
+            assert "not an integer" in str(error)
+        assert r.get("c") == "1"
+    # The loop of the manual: watch, read, queue, and again if another was faster.
+    def add(count):
+        own = connect(protocol)
+        for _ in range(count):
+            with own.pipeline() as pipe:
+                while True:
+                    try:
+                        pipe.watch("counter", "shadow")
+                        value = int(pipe.get("counter") or 0)
+                        pipe.multi()
+                        pipe.set("counter", value + 1)
+                        pipe.set("shadow", value + 1)
+                        pipe.execute()
+                        break
+                    except redis.WatchError:
+                        tries.append(1)
+    tries = []
+    threads = [threading.Thread(target=add, args=(50,)) for _ in range(4)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert r.mget("counter", "shadow") == ["200", "200"]
+    def reset(pipe):
+        pipe.multi()
+        pipe.set("counter", 0)
+    assert r.transaction(reset, "counter") == [True]
+    # A queue with workers.
+    def work(found):
+        own = connect(protocol)
+        while True:
+            key, job = own.blpop(["urgent", "jobs"], timeout=30)
+            if job == "end":
+                return
+            found.append(job)
+    found = [[], []]
+    workers = [threading.Thread(target=work, args=(mine,)) for mine in found]
+    [worker.start() for worker in workers]
+    for job in range(200):
+        r.rpush("urgent" if job % 7 == 0 else "jobs", job)
+    while r.llen("urgent") or r.llen("jobs"):
+        pass
+    r.rpush("jobs", "end", "end")
+    [worker.join() for worker in workers]
+    assert sorted(int(job) for mine in found for job in mine) == list(range(200))
+    # A client that waits is let go.
+    replies, waiter = [], connect(protocol)
+    waiting = waiter.client()
+    number = waiting.client_id()
+    def wait():
+        replies.append(waiting.blpop("nothing", timeout=30))
+        try:
+            waiting.blmove("nothing", "other", timeout=30)
+        except redis.ResponseError as error:
+            replies.append(str(error))
+    thread = threading.Thread(target=wait)
+    thread.start()
+    for error in (False, True):
+        while not r.client_unblock(number, error=error):
+            pass
+        while len(replies) < 1 + error:
+            pass
+    thread.join()
+    assert replies[0] is None and "UNBLOCKED" in replies[1], replies
+    assert r.blpop("nothing", timeout=0.01) is None and r.brpoplpush("nothing", "other", timeout=0.01) is None
+    # Over all shards.
+    r.flushall()
+    names = [f"name:{i}" for i in range(20)]
+    r.rpush(names[0], *range(10))
+    for old, new in zip(names, names[1:]):
+        assert r.rename(old, new)
+        assert r.exists(*names) == 1
+    assert not r.renamenx(names[-1], names[-1]) and r.copy(names[-1], "copy") and not r.copy(names[-1], "copy")
+    assert [r.lmove("copy", f"list:{i}", "LEFT", "RIGHT") for i in range(10)] == [str(i) for i in range(10)]
+    assert not r.exists("copy") and r.lmpop(3, "nosuch", "list:3", "list:4", direction="LEFT") == ["list:3", ["3"]]
+    assert r.blmpop(1, 2, "list:3", "list:4", direction="LEFT") == ["list:4", ["4"]]
+    assert r.msetnx({f"new:{i}": i for i in range(20)}) and not r.msetnx({"new:5": 1, "newer": 1})
+    assert not r.exists("newer") and r.move("new:1", 1) and r.swapdb(0, 1) and r.dbsize() == 1 and r.get("new:1") == "1"
+print("done")
+"#;
+    run_redis_py(SCRIPT);
+}
+
+/// Runs a script against a server of three shards, if redis-py is there.
+fn run_redis_py(script: &str) {
+    let packages = python_packages();
+    if !packages.join("redis").is_dir() {
+        eprintln!("SKIPPED: redis-py is not in {} (`make python` installs it)", packages.display());
+        return;
+    }
+    let server = Server::slotmesh(3, 3, &[]);
     let mut command = Command::new("python3");
-    command.args(["-c", SCRIPT, &server.port().to_string()]).env("PYTHONPATH", packages);
+    command.args(["-c", script, &server.port().to_string()]).env("PYTHONPATH", packages);
     let output = command.output().expect("python3 is there, as redis-py was installed");
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && out.trim() == "done", "{out}{err}");
@@ -172,6 +278,52 @@ fn redis_rs_makes_a_round_trip() -> redis::RedisResult<()> {
         let error = redis::cmd("GET").query::<()>(&mut connection).expect_err("a command without its key");
         assert!(error.to_string().contains("wrong number of arguments"), "{error}");
         assert_eq!(connection.del::<_, i64>(&["a", "key:3", "nosuch"])?, 2);
+    }
+    Ok(())
+}
+
+#[test]
+fn redis_rs_runs_transactions_and_waits() -> redis::RedisResult<()> {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 50;
+    let server = Server::slotmesh(3, 3, &[]);
+    for protocol in ["resp2", "resp3"] {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/0?protocol={protocol}", server.port()))?;
+        let mut connection = client.get_connection()?;
+        redis::cmd("FLUSHALL").exec(&mut connection)?;
+        let (old, list): (Option<i64>, Vec<i64>) = redis::pipe()
+            .atomic()
+            .get("nosuch")
+            .rpush("list", &[1, 2, 3])
+            .ignore()
+            .lrange("list", 0, -1)
+            .query(&mut connection)?;
+        assert_eq!((old, list), (None, vec![1, 2, 3]));
+        let keys = ["a", "b"];
+        std::thread::scope(|scope| {
+            let add = || -> redis::RedisResult<()> {
+                let mut connection = client.get_connection()?;
+                for _ in 0..ROUNDS {
+                    redis::transaction(&mut connection, &keys, |connection, pipe| {
+                        let value: Option<i64> = connection.get("a")?;
+                        let next = value.unwrap_or(0) + 1;
+                        pipe.set("a", next).ignore().set("b", next).query::<Option<()>>(connection)
+                    })?;
+                }
+                Ok(())
+            };
+            let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(add)).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().expect("no thread panics"))
+        })?;
+        assert_eq!(connection.mget::<_, Vec<usize>>(&keys)?, [THREADS * ROUNDS; 2]);
+        let mut waiter = client.get_connection()?;
+        let waiting = std::thread::spawn(move || waiter.blpop::<_, (String, i64)>(&["x", "y"], 30.0));
+        connection.rpush::<_, _, ()>("source", 7)?;
+        assert_eq!(connection.lmove::<_, _, i64>("source", "y", redis::Direction::Left, redis::Direction::Right)?, 7);
+        assert_eq!(waiting.join().expect("no thread panics")?, ("y".to_owned(), 7));
+        assert!(connection.blpop::<_, Option<(String, i64)>>("x", 0.01)?.is_none());
+        connection.rename::<_, _, ()>("list", "renamed")?;
+        assert_eq!(connection.exists::<_, i64>(&["list", "renamed"])?, 1);
     }
     Ok(())
 }
