@@ -83,7 +83,7 @@ impl Engine {
         let cores = loan_cores(spec, args, &self.process.map);
         let request = KeptRequests::of_one(spec, args);
         let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
-        self.begin_loan(hands, &cores, Work::Command { socket, ticket, request });
+        self.begin_loan_for(hands, index, &cores, Work::Command { socket, ticket, request });
         Done::Yes
     }
 
@@ -96,8 +96,19 @@ impl Engine {
         Some((connection.socket, ticket))
     }
 
+    /// Takes the shards of these cores, one after the other, and then does the work of a connection, which awaits it
+    /// behind its barrier.
+    pub(crate) fn begin_loan_for(&mut self, hands: &mut Hands<'_>, index: u32, cores: &[u16], work: Work) {
+        // The ticket of the work itself is outstanding; if it is the only one, the work may join others'.
+        let is_alone = self.connection(index).is_some_and(|connection| connection.pipeline.waiting() == 1);
+        let work = if is_alone { self.lending.desk.join(cores, work) } else { Err(work) };
+        if let Err(work) = work {
+            self.begin_loan(hands, cores, work);
+        }
+    }
+
     /// Takes the shards of these cores, one after the other, and then does the work.
-    pub(crate) fn begin_loan(&mut self, hands: &mut Hands<'_>, cores: &[u16], work: Work) {
+    fn begin_loan(&mut self, hands: &mut Hands<'_>, cores: &[u16], work: Work) {
         let mut actions = Vec::new();
         self.lending.desk.begin(cores, work, &mut actions);
         self.carry_out(hands, actions);
@@ -132,11 +143,23 @@ impl Engine {
                     self.post.send(hands.mail, to, ReplyKind::Lent, back, Freight::Shard(shard));
                 }
                 LoanAction::GiveBack { to, shard } => self.give_back(hands, to, shard),
-                LoanAction::Run { mut shards, work, .. } => {
-                    self.do_work(hands, &mut shards, work);
+                LoanAction::Run { mut shards, work, joined, .. } => {
+                    self.do_work(hands, &mut shards, None, work);
+                    let mut joined = joined.into_iter();
+                    // Whom a shard calls comes before all others, and can be served only when the shards are back.
+                    while !shards.iter().any(|(_, shard)| shard.has_letters())
+                        && let Some((cores, work)) = joined.next()
+                    {
+                        self.do_work(hands, &mut shards, Some(&cores), work);
+                    }
                     let has_ours = shards.iter().any(|&(core, _)| core == self.core);
                     let mut more = Vec::new();
                     self.lending.desk.finish(shards, &mut more);
+                    for (cores, work) in joined {
+                        if let Err(work) = self.lending.desk.join(&cores, work) {
+                            self.lending.desk.begin(&cores, work, &mut more);
+                        }
+                    }
                     actions.extend(more);
                     if has_ours {
                         self.post_letters(hands);
@@ -240,8 +263,10 @@ impl Engine {
         connection.wait.as_deref().filter(|_| is_same)
     }
 
-    fn do_work(&mut self, hands: &mut Hands<'_>, shards: &mut [(u16, Box<Shard>)], work: Work) {
-        let mut in_hand: Vec<&mut Shard> = shards.iter_mut().map(|(_, shard)| &mut **shard).collect();
+    /// Does some work with the shards of a loan, or those of them that it asked for.
+    fn do_work(&mut self, hands: &mut Hands<'_>, shards: &mut [(u16, Box<Shard>)], cores: Option<&[u16]>, work: Work) {
+        let asked_for = shards.iter_mut().filter(|(core, _)| cores.is_none_or(|cores| cores.contains(core)));
+        let mut in_hand: Vec<&mut Shard> = asked_for.map(|(_, shard)| &mut **shard).collect();
         match work {
             Work::Command { socket, ticket, request } => {
                 self.run_in_hand(hands, &mut in_hand, socket, ticket, &request);

@@ -42,7 +42,7 @@ impl Engine {
         let is_ours = cores == [self.core];
         if !is_ours && !cores.is_empty() {
             let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
-            self.begin_loan(hands, &cores, Work::Exec { socket, ticket });
+            self.begin_loan_for(hands, index, &cores, Work::Exec { socket, ticket });
             return Done::Yes;
         }
         let mut reply = std::mem::take(&mut self.scratch);

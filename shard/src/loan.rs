@@ -26,6 +26,7 @@
 //! *A lender that dies* takes the process with it: nothing here gives up a shard that does not come back. Its loans
 //! would wait for ever and the commands on it too, so the caller stops the process when a core stops.
 
+use slotmesh_base::limits::LOAN_JOINED_MAX;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Names a loan among those that its coordinator has under way.
@@ -59,6 +60,8 @@ pub enum LoanAction<S, W> {
         shards: Vec<(u16, S)>,
         /// What was given to [`Desk::begin`].
         work: W,
+        /// What has joined, to be done behind it in this order, each with the cores whose shards it needs.
+        joined: Vec<(Vec<u16>, W)>,
     },
     /// Give a shard back to its core, on the Replies lane; there it is [`Desk::returned`].
     GiveBack {
@@ -110,6 +113,7 @@ struct Gathering<S, W> {
     /// Of the first of `cores`.
     shards: Vec<(u16, S)>,
     work: W,
+    joined: Vec<(Vec<u16>, W)>,
 }
 
 impl<S, W> Desk<S, W> {
@@ -174,11 +178,34 @@ impl<S, W> Desk<S, W> {
         assert!(self.owns_shard() || !cores.contains(&self.core), "core {} has no shard", self.core);
         let loan = self.next_loan;
         self.next_loan = loan.wrapping_add(1);
-        let gathering = Gathering { cores: cores.to_vec(), shards: Vec::with_capacity(cores.len()), work };
+        let gathering =
+            Gathering { cores: cores.to_vec(), shards: Vec::with_capacity(cores.len()), work, joined: Vec::new() };
         let earlier = self.gathering.insert(loan, gathering);
         assert!(earlier.is_none(), "loan {loan} has been under way for 2^32 loans");
         self.proceed(loan, actions);
         loan
+    }
+
+    /// Does `work` together with a loan of ours that is still gathering its shards and will have those of `cores`, if
+    /// there is one that has not been joined too often: one way there and back serves many. The work comes back if there
+    /// is none.
+    ///
+    /// Not for work whose client has sent something that is not answered yet: a shard may have left its core before
+    /// that arrived there, and what was sent first would run last.
+    ///
+    /// # Errors
+    /// The work, if there is no such loan.
+    pub fn join(&mut self, cores: &[u16], work: W) -> Result<(), W> {
+        let has_all = |gathering: &Gathering<S, W>| {
+            gathering.joined.len() < LOAN_JOINED_MAX && cores.iter().all(|core| gathering.cores.contains(core))
+        };
+        match self.gathering.values_mut().find(|gathering| has_all(gathering)) {
+            Some(gathering) => {
+                gathering.joined.push((cores.to_vec(), work));
+                Ok(())
+            }
+            None => Err(work),
+        }
     }
 
     /// Core `by` asks for our shard, which is at home.
@@ -268,9 +295,9 @@ impl<S, W> Desk<S, W> {
                 None => break,
             }
         }
-        let Gathering { cores, shards, work } = self.gathering.remove(&loan).expect("it was just looked at");
+        let Gathering { cores, shards, work, joined } = self.gathering.remove(&loan).expect("it was just looked at");
         self.running.push(cores);
-        actions.push(LoanAction::Run { loan, shards, work });
+        actions.push(LoanAction::Run { loan, shards, work, joined });
     }
 
     /// Whether a loan of ours that wants our shard may have it without waiting for [`Desk::grant`].

@@ -276,3 +276,24 @@ fn neither_the_own_loans_of_a_core_nor_those_of_the_others_take_all() {
         assert!(one_other < 100, "{one_other} rounds");
     }
 }
+
+#[test]
+fn work_joins_a_loan_that_will_have_its_shards_until_that_runs() {
+    let mut desk: Desk<&str, u32> = Desk::new(1, Some("one"));
+    let mut actions = Vec::new();
+    assert_eq!(desk.join(&[0, 1], 7), Err(7), "there is no loan");
+    desk.begin(&[0, 1, 2], 1, &mut actions);
+    assert_eq!(desk.join(&[0, 3], 8), Err(8), "nobody asks for shard 3");
+    for work in 0..LOAN_JOINED_MAX as u32 {
+        assert_eq!(desk.join(&[0, 2], 100 + work), Ok(()));
+    }
+    assert_eq!(desk.join(&[0, 2], 9), Err(9), "the loan has been joined often enough");
+    actions.clear();
+    desk.lent(0, 0, "zero", &mut actions);
+    desk.lent(2, 0, "two", &mut actions);
+    let Some(LoanAction::Run { shards, work: 1, joined, .. }) = actions.pop() else { panic!("{actions:?}") };
+    assert_eq!(shards, [(0, "zero"), (1, "one"), (2, "two")]);
+    assert!(joined.iter().map(|(_, work)| *work).eq(100..100 + LOAN_JOINED_MAX as u32), "in the order of joining");
+    assert!(joined.iter().all(|(cores, _)| cores == &[0, 2]));
+    assert_eq!(desk.join(&[0, 1], 10), Err(10), "a loan that runs is not joined");
+}
