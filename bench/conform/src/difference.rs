@@ -37,6 +37,16 @@ pub struct Rule {
     pub reason: &'static str,
 }
 
+const fn too_long(request: &'static str) -> Rule {
+    let compare = Compare::Text("-ERR timeout is negative\r\n", "-ERR timeout is out of range\r\n");
+    rule(request, compare, "Redis 7.0 takes a time to wait that is beyond all clocks for a negative one")
+}
+
+const fn refused_in_transactions(request: &'static str) -> Rule {
+    let compare = Compare::Text("+QUEUED\r\n", "-ERR Command not allowed inside a transaction\r\n");
+    rule(request, compare, "it asks all cores, which an EXEC that has shards in hand cannot wait for")
+}
+
 const fn rule(request: &'static str, compare: Compare, reason: &'static str) -> Rule {
     Rule { request, compare, reason }
 }
@@ -56,6 +66,13 @@ pub const RULES: &[Rule] = &[
     rule("client id", Compare::SameType, "ids are counted by each server"),
     rule("client info", Compare::SameType, "addresses, ids, ages; fields are tested by name"),
     rule("client list", Compare::SameType, "addresses, ids, ages; fields are tested by name"),
+    refused_in_transactions("client list"),
+    refused_in_transactions("client unblock"),
+    too_long("blpop"),
+    too_long("brpop"),
+    too_long("brpoplpush"),
+    too_long("blmove"),
+    too_long("blmpop"),
     rule("client setinfo", Compare::NewIn72, "new in Redis 7.2"),
     rule("hello", Compare::ButForFields(&["version", "id"]), "ids are counted by each server; we are 7.2"),
     rule(

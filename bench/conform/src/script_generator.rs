@@ -105,6 +105,8 @@ const BLOCKING_ON_ONE: Rows = &[
     (2, "BLMPOP 0 1 KEY0 END COUNT 2"),
 ];
 
+const BLOCKING_ON_SINGLE: Rows = &[(6, "BLPOP K 0"), (3, "BRPOP K 0"), (3, "BLMPOP 0 1 K END COUNT 2")];
+
 const TIMED: Rows = &[
     (4, "BLPOP K 0.02"),
     (2, "BRPOP K K 0.01"),
@@ -128,6 +130,8 @@ pub enum Layout {
     Spread,
     /// All keys on one slot; nothing behind a command that waits.
     Together,
+    /// Keys as with [`Layout::Spread`]; nothing behind a command that waits.
+    Apart,
     /// Keys as with [`Layout::Spread`]; one command at a time, none behind one that waits.
     OneByOne,
 }
@@ -149,6 +153,8 @@ pub enum Flavour {
     /// Lists and strings; SWAPDB; clients wait for one key, always the same: in which order Redis looks at several
     /// that have come by SWAPDB depends on the seed of its hash function.
     Exchanges,
+    /// Lists and strings; a client waits for one key, and what it gets goes nowhere else.
+    SingleKeys,
     /// Lists and strings; clients wait for several keys; no SWAPDB.
     Everything,
 }
@@ -231,6 +237,7 @@ impl ScriptGenerator {
         self.request(match kind {
             Kind::Plain if is_exchange => EXCHANGE,
             Kind::Blocking if exchanges => BLOCKING_ON_ONE,
+            Kind::Blocking if self.flavour == Flavour::SingleKeys => BLOCKING_ON_SINGLE,
             Kind::Plain if has_others => OTHERS,
             Kind::Plain => PLAIN,
             Kind::Blocking if has_several => BLOCKING_ON_SEVERAL,

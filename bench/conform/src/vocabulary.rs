@@ -87,9 +87,9 @@ pub(crate) const POSITION_OPTIONS: &[&str] = &[
     "JUNK 1",
 ];
 pub(crate) const COPY_OPTIONS: &[&str] = &["REPLACE", "replace", "DB DB", "db DB", "DB", "JUNK"];
-/// Times to wait that are over soon, or none. (7.0 takes those that are too long for negative ones.)
+/// Times to wait that are over soon, or none.
 pub(crate) const SHORT_TIMES: &[&str] =
-    &["0.001", "0.001", "0.001", "0.002", "1e-3", "-1", "-0.5", "abc", "", " 1", "1 ", "1..0", "nan"];
+    &["0.001", "0.001", "0.001", "0.002", "1e-3", "-1", "-0.5", "abc", "", " 1", "1 ", "1..0", "nan", "inf", "1e308"];
 pub(crate) const JUNK: &[&str] = &[
     "", "foo", "NX", "EX", "0", "-1", "PX", "GET", "a b", "\r\n", "\u{e9}", "'quoted'", "\"", "{tag}1", "id", "list",
     "setname", "count", "info", "docs", "help", "nosuch", "FOO\0BAR",

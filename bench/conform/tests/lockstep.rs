@@ -61,8 +61,10 @@ fn random_scripts_run_as_in_redis() {
             let layout = match shards {
                 1 => Layout::Spread,
                 _ if seed % 2 == 0 => Layout::Together,
-                _ => Layout::OneByOne,
+                _ if seed % 4 == 1 => Layout::OneByOne,
+                _ => Layout::Apart,
             };
+            let flavour = if layout == Layout::Apart { Flavour::SingleKeys } else { flavour };
             let script = random_script(seed, flavour, layout, MOVES);
             let Some(first) = run_script(oracle, ours, &script) else { continue };
             let (script, difference) = shrink_script(oracle, ours, &script, first);
