@@ -12,6 +12,8 @@ const THREADS_MAX: u64 = 1024;
 const PIPELINE_MAX: u64 = 100_000;
 /// Longest keys and values, in bytes.
 const BYTES_MAX: u64 = 64 << 20;
+/// Most elements that a list is filled with: they are one request.
+const LIST_ELEMENTS_MAX: u64 = 100_000;
 
 /// What to do.
 #[derive(Clone, PartialEq, Debug)]
@@ -84,6 +86,22 @@ pub(crate) enum Part {
     Snapshots,
     Memory,
     Shards,
+}
+
+impl Part {
+    /// All parts, in the order of the report.
+    pub(crate) const ALL: [Self; 5] = [Self::Speed, Self::Lists, Self::Snapshots, Self::Memory, Self::Shards];
+
+    /// Its name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Speed => "speed",
+            Self::Lists => "lists",
+            Self::Snapshots => "snapshots",
+            Self::Memory => "memory",
+            Self::Shards => "shards",
+        }
+    }
 }
 
 /// What is wrong with the command line.
@@ -180,7 +198,7 @@ impl Default for Options {
             output: Output::default(),
             suite_options: SuiteOptions {
                 out: "bench/RESULTS.md".into(),
-                parts: vec![Part::Speed, Part::Lists, Part::Snapshots, Part::Memory, Part::Shards],
+                parts: Part::ALL.to_vec(),
                 quick: false,
                 redis: "redis-server".into(),
                 slotmesh: None,
@@ -205,6 +223,8 @@ pub(crate) fn default_load() -> Load {
         rate: None,
         mix: parse_mix("get").expect("a mix of one command"),
         keys: 1_000_000,
+        lists: 1000,
+        list_elements: 300,
         sizes: Sizes { key_bytes: 16, value_bytes: 32 },
         distribution: Distribution::Uniform,
         seed: 1,
@@ -228,7 +248,7 @@ impl Options {
     }
 
     fn wants_value(name: &str) -> bool {
-        const NAMES: [&str; 26] = [
+        const NAMES: [&str; 28] = [
             "--clients",
             "--pipeline",
             "--threads",
@@ -239,6 +259,8 @@ impl Options {
             "--rate",
             "--mix",
             "--keys",
+            "--lists",
+            "--list-elements",
             "--key-bytes",
             "--value-bytes",
             "--zipf",
@@ -284,6 +306,11 @@ impl Options {
             }
             "--mix" => load.mix = parse_mix(value).ok_or_else(|| bad("commands with weights, as get:9,set:1"))?,
             "--keys" => load.keys = whole(1, u64::MAX).ok_or_else(|| bad("a number of keys"))?,
+            "--lists" => load.lists = whole(1, u64::MAX).ok_or_else(|| bad("a number of lists"))?,
+            "--list-elements" => {
+                let elements = whole(1, LIST_ELEMENTS_MAX).ok_or_else(|| bad("a number from 1 to 100k"))?;
+                load.list_elements = elements as usize;
+            }
             "--key-bytes" => load.sizes.key_bytes = whole(5, BYTES_MAX).ok_or_else(|| bad("5 to 64M bytes"))? as usize,
             "--value-bytes" => {
                 load.sizes.value_bytes = whole(0, BYTES_MAX).ok_or_else(|| bad("0 to 64M bytes"))? as usize;
@@ -315,14 +342,7 @@ impl Options {
             "--slotmesh" => suite.slotmesh = Some(value.into()),
             "--server-cpu" => suite.server_cpu = value.parse().map_err(|_| bad("the number of a CPU"))?,
             "--only" => {
-                let part = |name| match name {
-                    "speed" => Some(Part::Speed),
-                    "lists" => Some(Part::Lists),
-                    "snapshots" => Some(Part::Snapshots),
-                    "memory" => Some(Part::Memory),
-                    "shards" => Some(Part::Shards),
-                    _ => None,
-                };
+                let part = |name: &str| Part::ALL.into_iter().find(|part| part.name() == name);
                 let parts: Option<_> = value.split(',').map(part).collect();
                 suite.parts = parts.ok_or_else(|| bad("some of speed,lists,snapshots,memory,shards"))?;
             }
@@ -391,6 +411,9 @@ impl Options {
         }
         if !load.sizes.have_room_for(load.keys) {
             return Err(Conflict("--key-bytes is too small for so many --keys"));
+        }
+        if load.is_about_lists() && !load.sizes.have_room_for(load.lists) {
+            return Err(Conflict("--key-bytes is too small for so many --lists"));
         }
         Ok(load)
     }

@@ -6,7 +6,6 @@ use crate::failure::Failure;
 use crate::generator;
 use crate::load::Load;
 use crate::tally::Measurement;
-use crate::workload::CommandKind;
 use crate::{plot, report};
 use indicatif::ProgressBar;
 use slotmesh_base::Rng;
@@ -66,6 +65,20 @@ pub(crate) fn interleave(
     rounds: usize,
     bar: &ProgressBar,
 ) -> Result<Vec<Series>, Failure> {
+    interleave_after(endpoints, load, rounds, bar, |_| Ok(()))
+}
+
+/// As [`interleave`], with `prepare` before each run, which is not measured.
+///
+/// # Errors
+/// If a run or a preparation failed.
+pub(crate) fn interleave_after(
+    endpoints: &[Endpoint],
+    load: &Load,
+    rounds: usize,
+    bar: &ProgressBar,
+    mut prepare: impl FnMut(&Endpoint) -> Result<(), Failure>,
+) -> Result<Vec<Series>, Failure> {
     let mut series: Vec<_> =
         endpoints.iter().map(|endpoint| Series { name: endpoint.name.clone(), rounds: Vec::new() }).collect();
     let mut rng = Rng::new(load.seed);
@@ -73,6 +86,7 @@ pub(crate) fn interleave(
         // The same keys for all servers of a round, others in the next one.
         let load = Load { seed: load.seed.wrapping_add(round as u64), ..load.clone() };
         for index in shuffled(endpoints.len(), &mut rng) {
+            prepare(&endpoints[index])?;
             let measurement = generator::run(&endpoints[index], &load, &ProgressBar::hidden())?;
             series[index].rounds.push(measurement);
             bar.inc(1);
@@ -81,15 +95,29 @@ pub(crate) fn interleave(
     Ok(series)
 }
 
-/// Sets every key of the load once.
+/// Sets every key of the load once, or fills every list anew, or both: what its commands are about.
 ///
 /// # Errors
-/// If the run failed.
+/// If a run failed.
 pub(crate) fn fill(endpoint: &Endpoint, load: &Load) -> Result<(), Failure> {
-    let load = load.filling(CommandKind::Set, 0, load.keys);
-    let bar = generator::progress_bar(&load);
-    generator::run(endpoint, &load, &bar)?;
-    bar.finish_and_clear();
+    fill_showing(endpoint, load, generator::progress_bar)
+}
+
+/// As [`fill`], without a progress bar: between rounds.
+///
+/// # Errors
+/// If a run failed.
+pub(crate) fn refill(endpoint: &Endpoint, load: &Load) -> Result<(), Failure> {
+    fill_showing(endpoint, load, |_| ProgressBar::hidden())
+}
+
+fn fill_showing(endpoint: &Endpoint, load: &Load, bar: fn(&Load) -> ProgressBar) -> Result<(), Failure> {
+    for kind in load.fillers() {
+        let load = load.filling(kind, 0, load.population().drawn_by(kind));
+        let bar = bar(&load);
+        generator::run(endpoint, &load, &bar)?;
+        bar.finish_and_clear();
+    }
     Ok(())
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Wrong { endpoint: String, errors: u64, first: String, surplus: u64 },
     /// The process whose CPU is to be measured cannot be read.
     Process { pid: u32, error: io::Error },
+    /// A file that is there cannot be read.
+    Read { path: PathBuf, error: io::Error },
     /// A file cannot be written.
     Write { path: PathBuf, error: io::Error },
     /// The plot cannot be drawn.
@@ -51,6 +53,7 @@ impl std::fmt::Display for Failure {
                 Ok(())
             }
             Self::Process { pid, error } => write!(f, "cannot read the CPU time of process {pid}: {error}"),
+            Self::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             Self::Write { path, error } => write!(f, "cannot write {}: {error}", path.display()),
             Self::Plot(problem) => write!(f, "cannot draw the plot: {problem}"),
             Self::Server { name, problem } => write!(f, "{name}: {problem}"),

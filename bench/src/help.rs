@@ -27,13 +27,17 @@ LOAD
                         sends its next batch when it has the replies of the last one (closed loop)
   --mix LIST            commands with weights [get]: get:9,set:1; of get set setex incr mget:KEYS del
                         exists lpush rpop lrange:ELEMENTS multi:SETS multi-any:SETS ping echo (mget:10:2 is
-                        an mget of ten keys with weight 2; a multi is MULTI, SETs with one hash tag, EXEC,
-                        and each of its replies counts; a multi-any has any keys)
+                        an mget of ten keys with weight 2; lrange is lrange:100, multi is multi:10).
+                        A multi is MULTI, SETs of keys with one hash tag, EXEC, and counts as one request;
+                        the keys of a multi-any have nothing in common
   --keys N              different keys [1M]
+  --lists N             different lists of lpush, rpop and lrange [1000]; with as many pushes as pops in
+                        the mix they stay as long as they are
   --key-bytes N         their length [16]
   --value-bytes N       length of values [32]
   --zipf S              choose keys by Zipf's law with exponent S [evenly]
-  --preload             set every key once before the run
+  --preload             set every key once before the run; fill every list anew if the mix has such commands
+  --list-elements N     elements of each list that is filled [300]
   --seed N              seed of all chance [1]
   --spin                look for replies a moment before sleeping
 
@@ -52,7 +56,7 @@ ECHO SERVER
 
 SUITE
   --out FILE            where the tables go [bench/RESULTS.md]
-  --only PARTS          of speed,lists,snapshots,memory,shards [all]
+  --only PARTS          of speed,lists,snapshots,memory,shards [all]; the other sections of the file stay
   --quick               a smoke run of about a minute
   --redis PATH          [redis-server]
   --slotmesh PATH       [beside this program]

@@ -1,7 +1,7 @@
 //! What a run consists of.
 
 use crate::keys::Distribution;
-use crate::workload::{Share, Sizes};
+use crate::workload::{CommandKind, Population, Share, Sizes};
 
 /// When a run ends.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -29,6 +29,9 @@ pub(crate) struct Load {
     pub(crate) rate: Option<f64>,
     pub(crate) mix: Vec<Share>,
     pub(crate) keys: u64,
+    pub(crate) lists: u64,
+    /// Elements of each list when lists are filled.
+    pub(crate) list_elements: usize,
     pub(crate) sizes: Sizes,
     pub(crate) distribution: Distribution,
     pub(crate) seed: u64,
@@ -37,11 +40,34 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// The load that sets all keys of `range` once.
-    pub(crate) fn filling(&self, kind: crate::workload::CommandKind, from: u64, to: u64) -> Self {
+    /// What its commands draw from.
+    pub(crate) fn population(&self) -> Population {
+        Population { keys: self.keys, lists: self.lists }
+    }
+
+    /// Its commands as far as they want the same to be there before; each stands for the others.
+    pub(crate) fn fillers(&self) -> Vec<CommandKind> {
+        let mut fillers = Vec::new();
+        for share in &self.mix {
+            let filler = share.kind.filler(self.list_elements);
+            if !fillers.contains(&filler) {
+                fillers.push(filler);
+            }
+        }
+        fillers
+    }
+
+    /// Whether any of its commands is one of lists.
+    pub(crate) fn is_about_lists(&self) -> bool {
+        self.fillers().iter().any(|filler| matches!(filler, CommandKind::Renew(_)))
+    }
+
+    /// The load that sends `kind` for all keys, lists or hash tags from `from` to below `to` once.
+    pub(crate) fn filling(&self, kind: CommandKind, from: u64, to: u64) -> Self {
         Self {
             clients: self.clients.clamp(self.threads, 16),
-            pipeline: 64,
+            // A list is filled by one long request.
+            pipeline: if let CommandKind::Renew(_) = kind { 1 } else { 64 },
             extent: Extent::Requests(to - from),
             warmup_seconds: 0.0,
             rate: None,
@@ -61,14 +87,37 @@ impl Load {
             Distribution::Zipf(exponent) => format!("{} keys by Zipf {exponent}", self.keys),
             Distribution::Uniform | Distribution::Sequence { .. } => format!("{} keys", self.keys),
         };
+        let lists = if self.is_about_lists() { format!(", {} lists", self.lists) } else { String::new() };
         let mix: Vec<_> = self.mix.iter().map(ToString::to_string).collect();
         let Sizes { key_bytes, value_bytes } = self.sizes;
         format!(
-            "{}: {mode}, {} clients, pipeline {}, {keys} of {key_bytes} B, values of {value_bytes} B, seed {}",
+            "{}: {mode}, {} clients, pipeline {}, {keys}{lists}; keys of {key_bytes} B, values of {value_bytes} B, seed {}",
             mix.join(","),
             self.clients,
             self.pipeline,
             self.seed
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::default_load;
+    use crate::workload::parse_mix;
+
+    #[test]
+    fn what_a_mix_needs_is_filled_once() {
+        let fillers = |mix| Load { mix: parse_mix(mix).unwrap(), list_elements: 7, ..default_load() }.fillers();
+        assert_eq!(fillers("get:3,set,multi-any:5"), [CommandKind::Set]);
+        assert_eq!(fillers("lpush,get,rpop,lrange"), [CommandKind::Renew(7), CommandKind::Set]);
+        assert_eq!(fillers("multi:4"), [CommandKind::Multi(4)]);
+    }
+
+    #[test]
+    fn lists_are_told_where_they_matter() {
+        let describe = |mix| Load { mix: parse_mix(mix).unwrap(), ..default_load() }.describe();
+        assert!(describe("rpop").contains("1000000 keys, 1000 lists; keys of 16 B"), "{}", describe("rpop"));
+        assert!(describe("get").contains("1000000 keys; keys of 16 B"), "{}", describe("get"));
     }
 }

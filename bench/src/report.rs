@@ -127,6 +127,7 @@ pub(crate) fn json(load: &Load, series: &[Series], baseline: usize) -> String {
             "seconds": seconds,
             "rate": load.rate,
             "keys": load.keys,
+            "lists": load.lists,
             "key_bytes": load.sizes.key_bytes,
             "value_bytes": load.sizes.value_bytes,
             "seed": load.seed,

@@ -1,5 +1,6 @@
 //! The figures of `bench/RESULTS.md`: our server, redis-server and the echo on one CPU, the load on another.
 
+mod document;
 mod floors;
 mod lists;
 mod memory;
@@ -11,6 +12,7 @@ mod speed;
 use crate::arguments::{Part, SuiteOptions};
 use crate::failure::Failure;
 use crate::load::{Extent, Load};
+use document::Document;
 use std::path::PathBuf;
 
 /// How much is measured.
@@ -60,14 +62,37 @@ impl Scale {
     }
 }
 
-/// Measures the parts that were asked for; each is written when it is there.
+/// The heading of a part.
+fn title(part: Part) -> &'static str {
+    match part {
+        Part::Speed => "Speed of one core",
+        Part::Lists => "Lists and transactions on one core",
+        Part::Snapshots => "Snapshots under writes",
+        Part::Memory => "Memory per key",
+        Part::Shards => "Two shards behind the gateway against one",
+    }
+}
+
+/// Measures the parts that were asked for; each is written when it is there. All parts make a new file, some of them
+/// take their places in the one that is there and say how they were measured.
 ///
 /// # Errors
 /// If a server cannot be started or fails, or the file cannot be written.
 pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
     let scale = Scale::of(options);
     let programs = servers::Programs::find(options)?;
-    let mut text = introduction(options, &scale, &programs);
+    let circumstances = circumstances(options, &scale, &programs);
+    let is_whole = Part::ALL.iter().all(|part| options.parts.contains(part));
+    let present = if is_whole { None } else { Document::read(&options.out)? };
+    let apart = present.as_ref().map(|_| {
+        format!(
+            "*Measured apart from the rest by `slotmesh-bench {}`. {}*\n\n",
+            options.words.join(" "),
+            circumstances.join(" ")
+        )
+    });
+    let mut document = present.unwrap_or_else(|| Document::new(introduction(options, &circumstances)));
+    let order = Part::ALL.map(title);
     for part in &options.parts {
         let section = match part {
             Part::Speed => speed::measure(options, &scale, &programs)?,
@@ -76,38 +101,51 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
         };
-        println!("{section}");
-        text.push_str(&section);
-        std::fs::write(&options.out, &text).map_err(|error| Failure::Write { path: options.out.clone(), error })?;
+        println!("## {}\n\n{section}", title(*part));
+        document.put(title(*part), &format!("{}{section}", apart.as_deref().unwrap_or_default()), &order);
+        std::fs::write(&options.out, document.to_string())
+            .map_err(|error| Failure::Write { path: options.out.clone(), error })?;
     }
     println!("written to {}", options.out.display());
     Ok(())
 }
 
-fn introduction(options: &SuiteOptions, scale: &Scale, programs: &servers::Programs) -> String {
-    let words = options.words.join(" ");
+/// What a section was measured with and how, a sentence each.
+fn circumstances(options: &SuiteOptions, scale: &Scale, programs: &servers::Programs) -> [String; 3] {
     let Scale { rounds, seconds, warmup_seconds, .. } = scale;
     let cpus = options.load_cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    [
+        format!(
+            "Machine: {}, {} CPUs; {}.",
+            cpu_model(),
+            std::thread::available_parallelism().map_or(0, usize::from),
+            slotmesh_io::process::kernel()
+        ),
+        format!("{}; {}.", programs.redis_version, programs.slotmesh_version),
+        format!(
+            "Servers on CPU {}, load on CPU {cpus}; each figure is the median of {rounds} rounds of {seconds} s behind \
+             {warmup_seconds} s of warm-up, in which all servers take their turns in a shuffled order (seed {}); \
+             intervals have {:.0} % confidence.",
+            options.server_cpu,
+            options.seed,
+            crate::statistics::Spread::of(&vec![1.0; *rounds]).map_or(0.0, |spread| spread.coverage * 100.0),
+        ),
+    ]
+}
+
+fn introduction(options: &SuiteOptions, [machine, versions, rounds]: &[String; 3]) -> String {
     format!(
         "# Results\n\n\
-         Written by `cargo build --release -p slotmesh && cargo run --release -p slotmesh-bench -- {words}`; do not edit.\n\n\
-         - Machine: {}, {} CPUs; {}\n\
-         - {}; {}\n\
-         - Servers on CPU {}, load on CPU {cpus}; each figure is the median of {rounds} rounds of {seconds} s behind \
-         {warmup_seconds} s of warm-up, in which all servers take their turns in a shuffled order (seed {}).\n\
+         Written by `cargo build --release -p slotmesh && cargo run --release -p slotmesh-bench -- {}`; do not edit.\n\n\
+         - {machine}\n\
+         - {versions}\n\
+         - {rounds}\n\
          - Ratios are medians of the ratios within rounds; in brackets the interval of that median from order \
-         statistics ({:.0} % confidence). A floor holds if the whole interval is on its right side.\n\
-         - CPU is the server's time by the scheduler, kernel included, over the replies. Latency counts from a \
-         batch's send to each of its replies, in a closed loop: with a full server it is clients × pipeline / \
-         throughput, and says little beyond that.\n\n",
-        cpu_model(),
-        std::thread::available_parallelism().map_or(0, usize::from),
-        slotmesh_io::process::kernel(),
-        programs.redis_version,
-        programs.slotmesh_version,
-        options.server_cpu,
-        options.seed,
-        crate::statistics::Spread::of(&vec![1.0; *rounds]).map_or(0.0, |spread| spread.coverage * 100.0),
+         statistics. A floor holds if the whole interval is on its right side.\n\
+         - CPU is the server's time by the scheduler, kernel included, over the requests; a transaction is one. Latency \
+         counts from a batch's send to each of its replies, in a closed loop: with a full server it is clients × \
+         pipeline / throughput, and says little beyond that.\n",
+        options.words.join(" "),
     )
 }
 

@@ -13,13 +13,13 @@ const ERROR_BYTES_KEPT: usize = 200;
 /// Counts of one thread, or of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    /// Latencies of all replies, in nanoseconds.
+    /// Latencies of all requests up to their last reply, in nanoseconds.
     pub(crate) latencies: Histogram<u64>,
-    /// Replies to requests of ours.
+    /// Requests of ours that have their reply, transactions all of theirs.
     pub(crate) replies: u64,
-    /// Those that are errors.
+    /// Replies that are errors.
     pub(crate) errors: u64,
-    /// Those that are nulls: keys that are not there.
+    /// Replies that are nulls or empty arrays: keys that are not there.
     pub(crate) nulls: u64,
     /// Replies that nobody asked for.
     pub(crate) surplus: u64,
@@ -38,7 +38,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts `count` replies of the same latency.
+    /// Counts `count` requests of the same latency.
     #[inline]
     pub(crate) fn record(&mut self, latency_nanos: u64, count: u64) {
         self.replies += count;

@@ -1,16 +1,19 @@
 //! What is sent: a mix of commands, as request templates in which only the digits of the keys change.
+//!
+//! A request is what is counted and timed as one: a command, or a whole transaction with all of its replies.
+
+mod template;
 
 use crate::keys::KeyChooser;
 use slotmesh_base::Rng;
+use template::{KEY_PREFIX, Template};
 
-/// Prefix of the keys of strings; counters have their own, since a value is no number.
-const KEY_PREFIX: &[u8] = b"key:";
-const COUNTER_PREFIX: &[u8] = b"ctr:";
-const LIST_PREFIX: &[u8] = b"lst:";
-/// Seconds until keys of `setex` expire: longer than any run.
-const EXPIRY_SECONDS: &[u8] = b"1000000";
 /// Most keys of an `mget`, elements of an `lrange`, commands of a `multi`.
 const COUNT_MAX: usize = 1000;
+/// Elements that an `lrange` reads if it does not say how many.
+const RANGE_ELEMENTS: usize = 100;
+/// Commands of a `multi` that does not say how many.
+const TRANSACTION_COMMANDS: usize = 10;
 
 /// A command that the generator can send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +29,8 @@ pub(crate) enum CommandKind {
     RPop,
     /// So many elements from the front of a list.
     LRange(usize),
+    /// DEL of a list and RPUSH of so many elements: not of a mix, but how lists are filled.
+    Renew(usize),
     /// MULTI, so many SETs of keys with one hash tag, EXEC.
     Multi(usize),
     /// MULTI, so many SETs of any keys, EXEC.
@@ -35,11 +40,12 @@ pub(crate) enum CommandKind {
 }
 
 impl CommandKind {
-    /// How many replies one of it has; each counts as a request in figures.
-    pub(crate) fn replies(self) -> u64 {
+    /// What has to be there before it finds something; what is not about keys has those of SET.
+    pub(crate) fn filler(self, list_elements: usize) -> Self {
         match self {
-            Self::Multi(commands) | Self::MultiAny(commands) => commands as u64 + 2,
-            _ => 1,
+            Self::LPush | Self::RPop | Self::LRange(_) | Self::Renew(_) => Self::Renew(list_elements),
+            Self::Multi(commands) => Self::Multi(commands),
+            _ => Self::Set,
         }
     }
 }
@@ -65,6 +71,7 @@ impl std::fmt::Display for Share {
             CommandKind::LPush => f.write_str("lpush"),
             CommandKind::RPop => f.write_str("rpop"),
             CommandKind::LRange(elements) => write!(f, "lrange:{elements}"),
+            CommandKind::Renew(elements) => write!(f, "renew:{elements}"),
             CommandKind::Multi(commands) => write!(f, "multi:{commands}"),
             CommandKind::MultiAny(commands) => write!(f, "multi-any:{commands}"),
             CommandKind::Ping => f.write_str("ping"),
@@ -74,8 +81,8 @@ impl std::fmt::Display for Share {
     }
 }
 
-/// Reads `get:9,set:1,mget:10:2`: names with weights, 1 if there is none; `mget` has its number of keys first, `lrange`
-/// that of elements, `multi` that of commands.
+/// Reads `get:9,set:1,mget:10:2`: names with weights, 1 if there is none. `mget` has its number of keys first, `lrange`
+/// that of elements, `multi` that of commands; the latter two have defaults if nothing follows.
 pub(crate) fn parse_mix(text: &str) -> Option<Vec<Share>> {
     text.split(',').map(parse_share).collect()
 }
@@ -83,8 +90,8 @@ pub(crate) fn parse_mix(text: &str) -> Option<Vec<Share>> {
 fn parse_share(text: &str) -> Option<Share> {
     let mut parts = text.split(':');
     let name = parts.next()?.to_ascii_lowercase();
-    let mut count = || -> Option<usize> {
-        let count = parts.next()?.parse().ok()?;
+    let mut count = |default: Option<usize>| -> Option<usize> {
+        let count = parts.next().map_or(default, |count| count.parse().ok())?;
         (1..=COUNT_MAX).contains(&count).then_some(count)
     };
     let kind = match name.as_str() {
@@ -92,12 +99,12 @@ fn parse_share(text: &str) -> Option<Share> {
         "set" => CommandKind::Set,
         "setex" => CommandKind::SetEx,
         "incr" => CommandKind::Incr,
-        "mget" => CommandKind::MGet(count()?),
+        "mget" => CommandKind::MGet(count(None)?),
         "lpush" => CommandKind::LPush,
         "rpop" => CommandKind::RPop,
-        "lrange" => CommandKind::LRange(count()?),
-        "multi" => CommandKind::Multi(count()?),
-        "multi-any" => CommandKind::MultiAny(count()?),
+        "lrange" => CommandKind::LRange(count(Some(RANGE_ELEMENTS))?),
+        "multi" => CommandKind::Multi(count(Some(TRANSACTION_COMMANDS))?),
+        "multi-any" => CommandKind::MultiAny(count(Some(TRANSACTION_COMMANDS))?),
         "del" => CommandKind::Del,
         "exists" => CommandKind::Exists,
         "ping" => CommandKind::Ping,
@@ -106,6 +113,24 @@ fn parse_share(text: &str) -> Option<Share> {
     };
     let weight = parts.next().map_or(Some(1), |weight| weight.parse().ok())?;
     (weight > 0 && parts.next().is_none()).then_some(Share { kind, weight })
+}
+
+/// How many different things requests are about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Population {
+    pub(crate) keys: u64,
+    pub(crate) lists: u64,
+}
+
+impl Population {
+    /// From how many keys, lists or hash tags a command draws. The keys of all tags are as many as keys without.
+    pub(crate) fn drawn_by(self, kind: CommandKind) -> u64 {
+        match kind {
+            CommandKind::LPush | CommandKind::RPop | CommandKind::LRange(_) | CommandKind::Renew(_) => self.lists,
+            CommandKind::Multi(commands) => (self.keys / commands as u64).max(1),
+            _ => self.keys,
+        }
+    }
 }
 
 /// The sizes of keys and values, in bytes.
@@ -144,39 +169,36 @@ fn digits_of(number: u64) -> usize {
 /// Writes requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
-    templates: Vec<Template>,
+    /// Templates, and what chooses their keys, lists or hash tags.
+    templates: Vec<(Template, KeyChooser)>,
     /// Per template the sum of the weights up to it.
     bounds: Vec<u64>,
-    chooser: KeyChooser,
     rng: Rng,
 }
 
-/// One command, or transaction, with room for the digits of its keys.
-#[derive(Debug)]
-struct Template {
-    bytes: Vec<u8>,
-    /// Where the digits of each key are.
-    places: Vec<usize>,
-    digits: usize,
-    /// Whether all keys have the same digits.
-    is_tagged: bool,
-    replies: u64,
-}
-
 impl Requests {
-    /// Requests of `mix` over `keys` keys.
-    pub(crate) fn new(mix: &[Share], sizes: Sizes, keys: u64, chooser: KeyChooser, rng: Rng) -> Self {
-        let templates = mix.iter().map(|share| Template::new(share.kind, sizes, keys)).collect();
+    /// Requests of `mix`; `chooser` makes what chooses among so many.
+    pub(crate) fn new(
+        mix: &[Share],
+        sizes: Sizes,
+        population: Population,
+        chooser: impl Fn(u64) -> KeyChooser,
+        rng: Rng,
+    ) -> Self {
+        let templates = mix.iter().map(|share| {
+            let drawn = population.drawn_by(share.kind);
+            (Template::new(share.kind, sizes, drawn), chooser(drawn))
+        });
         let bounds = mix.iter().scan(0, |sum, share| {
             *sum += u64::from(share.weight);
             Some(*sum)
         });
-        Self { templates, bounds: bounds.collect(), chooser, rng }
+        Self { templates: templates.collect(), bounds: bounds.collect(), rng }
     }
 
     /// Appends the next request; how many replies it has.
     #[inline]
-    pub(crate) fn write_next(&mut self, output: &mut Vec<u8>) -> u64 {
+    pub(crate) fn write_next(&mut self, output: &mut Vec<u8>) -> u32 {
         let index = match &*self.bounds {
             [_] => 0,
             bounds => {
@@ -184,16 +206,14 @@ impl Requests {
                 bounds.iter().position(|bound| draw < *bound).expect("the draw is below the last bound")
             }
         };
-        let template = &self.templates[index];
+        let (template, chooser) = &mut self.templates[index];
         let start = output.len();
         output.extend_from_slice(&template.bytes);
-        let mut key = None;
-        for place in &template.places {
-            let chosen = match key {
-                Some(key) if template.is_tagged => key,
-                _ => self.chooser.next(&mut self.rng),
-            };
-            key = Some(chosen);
+        let mut chosen = 0;
+        for (index, place) in template.places.iter().enumerate() {
+            if index == 0 || !template.is_of_one {
+                chosen = chooser.next(&mut self.rng);
+            }
             let place = start + place;
             write_digits(&mut output[place..place + template.digits], chosen);
         }
@@ -210,88 +230,6 @@ fn write_digits(room: &mut [u8], mut number: u64) {
     }
 }
 
-enum Part<'a> {
-    Text(&'a [u8]),
-    Key(&'static [u8]),
-    /// The key with that number under a hash tag.
-    Tagged(usize),
-    Value,
-}
-
-impl Template {
-    fn new(kind: CommandKind, sizes: Sizes, keys: u64) -> Self {
-        use Part::{Key, Tagged, Text, Value};
-        let digits = digits_of(keys.saturating_sub(1));
-        let parts = match kind {
-            CommandKind::Get => vec![Text(b"GET"), Key(KEY_PREFIX)],
-            CommandKind::Set => vec![Text(b"SET"), Key(KEY_PREFIX), Value],
-            CommandKind::SetEx => vec![Text(b"SETEX"), Key(KEY_PREFIX), Text(EXPIRY_SECONDS), Value],
-            CommandKind::Incr => vec![Text(b"INCR"), Key(COUNTER_PREFIX)],
-            CommandKind::MGet(count) => {
-                std::iter::once(Text(b"MGET")).chain((0..count).map(|_| Key(KEY_PREFIX))).collect()
-            }
-            CommandKind::Del => vec![Text(b"DEL"), Key(KEY_PREFIX)],
-            CommandKind::Exists => vec![Text(b"EXISTS"), Key(KEY_PREFIX)],
-            CommandKind::LPush => vec![Text(b"LPUSH"), Key(LIST_PREFIX), Value],
-            CommandKind::RPop => vec![Text(b"RPOP"), Key(LIST_PREFIX)],
-            CommandKind::LRange(elements) => {
-                let last = (elements - 1).to_string();
-                let parts = [Text(b"LRANGE"), Key(LIST_PREFIX), Text(b"0"), Text(last.as_bytes())];
-                return Self::of_commands(&[&parts], sizes, digits);
-            }
-            CommandKind::Multi(commands) | CommandKind::MultiAny(commands) => {
-                let is_tagged = matches!(kind, CommandKind::Multi(_));
-                let key = |number| if is_tagged { Tagged(number) } else { Key(KEY_PREFIX) };
-                let sets: Vec<_> = (0..commands).map(|number| [Text(b"SET"), key(number), Value]).collect();
-                let (multi, exec) = ([Text(b"MULTI")], [Text(b"EXEC")]);
-                let mut all: Vec<&[Part<'_>]> = vec![&multi];
-                all.extend(sets.iter().map(<[_; 3]>::as_slice));
-                all.push(&exec);
-                return Self { is_tagged, ..Self::of_commands(&all, sizes, digits) };
-            }
-            CommandKind::Ping => vec![Text(b"PING")],
-            CommandKind::Echo => vec![Text(b"ECHO"), Value],
-        };
-        Self::of_commands(&[&parts], sizes, digits)
-    }
-
-    fn of_commands(commands: &[&[Part<'_>]], sizes: Sizes, digits: usize) -> Self {
-        let replies = commands.len() as u64;
-        let mut template = Self { bytes: Vec::new(), places: Vec::new(), digits, is_tagged: false, replies };
-        commands.iter().for_each(|parts| template.add(parts, sizes));
-        template
-    }
-
-    fn add(&mut self, parts: &[Part<'_>], sizes: Sizes) {
-        let Self { bytes, places, digits, .. } = self;
-        bytes.extend_from_slice(format!("*{}\r\n", parts.len()).as_bytes());
-        for part in parts {
-            let behind = if let Part::Tagged(number) = part { format!("}}:{number}") } else { String::new() };
-            let argument = match part {
-                Part::Text(text) => text.to_vec(),
-                Part::Value => value(sizes.value_bytes),
-                Part::Key(prefix) => {
-                    let mut key = prefix.to_vec();
-                    key.resize(sizes.key_bytes, b'0');
-                    key
-                }
-                Part::Tagged(_) => {
-                    let mut key = b"{".to_vec();
-                    key.resize((sizes.key_bytes.saturating_sub(behind.len())).max(1 + *digits), b'0');
-                    key.extend_from_slice(behind.as_bytes());
-                    key
-                }
-            };
-            bytes.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
-            bytes.extend_from_slice(&argument);
-            if matches!(part, Part::Key(_) | Part::Tagged(_)) {
-                places.push(bytes.len() - behind.len() - *digits);
-            }
-            bytes.extend_from_slice(b"\r\n");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,8 +238,9 @@ mod tests {
     const SIZES: Sizes = Sizes { key_bytes: 16, value_bytes: 5 };
 
     fn requests(mix: &str, keys: u64, distribution: Distribution) -> Requests {
-        let chooser = KeyChooser::new(distribution, keys, 0, 1);
-        Requests::new(&parse_mix(mix).unwrap(), SIZES, keys, chooser, Rng::new(1))
+        let population = Population { keys, lists: 10 };
+        let chooser = |count| KeyChooser::new(distribution, count, 0, 1);
+        Requests::new(&parse_mix(mix).unwrap(), SIZES, population, chooser, Rng::new(1))
     }
 
     #[test]
@@ -348,9 +287,9 @@ mod tests {
 
     #[test]
     fn a_transaction_has_keys_of_one_tag_and_a_reply_for_each_command() {
-        let mut requests = requests("multi:10", 2000, Distribution::Sequence { from: 1234, to: 2000 });
+        let mut requests = requests("multi:10", 20_000, Distribution::Sequence { from: 1234, to: 2000 });
         let mut output = Vec::new();
-        assert_eq!((requests.write_next(&mut output), CommandKind::Multi(10).replies()), (12, 12));
+        assert_eq!(requests.write_next(&mut output), 12);
         let text = String::from_utf8(output).unwrap();
         assert_eq!(text.matches("\r\n{000000001234}:").count(), 10);
         assert!(text.contains("}:9\r\n"));
@@ -403,10 +342,48 @@ mod tests {
             "flushall",
             "get:x",
             "get:-1",
-            "multi",
+            "multi:0",
+            "multi:10:1:1",
             "lrange:0",
+            "renew:3",
         ] {
             assert_eq!(parse_mix(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_usual_length_of_ranges_and_transactions_need_not_be_said() {
+        let kinds: Vec<_> = parse_mix("lrange,multi,multi-any").unwrap().iter().map(|share| share.kind).collect();
+        assert_eq!(kinds, [CommandKind::LRange(100), CommandKind::Multi(10), CommandKind::MultiAny(10)]);
+    }
+
+    /// A request is followed by its number of replies, and commands draw from what they are about.
+    #[test]
+    fn keys_lists_and_hash_tags_are_drawn_from_their_own_numbers() {
+        for (mix, drawn, replies) in
+            [("get", 2000, 1), ("rpop", 10, 1), ("multi:10", 200, 12), ("multi-any:3", 2000, 5)]
+        {
+            let kind = parse_mix(mix).unwrap()[0].kind;
+            assert_eq!(Population { keys: 2000, lists: 10 }.drawn_by(kind), drawn, "{mix}");
+            let mut output = Vec::new();
+            assert_eq!(requests(mix, 2000, Distribution::Uniform).write_next(&mut output), replies, "{mix}");
+        }
+        assert_eq!(Population { keys: 3, lists: 1 }.drawn_by(CommandKind::Multi(10)), 1);
+    }
+
+    /// Filling in sequence names every list once, with both of its commands.
+    #[test]
+    fn a_list_is_filled_anew() {
+        let mix = [Share { kind: CommandKind::RPop.filler(2), weight: 1 }];
+        let chooser = |_| KeyChooser::new(Distribution::Sequence { from: 3, to: 5 }, 0, 0, 1);
+        let mut requests = Requests::new(&mix, SIZES, Population { keys: 1, lists: 10 }, chooser, Rng::new(1));
+        for list in [3, 4] {
+            let mut output = Vec::new();
+            assert_eq!(requests.write_next(&mut output), 2);
+            let key = format!("$16\r\nlst:{list:012}\r\n");
+            let pushed = "$5\r\nabcde\r\n".repeat(2);
+            let expected = format!("*2\r\n$3\r\nDEL\r\n{key}*4\r\n$5\r\nRPUSH\r\n{key}{pushed}");
+            assert_eq!(String::from_utf8(output).unwrap(), expected);
         }
     }
 

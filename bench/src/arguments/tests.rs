@@ -29,6 +29,8 @@ fn options_have_values_behind_a_space_or_an_equals_sign() {
     assert_eq!(single.load.extent, Extent::Seconds(1.5));
     assert_eq!(single.load.distribution, Distribution::Zipf(0.99));
     assert_eq!(single.load.cpus, [1, 3, 4]);
+    let load = self::single("--mix lpush,rpop --lists 2k --list-elements 50").load;
+    assert_eq!((load.lists, load.list_elements), (2000, 50));
 }
 
 #[test]
@@ -44,6 +46,8 @@ fn comparisons_take_the_endpoints_that_follow() {
 fn the_other_modes_have_their_options() {
     let Ok(Invocation::Echo(echo)) = parsed("--echo-server 7001 --cpu 0 --value-bytes 5") else { panic!("echo") };
     assert_eq!((echo.port, echo.cpu, echo.sizes.value_bytes), (7001, Some(0), 5));
+    let Ok(Invocation::Suite(suite)) = parsed("suite") else { panic!("suite") };
+    assert_eq!(suite.parts, Part::ALL);
     let Ok(Invocation::Suite(suite)) = parsed("suite --quick --only memory,speed --cpus 3") else { panic!("suite") };
     assert_eq!(suite.parts, [Part::Memory, Part::Speed]);
     assert_eq!((suite.quick, suite.load_cpus), (true, vec![3]));
@@ -70,6 +74,9 @@ fn wrong_arguments_are_named() {
         ("--requests 1 --seconds 1", "--requests and --seconds exclude each other"),
         ("--threads 3 --clients 2", "--threads cannot be more than --clients"),
         ("--key-bytes 9 --keys 1M", "--key-bytes is too small for so many --keys"),
+        ("--mix rpop --key-bytes 6 --keys 10", "--key-bytes is too small for so many --lists"),
+        ("--lists 0", "--lists wants a number of lists, not '0'"),
+        ("--list-elements 100001", "--list-elements wants a number from 1 to 100k, not '100001'"),
         ("suite --echo-server 1", "suite, --compare and --echo-server exclude each other"),
         ("suite --only speed,size", "--only wants some of speed,lists,snapshots,memory,shards, not 'speed,size'"),
     ] {

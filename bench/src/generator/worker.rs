@@ -27,7 +27,7 @@ const SLEEP_SLACK_NANOS: u64 = 100_000;
 struct Batch {
     /// From when latency counts: when it was sent, or should have been.
     from_nanos: u64,
-    /// Replies to come.
+    /// Those whose replies are not complete.
     left: u64,
 }
 
@@ -36,6 +36,8 @@ struct Connection {
     socket: SocketId,
     scanner: ReplyScanner,
     batches: VecDeque<Batch>,
+    /// Replies to come to each of the requests that were sent: a transaction has several.
+    owed: VecDeque<u32>,
     /// The server has closed it.
     ended: bool,
 }
@@ -112,14 +114,14 @@ pub(super) fn work(
 
 impl<'a> Worker<'a> {
     fn new(io: DataLoop<()>, endpoint: &'a Endpoint, load: &'a Load, index: usize) -> Self {
-        let chooser = KeyChooser::new(load.distribution, load.keys, index, load.threads);
+        let chooser = |drawn| KeyChooser::new(load.distribution, drawn, index, load.threads);
         let rng = Rng::new(load.seed.wrapping_add(index as u64));
         let mut worker = Self {
             io,
             endpoint,
             load,
             index,
-            requests: Requests::new(&load.mix, load.sizes, load.keys, chooser, rng),
+            requests: Requests::new(&load.mix, load.sizes, load.population(), chooser, rng),
             connections: Vec::new(),
             unstamped: Vec::new(),
             outstanding: 0,
@@ -141,6 +143,7 @@ impl<'a> Worker<'a> {
                 socket,
                 scanner: ReplyScanner::default(),
                 batches: VecDeque::with_capacity(1),
+                owed: VecDeque::new(),
                 ended: false,
             });
         }
@@ -269,9 +272,11 @@ impl<'a> Worker<'a> {
         let Some(output) = output else {
             return Err(self.closed());
         };
-        let left = (0..count).map(|_| self.requests.write_next(output)).sum();
+        for _ in 0..count {
+            connection.owed.push_back(self.requests.write_next(output));
+        }
         self.io.sockets.commit(connection.socket);
-        connection.batches.push_back(Batch { from_nanos: due.unwrap_or(0), left });
+        connection.batches.push_back(Batch { from_nanos: due.unwrap_or(0), left: count });
         self.outstanding += 1;
         if due.is_none() {
             self.unstamped.push(index);
@@ -347,13 +352,20 @@ impl Connection {
             match end.kind {
                 b'-' | b'!' => tally.note_error(reply),
                 b'$' | b'*' if reply.get(1) == Some(&b'-') => tally.nulls += 1,
+                b'*' if reply.starts_with(b"*0\r") => tally.nulls += 1,
                 b'_' => tally.nulls += 1,
                 _ => {}
             }
-            let Some(batch) = self.batches.front_mut() else {
+            let Some(owed) = self.owed.front_mut() else {
                 tally.surplus += 1;
                 continue;
             };
+            *owed -= 1;
+            if *owed > 0 {
+                continue;
+            }
+            self.owed.pop_front();
+            let batch = self.batches.front_mut().expect("a request that is owed replies is of a batch");
             batch.left -= 1;
             same += 1;
             if batch.left == 0 {
@@ -377,12 +389,15 @@ mod tests {
     use super::super::tests;
     use super::*;
 
+    /// Batches of requests with one reply each.
     fn connection(lefts: &[(u64, u64)]) -> Connection {
+        let owed = lefts.iter().flat_map(|(_, left)| (0..*left).map(|_| 1)).collect();
         let batches = lefts.iter().map(|(from_nanos, left)| Batch { from_nanos: *from_nanos, left: *left });
         Connection {
             socket: SocketId { index: 0, generation: 0 },
             scanner: ReplyScanner::default(),
             batches: batches.collect(),
+            owed,
             ended: false,
         }
     }
@@ -395,6 +410,27 @@ mod tests {
         assert_eq!(connection.receive(b"b\r\n", 1200, &mut tally), Some(0));
         assert_eq!(connection.receive(b":1\r\n", 1300, &mut tally), Some(1));
         assert_eq!((tally.replies, tally.latencies.max(), tally.surplus), (4, 1100, 0));
+    }
+
+    #[test]
+    fn a_transaction_counts_once_when_its_last_reply_has_come() {
+        let (mut connection, mut tally) = (connection(&[(100, 3)]), Tally::default());
+        connection.owed = [1, 4, 1].into();
+        assert_eq!(connection.receive(b"+OK\r\n+OK\r\n+QUEUED\r\n", 200, &mut tally), Some(0));
+        assert_eq!((tally.replies, tally.latencies.max()), (1, 100));
+        assert_eq!(connection.receive(b"+QUEUED\r\n*2\r\n+OK\r\n", 300, &mut tally), Some(0));
+        assert_eq!(tally.replies, 1);
+        assert_eq!(connection.receive(b"+OK\r\n", 400, &mut tally), Some(0));
+        assert_eq!((tally.replies, tally.latencies.max()), (2, 300));
+        assert_eq!(connection.receive(b"$1\r\na\r\n", 500, &mut tally), Some(1));
+        assert_eq!((tally.replies, tally.nulls, tally.surplus, connection.owed.len()), (3, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_list_that_is_not_there_counts_as_null() {
+        let (mut connection, mut tally) = (connection(&[(0, 3)]), Tally::default());
+        assert_eq!(connection.receive(b"*0\r\n*1\r\n$1\r\na\r\n*-1\r\n", 5, &mut tally), Some(1));
+        assert_eq!((tally.replies, tally.nulls), (3, 2));
     }
 
     #[test]

@@ -26,7 +26,7 @@ const TRAFFIC_REQUESTS: u64 = 300_000;
 /// Bytes per key of one server at each step.
 type Sweep = Vec<f64>;
 
-/// Measures all sweeps; the section of the report.
+/// Measures all sweeps; the text of the section.
 ///
 /// # Errors
 /// If a server or a run failed.
@@ -85,7 +85,7 @@ fn settled_bytes(server: &Server) -> Result<u64, Failure> {
 
 fn section(steps: &[u64], [redis, ours, redis_expiring, ours_expiring]: &[Sweep; 4]) -> String {
     let mut text = format!(
-        "\n## Memory per key\n\nBytes of resident memory per key, less the empty process (after traffic that stores \
+        "Bytes of resident memory per key, less the empty process (after traffic that stores \
          nothing); keys of {} B, values of {} B.\n\n\
          | keys | redis | slotmesh | redis, with expiry | slotmesh, with expiry | an expiry adds |\n\
          |--:|--:|--:|--:|--:|--:|\n",

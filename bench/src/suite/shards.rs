@@ -21,7 +21,7 @@ const COMMANDS: [(&str, CommandKind); 2] = [("GET", CommandKind::Get), ("SET", C
 /// Keys are even over two shards and connections over two cores, so half of the requests hop.
 const HOPS_PER_REQUEST: f64 = 0.5;
 
-/// Measures all rows; the section of the report.
+/// Measures all rows; the text of the section.
 ///
 /// # Errors
 /// If a server or a run failed.
@@ -36,7 +36,7 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     let bar = ProgressBar::new((COMMANDS.len() * PIPELINES.len() * scale.rounds * 2) as u64);
     let sharing = if shared { ", which it shares with the load, so only CPU time can be compared" } else { "" };
     let mut text = format!(
-        "\n## Two shards behind the gateway against one\n\n{CLIENTS} clients; the second core runs on CPU \
+        "{CLIENTS} clients; the second core runs on CPU \
          {second}{sharing}. Half of the requests hop to the sibling; the hop's cost is twice the difference.\n\n\
          | | pipeline | CPU µs: one | two | two / one | hop µs | thousand requests/s: one | two | two / one | |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|---|\n"

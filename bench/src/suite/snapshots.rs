@@ -43,7 +43,7 @@ struct Outcome {
     extra_mib: f64,
 }
 
-/// Measures both servers; the section of the report.
+/// Measures both servers; the text of the section.
 ///
 /// # Errors
 /// If a server or a run failed.
@@ -65,7 +65,7 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     ];
     bar.finish_and_clear();
     let mut text = format!(
-        "\n## Snapshots under writes\n\n{} keys of {} B with values of {} B; SETs at random, {RATE} per second by the \
+        "{} keys of {} B with values of {} B; SETs at random, {RATE} per second by the \
          clock (open loop: latency counts from when a request should have been sent), {CLIENTS} clients; server and \
          snapshot on one CPU. Medians of {rounds} rounds, idle and with one snapshot after the other in turn; ours goes \
          nowhere (`DEBUG SNAPSHOT`), redis-server's to a file.\n\n\

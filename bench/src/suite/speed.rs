@@ -29,7 +29,7 @@ struct Cell {
     echo: Series,
 }
 
-/// Measures all cells; the section of the report.
+/// Measures all cells; the text of the section.
 ///
 /// # Errors
 /// If a server or a run failed.
@@ -42,7 +42,7 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     let cells = COMMANDS.len() * CLIENTS.len() * PIPELINES.len();
     let bar = ProgressBar::new((cells * scale.rounds * servers.len()) as u64);
     let mut text = format!(
-        "## Speed of one core\n\n{} keys of {} B, values of {} B, one shard.\n",
+        "{} keys of {} B, values of {} B, one shard.\n",
         base.keys, base.sizes.key_bytes, base.sizes.value_bytes
     );
     for (title, kind) in COMMANDS {
