@@ -119,6 +119,23 @@ fn nulls_are_counted() {
     assert_eq!((measurement.tally.replies, measurement.tally.nulls), (10, 10));
 }
 
+/// Twelve replies make one request, closed loop and open, and a missing one is noticed.
+#[test]
+fn a_transaction_is_one_request() {
+    let _alone = alone();
+    const REPLIES: &[u8] = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n+OK\r\n";
+    // MULTI, two SETs, EXEC.
+    let bytes = 15 + 2 * SIZES.set_bytes() + 14;
+    for rate in [None, Some(1000.0)] {
+        let mix = parse_mix("multi:2").unwrap();
+        let load = Load { mix, warmup_seconds: 0.0, rate, ..load(1, 1, 1, 10) };
+        let tally = run_hidden(&start_server(bytes, REPLIES, 10), &load).unwrap().tally;
+        assert_eq!((tally.replies, tally.latencies.len(), tally.nulls), (10, 10, 0));
+        let short = &REPLIES[..REPLIES.len() - 5];
+        assert!(run_hidden(&start_server(bytes, short, 1), &load).is_err());
+    }
+}
+
 #[test]
 fn a_server_that_is_not_there_is_named() {
     let _alone = alone();
