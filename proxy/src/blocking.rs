@@ -6,7 +6,7 @@ use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
 use crate::post::Errand;
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_reply};
-use slotmesh_io::SocketId;
+use slotmesh_io::{SocketId, Sockets};
 use slotmesh_keyspace::Key;
 use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{Context, Placement, Shard, Unblock, Watcher};
@@ -62,7 +62,8 @@ impl Engine {
             if let Some(shard) = self.lending.home() {
                 shard.block(ticket, spec, args, &context, &wait, false);
             }
-            self.begin_wait(index, spec, vec![core], wait.timeout_ms, false, Vec::new());
+            let place = Wait { spec, cores: vec![core], is_shared: false, together: Vec::new(), deadline: None };
+            self.begin_wait(hands.sockets, index, place, wait.timeout_ms);
             return Done::Yes;
         }
         self.reply_scratch(hands, index);
@@ -99,7 +100,7 @@ impl Engine {
     }
 
     /// A command of ours waits on another core's shard.
-    pub(crate) fn note_wait(&mut self, from: u16, back: ReturnAddress, timeout: &[u8]) {
+    pub(crate) fn note_wait(&mut self, sockets: &mut Sockets, from: u16, back: ReturnAddress, timeout: &[u8]) {
         let timeout = timeout.try_into().map_or(u64::MAX, u64::from_le_bytes);
         let timeout_ms = (timeout != u64::MAX).then_some(timeout);
         let SocketId { index, .. } = back.socket;
@@ -109,7 +110,8 @@ impl Engine {
         let spec = self.connection(index).and_then(|connection| connection.client.last_command);
         match spec.filter(|_| is_there) {
             Some(spec) => {
-                self.begin_wait(index, spec, vec![from], timeout_ms, false, Vec::new());
+                let place = Wait { spec, cores: vec![from], is_shared: false, together: Vec::new(), deadline: None };
+                self.begin_wait(sockets, index, place, timeout_ms);
             }
             // Gone: it must not stand in line.
             None => self.departed.push((from, back)),
@@ -119,6 +121,7 @@ impl Engine {
     /// A command of ours stands in line on several shards.
     pub(crate) fn wait_on_several(
         &mut self,
+        sockets: &mut Sockets,
         index: u32,
         spec: &'static Spec,
         args: Args<'_>,
@@ -133,23 +136,19 @@ impl Engine {
         let cores = owners(&mut wait.keys.clone());
         let needs_more = key_indexes(spec, args).any(|index| !wait.keys.contains(&index));
         let together = if needs_more { all } else { Vec::new() };
-        self.begin_wait(index, spec, cores, wait.timeout_ms, true, together);
+        let place = Wait { spec, cores, is_shared: true, together, deadline: None };
+        self.begin_wait(sockets, index, place, wait.timeout_ms);
     }
 
-    fn begin_wait(
-        &mut self,
-        index: u32,
-        spec: &'static Spec,
-        cores: Vec<u16>,
-        timeout_ms: Option<u64>,
-        is_shared: bool,
-        together: Vec<u16>,
-    ) {
+    /// A connection waits from now on, with a deadline if there is a timeout.
+    fn begin_wait(&mut self, sockets: &mut Sockets, index: u32, wait: Wait, timeout_ms: Option<u64>) {
         let deadline = timeout_ms.map(|timeout_ms| self.monotonic.plus_millis(timeout_ms).0);
         let Some(connection) = self.connection(index) else { return };
         connection.client.is_blocked = true;
         let has_left = connection.ended;
-        connection.wait = Some(Box::new(Wait { spec, cores, is_shared, together, deadline }));
+        connection.wait = Some(Box::new(Wait { deadline, ..wait }));
+        // It may have been paused while other cores kept it waiting; that a blocked client leaves is seen by reading.
+        sockets.resume(connection.socket);
         if let Some(deadline) = deadline {
             self.deadlines.0.insert((deadline, index));
         }

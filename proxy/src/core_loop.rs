@@ -131,6 +131,10 @@ impl Core {
         // As in Redis a client that is still sending its request is not idle.
         connection.client.active_at = self.engine.now;
         if connection.tail.is_empty() && !connection.stalled {
+            // A transaction grows without a tail, if each of its commands comes whole.
+            if connection.client.transaction.is_some() && self.is_query_too_long(index) {
+                return self.close_for_input(index);
+            }
             return self.decode_chunk(index, chunk);
         }
         let bytes = self.io.input.read(chunk);
@@ -140,23 +144,34 @@ impl Core {
             connection.tail.reserve(missing.max(bytes.len()));
         }
         connection.tail.extend_from_slice(bytes);
-        let query_bytes = connection.query_bytes();
-        if connection.stalled && connection.barrier.is_none() {
-            // What comes was on its way, and is no query that grows; if it does, it is read no more.
-            if query_bytes > STALLED_BYTES_MAX {
+        let is_stalled = connection.stalled;
+        if is_stalled && connection.wait.is_none() {
+            // It goes on soon. What comes is no query that grows, however fast the client sends: the rest waits in the
+            // kernel. Only who waits for other clients is read on, since it may leave meanwhile.
+            if connection.query_bytes() > STALLED_BYTES_MAX {
                 self.io.sockets.pause(socket);
             }
-        } else if query_bytes as u64 > self.engine.hot.query_buffer_limit_bytes {
-            let client = &connection.client;
-            self.engine.process.log.warning(format_args!(
-                "Closing client that reached max query buffer length: id={} addr={}",
-                client.id, client.address
-            ));
-            return self.close(index);
+        } else if self.is_query_too_long(index) {
+            return self.close_for_input(index);
         }
-        if !connection.stalled {
+        if !is_stalled {
             self.decode_tail(index);
         }
+    }
+
+    fn is_query_too_long(&mut self, index: u32) -> bool {
+        let limit = self.engine.hot.query_buffer_limit_bytes;
+        self.engine.connection(index).is_some_and(|connection| connection.query_bytes() as u64 > limit)
+    }
+
+    fn close_for_input(&mut self, index: u32) {
+        if let Some(connection) = self.engine.connection(index) {
+            let (id, address) = (connection.client.id, connection.client.address.clone());
+            self.engine.process.log.warning(format_args!(
+                "Closing client that reached max query buffer length: id={id} addr={address}"
+            ));
+        }
+        self.close(index);
     }
 
     fn decode_chunk(&mut self, index: u32, chunk: Chunk) {

@@ -159,7 +159,7 @@ impl Engine {
             ReplyKind::Late => {
                 self.hand_over(sockets, back, bytes);
             }
-            ReplyKind::Waits => self.note_wait(from, back, bytes),
+            ReplyKind::Waits => self.note_wait(sockets, from, back, bytes),
             ReplyKind::Lent | ReplyKind::GivenBack | ReplyKind::Called => unreachable!("a shard is a parcel"),
         }
     }

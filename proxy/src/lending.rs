@@ -327,7 +327,7 @@ impl Engine {
                 for shard in shards {
                     shard.block(back.to_ticket(self.core), spec, args, &context, &wait, true);
                 }
-                self.wait_on_several(socket.index, spec, args, &wait);
+                self.wait_on_several(hands.sockets, socket.index, spec, args, &wait);
             }
         }
     }
