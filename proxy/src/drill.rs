@@ -95,6 +95,8 @@ impl Engine {
             if asker == self.core {
                 self.accept_part(back, &answer(&text));
                 self.release(hands, back.socket.index);
+                // Its client may only have waited for this to go.
+                self.answered.push(back.socket.index);
             } else {
                 self.post.send(hands.mail, asker, ReplyKind::Answer, back, Freight::Bytes(answer(&text)));
             }
