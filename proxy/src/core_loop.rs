@@ -305,8 +305,8 @@ impl Core {
         shard.prefetch(db, &self.batch.keys);
     }
 
-    /// After a panic in a read its connection is closed; after one in a write nobody knows what was done, and the
-    /// process stops before it can answer wrongly.
+    /// After a panic in a read its connection is closed; after one in a write, or while shards were in hand, nobody
+    /// knows what was done, and the process stops before it can answer wrongly.
     fn survive_panic(&mut self) {
         let Some((index, spec)) = self.engine.running.take() else { std::process::abort() };
         let name = spec.map_or("unknown", |spec| spec.full_name);

@@ -144,6 +144,8 @@ impl Engine {
                 }
                 LoanAction::GiveBack { to, shard } => self.give_back(hands, to, shard),
                 LoanAction::Run { mut shards, work, joined, .. } => {
+                    // Whatever request has led here, a bug would be none of its own, and lose the shards.
+                    self.running = None;
                     self.do_work(hands, &mut shards, None, work);
                     let mut joined = joined.into_iter();
                     // Whom a shard calls comes before all others, and can be served only when the shards are back.
@@ -194,6 +196,8 @@ impl Engine {
     /// Our shard is back. Before anybody else gets it, what was to be said to it is said, and those are served whom it
     /// calls.
     pub(crate) fn return_home(&mut self, hands: &mut Hands<'_>, mut shard: Box<Shard>) {
+        // A bug in here would lose the shard: it is not to be laid at the door of a request.
+        self.running = None;
         for errand in std::mem::take(&mut self.lending.errands) {
             self.run_own_errand(&mut shard, &errand);
         }
