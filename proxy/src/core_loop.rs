@@ -13,7 +13,7 @@ use slotmesh_resp::DecodeLimits;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bytes of replies that a turn gathers before it sends some of them early.
-const TURN_BYTES_MAX: usize = 4 << 20;
+pub(crate) const TURN_BYTES_MAX: usize = 4 << 20;
 /// Bytes of requests after which a connection that cannot go on is no longer read.
 const STALLED_BYTES_MAX: usize = 64 * 1024;
 /// Capacity that a connection's empty tail keeps, in bytes.
@@ -404,7 +404,9 @@ impl Core {
 
     fn resume(&mut self, index: u32) {
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
-        if self.engine.resume(&mut hands, index) {
+        let goes_on = self.engine.resume(&mut hands, index);
+        self.bound_output(index);
+        if goes_on {
             // Also when the peer has closed its side: what it sent before counts.
             self.decode_tail(index);
             self.run_batch();

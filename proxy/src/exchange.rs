@@ -2,6 +2,8 @@
 //! wait for room.
 
 use crate::blocking::run_errand;
+use crate::client::Waiting;
+use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Done, Engine, Hands, uncork_if_answered};
 use crate::hop::{self, Parcel, ReplyKind, ReplyRecord, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Arrival;
@@ -114,6 +116,10 @@ impl Engine {
                 return false;
             }
             waiting.requests.pop();
+            if self.has_had_its_share(hands.sockets, index) {
+                self.put_back(index, waiting);
+                return false;
+            }
         }
         if let Some(failure) = waiting.failure
             && self.fail(hands, index, failure) == Done::NotYet
@@ -124,6 +130,27 @@ impl Engine {
         }
         hands.sockets.resume(socket);
         true
+    }
+
+    /// Whether a connection that goes on with what it kept must let others have their turn, or its replies go out.
+    fn has_had_its_share(&mut self, sockets: &Sockets, index: u32) -> bool {
+        self.look_at_clock();
+        let pending = self
+            .connection(index)
+            .map_or(0, |connection| sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes());
+        self.is_late || sockets.turn_bytes().max(pending) > TURN_BYTES_MAX
+    }
+
+    /// Keeps what is left for the next turn.
+    fn put_back(&mut self, index: u32, waiting: Waiting) {
+        let Some(connection) = self.connection(index) else { return };
+        connection.waiting = waiting;
+        connection.stalled = true;
+        // Behind a barrier it is not tried again before the reply is there.
+        if connection.barrier.is_none() {
+            self.stalled.push(index);
+            self.has_released = true;
+        }
     }
 
     /// Takes all replies that `core` has sent.

@@ -3,5 +3,5 @@
 pub(crate) mod connection;
 pub(crate) mod pipeline;
 
-pub(crate) use connection::{Connection, Wait};
+pub(crate) use connection::{Connection, Wait, Waiting};
 pub(crate) use pipeline::Pipeline;
