@@ -60,6 +60,8 @@ impl Core {
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
             self.engine.is_late = false;
             self.engine.refresh_settings();
+            // Before anybody takes the room that there is now, or a loan would wait behind all clients.
+            self.engine.post.retry(&mut self.io.mail);
             for event in events.drain(..) {
                 self.handle(event);
             }
@@ -167,9 +169,10 @@ impl Core {
     fn close_for_input(&mut self, index: u32) {
         if let Some(connection) = self.engine.connection(index) {
             let (id, address) = (connection.client.id, connection.client.address.clone());
-            self.engine.process.log.warning(format_args!(
-                "Closing client that reached max query buffer length: id={id} addr={address}"
-            ));
+            self.engine
+                .process
+                .log
+                .warning(format_args!("Closing client that reached max query buffer length: id={id} addr={address}"));
         }
         self.close(index);
     }
@@ -424,10 +427,11 @@ impl Core {
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.take_arrivals(&mut hands);
         self.engine.send_departed(&mut hands);
+        self.engine.post.retry(hands.mail);
         self.look_at_answered();
         self.resume_stalled();
         let cores = self.io.mail.peers().count() + 1;
-        let first = self.engine.lending.last_lent + 1;
+        let first = self.engine.lending.last_served + 1;
         let own = usize::from(self.engine.core);
         for core in (first..first + cores).map(|core| core % cores).filter(|&core| core != own) {
             self.serve(core);
@@ -475,9 +479,8 @@ impl Core {
         let now = self.engine.now;
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.end_overdue_waits(&mut hands);
-        self.look_at_answered();
-        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         let walks_on = self.engine.walk_drills(&mut hands);
+        self.look_at_answered();
         let expiry = self.engine.lending.home().and_then(|shard| shard.housekeep(now, monotonic, effort));
         if monotonic.0 >= self.next_cron {
             self.next_cron = monotonic.0 + CRON_NANOS;

@@ -303,6 +303,8 @@ impl Engine {
             // Serving stops at a record that leaves letters, so that there are none here.
             self.lend(hands, core, loan);
         } else if self.lending.home().is_some_and(|shard| shard.has_letters()) {
+            // If the shard goes to serve somebody, the next requests are another core's turn.
+            self.lending.last_served = usize::from(core);
             self.post_letters(hands);
         }
         for &(back, client, why) in &served.unblocks {

@@ -43,8 +43,8 @@ pub(crate) struct Lending {
     calls: VecDeque<Ticket>,
     /// Errands to our own shard that wait until it is at home.
     errands: Vec<Errand>,
-    /// The core that our shard was last lent to; the next one is served first.
-    pub(crate) last_lent: usize,
+    /// The core whose request last ended the serving of requests; the next one is served first.
+    pub(crate) last_served: usize,
 }
 
 impl Lending {
@@ -54,7 +54,7 @@ impl Lending {
             arrivals: Vec::new(),
             calls: VecDeque::new(),
             errands: Vec::new(),
-            last_lent: 0,
+            last_served: 0,
         }
     }
 
@@ -116,7 +116,7 @@ impl Engine {
 
     /// Lends our shard to a core that asks for it.
     pub(crate) fn lend(&mut self, hands: &mut Hands<'_>, by: u16, loan: u32) {
-        self.lending.last_lent = usize::from(by);
+        self.lending.last_served = usize::from(by);
         let mut actions = Vec::new();
         self.lending.desk.asked(by, loan, &mut actions);
         self.carry_out(hands, actions);

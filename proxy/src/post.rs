@@ -24,6 +24,33 @@ struct Letter {
     freight: Freight,
 }
 
+impl Letter {
+    /// Bytes of its record.
+    fn len(&self) -> usize {
+        let whole = match &self.freight {
+            Freight::Bytes(bytes) => hop::REPLY_HEAD + bytes.len(),
+            Freight::Shard(_) => hop::REPLY_HEAD,
+        };
+        if whole <= MAILBOX_RECORD_BYTES_MAX { whole } else { hop::REPLY_HEAD }
+    }
+
+    /// Sends it; there is room.
+    fn send(self, mail: &mut Mail<Parcel>) {
+        let (core, len) = (usize::from(self.core), self.len());
+        let (inside, parcel) = match self.freight {
+            Freight::Bytes(bytes) if hop::REPLY_HEAD + bytes.len() == len => (bytes, None),
+            Freight::Bytes(bytes) => (Vec::new(), Some(Parcel::Bytes(bytes))),
+            Freight::Shard(shard) => (Vec::new(), Some(Parcel::Shard(shard))),
+        };
+        let is_parcel = parcel.is_some();
+        if let Some(parcel) = parcel {
+            mail.put_parcel(core, Lane::Replies, parcel);
+        }
+        let room = mail.reserve(core, Lane::Replies, len).expect("room was found before");
+        hop::write_reply(self.back, self.kind, is_parcel, &inside, room);
+    }
+}
+
 /// A request that nobody waits for, or whose answer is no reply.
 #[derive(Debug)]
 pub(crate) struct Errand {
@@ -72,30 +99,18 @@ impl Post {
         !self.letters.is_empty() || !self.errands.is_empty()
     }
 
+    /// Letters to a core without room do not hold up those to others: it may be busy for a while.
     fn send_letters(&mut self, mail: &mut Mail<Parcel>) {
-        while let Some(letter) = self.letters.front() {
-            let inside = match &letter.freight {
-                Freight::Bytes(bytes) if hop::REPLY_HEAD + bytes.len() <= MAILBOX_RECORD_BYTES_MAX => bytes.len(),
-                Freight::Bytes(_) | Freight::Shard(_) => 0,
-            };
-            let len = hop::REPLY_HEAD + inside;
-            let core = usize::from(letter.core);
-            if !mail.has_room(core, Lane::Replies, 1, len) {
-                return;
+        let mut stuck: Vec<u16> = Vec::new();
+        for _ in 0..self.letters.len() {
+            let Some(letter) = self.letters.pop_front() else { return };
+            if stuck.contains(&letter.core) || !mail.has_room(usize::from(letter.core), Lane::Replies, 1, letter.len())
+            {
+                stuck.push(letter.core);
+                self.letters.push_back(letter);
+                continue;
             }
-            let Some(Letter { kind, back, freight, .. }) = self.letters.pop_front() else { return };
-            let parcel = match freight {
-                Freight::Bytes(bytes) if bytes.len() == inside => {
-                    let room = mail.reserve(core, Lane::Replies, len).expect("room was found before");
-                    hop::write_reply(back, kind, false, &bytes, room);
-                    continue;
-                }
-                Freight::Bytes(bytes) => Parcel::Bytes(bytes),
-                Freight::Shard(shard) => Parcel::Shard(shard),
-            };
-            mail.put_parcel(core, Lane::Replies, parcel);
-            let room = mail.reserve(core, Lane::Replies, len).expect("room was found before");
-            hop::write_reply(back, kind, true, &[], room);
+            letter.send(mail);
         }
     }
 
