@@ -71,8 +71,19 @@ impl Engine {
         let client = &mut connection.client;
         self.counters.commands += client.transaction.as_ref().map_or(0, |transaction| transaction.len() as u64);
         let node = NodeView { process: &self.process, settings: &self.settings };
-        let around = Surroundings { node: &node, now, limits, chance: slotmesh_io::entropy::random_u64() };
+        let chance = slotmesh_io::entropy::random_u64();
+        let reply_bytes_max = match self.hot.output_limits.normal.hard_bytes {
+            0 => usize::MAX,
+            hard => hard as usize,
+        };
+        let around = Surroundings { node: &node, now, limits, chance, reply_bytes_max };
         execute_transaction(client, shards, &around, reply);
+        if client.closing {
+            self.process.log.warning(format_args!(
+                "Client id={} addr={} closed for overcoming of output buffer limits.",
+                client.id, client.address
+            ));
+        }
         self.refresh_settings();
     }
 

@@ -157,10 +157,15 @@ pub struct Surroundings<'a> {
     pub limits: ValueLimits,
     /// 64 random bits, for what must be chosen among shards.
     pub chance: u64,
+    /// Bytes of replies beyond which the client would be closed anyway.
+    pub reply_bytes_max: usize,
 }
 
 /// Runs the client's transaction, with the shards of [`exec_cores`] in hand (ascending by slots); appends the reply.
 /// Nothing runs if a watched key was touched.
+///
+/// If the replies outgrow their bound, all commands run nevertheless, but there is no reply, and `client.closing` is
+/// set (Redis 7.2 `networking.c`, `closeClientOnOutputBufferLimitReached`: so the memory is bounded).
 pub fn execute_transaction(
     client: &mut Client,
     shards: &mut [&mut Shard],
@@ -178,8 +183,15 @@ pub fn execute_transaction(
     if !is_whole {
         return reply.null_array();
     }
+    let start = reply.buffer().len();
     reply.array(transaction.len());
     for (spec, args) in transaction.commands() {
+        if out.len() - start > around.reply_bytes_max {
+            client.closing = true;
+        }
+        if client.closing {
+            out.truncate(start);
+        }
         client.last_command = Some(spec);
         match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => run_on_shards(client, spec, args, shards, around, out),
@@ -198,6 +210,10 @@ pub fn execute_transaction(
                 Reply::new(out, client.protocol).error(ReplyError::WrongArity(spec.full_name));
             }
         }
+    }
+    client.closing |= out.len() - start > around.reply_bytes_max;
+    if client.closing {
+        out.truncate(start);
     }
     end_blocks(shards, around.now, around.limits);
 }
@@ -267,5 +283,37 @@ impl Client {
             self.watch_span = self.watch_span.wrapping_add(1);
         }
         std::mem::take(&mut self.watching)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admit;
+    use crate::testing::{Request, Session, Shards, TestNode, limits};
+
+    #[test]
+    fn replies_that_outgrow_their_bound_are_dropped_but_the_commands_run() {
+        let mut shards = Shards::new(1);
+        shards.say(&format!("SET large {}", "x".repeat(1000)));
+        let exec = |shards: &mut Shards, reply_bytes_max| {
+            let mut client = Session::new(TestNode::default()).client;
+            client.transaction = Some(Box::default());
+            let queue = ["INCR n", "GET large", "GET large", "INCR n"].map(Request::words);
+            for request in &queue {
+                admit(&mut client, request.spec(), request.args(), &mut Reply::new(&mut Vec::new(), Protocol::Resp2));
+            }
+            let node = TestNode::default();
+            let around = Surroundings { node: &node, now: shards.now, limits: limits(), chance: 1, reply_bytes_max };
+            let mut out = b"+before\r\n".to_vec();
+            execute_transaction(&mut client, &mut [&mut shards.shards[0]], &around, &mut out);
+            (out.len(), client.closing)
+        };
+        let reply = "+before\r\n*4\r\n:1\r\n:2\r\n".len() + 2 * ("$1000\r\n\r\n".len() + 1000);
+        assert_eq!(exec(&mut shards, reply), (reply, false));
+        for reply_bytes_max in [0, 1500, reply - "+before\r\n".len() - 1] {
+            assert_eq!(exec(&mut shards, reply_bytes_max), ("+before\r\n".len(), true), "{reply_bytes_max}");
+        }
+        assert_eq!(shards.say("GET n"), "$1\r\n8\r\n");
     }
 }

@@ -196,7 +196,7 @@ impl Process {
         }
         let mut in_hand: Vec<&mut Shard> = self.shards.iter_mut().collect();
         let node = TestNode::default();
-        let around = Surroundings { node: &node, now: self.now, limits: limits(), chance: 1 };
+        let around = Surroundings { node: &node, now: self.now, limits: limits(), chance: 1, reply_bytes_max: 1 << 20 };
         execute_transaction(&mut self.client, &mut in_hand, &around, &mut out);
         self.serve_called();
     }
