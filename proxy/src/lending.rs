@@ -148,11 +148,15 @@ impl Engine {
                     self.running = None;
                     self.do_work(hands, &mut shards, None, work);
                     let mut joined = joined.into_iter();
-                    // Whom a shard calls comes before all others, and can be served only when the shards are back.
-                    while !shards.iter().any(|(_, shard)| shard.has_letters())
+                    self.look_at_clock();
+                    // Whom a shard calls comes before all others, and can be served only when the shards are back. And a
+                    // turn that has lasted long takes up nothing more.
+                    while !self.is_late
+                        && !shards.iter().any(|(_, shard)| shard.has_letters())
                         && let Some((cores, work)) = joined.next()
                     {
                         self.do_work(hands, &mut shards, Some(&cores), work);
+                        self.look_at_clock();
                     }
                     let has_ours = shards.iter().any(|&(core, _)| core == self.core);
                     let mut more = Vec::new();
