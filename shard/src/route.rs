@@ -99,6 +99,12 @@ pub fn admit(
         return Some(command);
     };
     refuse_transaction(client);
+    if let (Reach::Transaction(TransactionCommand::Exec), Some(transaction)) = (command.reach, &mut client.transaction)
+    {
+        // It goes on to end the transaction (Redis 7.2 `server.c`, `rejectCommand`).
+        transaction.refused_exec = Some(refusal);
+        return Some(command);
+    }
     reply.error(refusal);
     None
 }

@@ -19,6 +19,8 @@ pub struct Transaction {
     requests: KeptRequests,
     /// Whether one of them was refused, so that EXEC refuses all.
     pub(crate) is_refused: bool,
+    /// Why EXEC itself was refused, which ends the transaction.
+    pub(crate) refused_exec: Option<ReplyError>,
 }
 
 impl Transaction {
@@ -89,8 +91,15 @@ pub fn run_transaction_command(
         TransactionCommand::Exec => match &client.transaction {
             None => reply.error(ReplyError::ExecWithoutMulti),
             Some(transaction) if transaction.is_refused => {
+                match transaction.refused_exec {
+                    None => reply.error(ReplyError::ExecAbort),
+                    Some(error) => {
+                        let text = error.to_string();
+                        let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+                        reply.error_text(format!("EXECABORT Transaction discarded because of: {reason}").as_bytes());
+                    }
+                }
                 client.transaction = None;
-                reply.error(ReplyError::ExecAbort);
                 return TransactionAction::Unwatch;
             }
             Some(_) => return TransactionAction::Execute,
