@@ -99,14 +99,28 @@ pub fn admit(
         return Some(command);
     };
     refuse_transaction(client);
-    if let (Reach::Transaction(TransactionCommand::Exec), Some(transaction)) = (command.reach, &mut client.transaction)
-    {
-        // It goes on to end the transaction (Redis 7.2 `server.c`, `rejectCommand`).
-        transaction.refused_exec = Some(refusal);
-        return Some(command);
+    if let Reach::Transaction(TransactionCommand::Exec) = command.reach {
+        return refuse_exec(client, command, refusal, reply);
     }
     reply.error(refusal);
     None
+}
+
+/// An EXEC that is refused ends its transaction, for which it goes on; also where there is none it says so (Redis 7.2
+/// `server.c`, `rejectCommand`).
+#[cold]
+fn refuse_exec(
+    client: &mut Client,
+    command: &'static Spec,
+    refusal: ReplyError,
+    reply: &mut Reply<'_>,
+) -> Option<&'static Spec> {
+    let Some(transaction) = &mut client.transaction else {
+        crate::transaction::write_exec_abort(refusal, reply);
+        return None;
+    };
+    transaction.refused_exec = Some(refusal);
+    Some(command)
 }
 
 /// A command between MULTI and EXEC is queued, unless it is one that acts on the transaction itself.

@@ -93,11 +93,7 @@ pub fn run_transaction_command(
             Some(transaction) if transaction.is_refused => {
                 match transaction.refused_exec {
                     None => reply.error(ReplyError::ExecAbort),
-                    Some(error) => {
-                        let text = error.to_string();
-                        let reason = text.strip_prefix("ERR ").unwrap_or(&text);
-                        reply.error_text(format!("EXECABORT Transaction discarded because of: {reason}").as_bytes());
-                    }
+                    Some(error) => write_exec_abort(error, reply),
                 }
                 client.transaction = None;
                 return TransactionAction::Unwatch;
@@ -118,6 +114,13 @@ pub fn run_transaction_command(
         }
     }
     TransactionAction::Done
+}
+
+/// The reply to an EXEC that was itself refused.
+pub(crate) fn write_exec_abort(refusal: ReplyError, reply: &mut Reply<'_>) {
+    let text = refusal.to_string();
+    let reason = text.strip_prefix("ERR ").unwrap_or(&text);
+    reply.error_text(format!("EXECABORT Transaction discarded because of: {reason}").as_bytes());
 }
 
 /// The cores whose shards a client's EXEC needs: those of its commands' keys, and of those that it watches.
