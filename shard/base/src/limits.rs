@@ -114,3 +114,7 @@ pub const REPLAY_BYTES_KEPT: usize = 64 * 1024;
 
 /// Most works that join a loan, so that its shards are not away for long. At the bound another loan begins.
 pub const LOAN_JOINED_MAX: usize = 32;
+
+/// Stars with something behind them that a glob pattern may need for a match (Redis 7.2 `util.c`
+/// `stringmatchlen_impl`: nesting beyond 1000 is a mismatch). Neighbouring stars count once.
+pub const PATTERN_STARS_MAX: usize = 1000;

@@ -3,8 +3,10 @@
 //! Mirrors Redis 7.2 `util.c` `stringmatchlen` in what it matches. The way is another: instead of trying the rest
 //! of the pattern recursively, only the last `*` is remembered. When something behind it does not fit, it takes
 //! one byte more and the rest is tried again; an earlier `*` need never take more, since whatever it could reach
-//! then, the later one reaches as well. So the cost is bounded by pattern × text, without recursion, where Redis
-//! bounds the depth of its recursion (and calls patterns of more than 1000 stars a mismatch; here they match).
+//! then, the later one reaches as well. So the cost is bounded by pattern × text, without recursion. Redis bounds
+//! the depth of its recursion, so that a pattern of too many stars fits nothing; its bound is kept.
+
+use slotmesh_base::limits::PATTERN_STARS_MAX;
 
 /// Whether `text` as a whole fits `pattern`.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -24,9 +26,17 @@ fn fits<const NOCASE: bool>(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where the pattern goes on behind the last star, and where the text does after the bytes that it took.
     let mut star: Option<(usize, usize)> = None;
+    let mut stars = 0;
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
-            p += 1;
+            p += pattern[p..].iter().take_while(|&&byte| byte == b'*').count();
+            stars += 1;
+            if p == pattern.len() {
+                return true;
+            }
+            if stars > PATTERN_STARS_MAX {
+                return false;
+            }
             star = Some((p, t));
         } else if let Some(width) = one::<NOCASE>(&pattern[p..], text[t]) {
             p += width;
@@ -156,8 +166,21 @@ mod tests {
     }
 
     #[test]
+    fn too_many_stars_fit_nothing() {
+        // KEYS of redis-server 7.0.15 answers likewise.
+        let text = b"a".repeat(2 * PATTERN_STARS_MAX);
+        let stars = |count: usize, behind: &[u8]| matches(&[&b"*?".repeat(count)[..], behind].concat(), &text);
+        assert!(stars(PATTERN_STARS_MAX, b""));
+        assert!(stars(PATTERN_STARS_MAX, b"*"), "the last star needs no depth");
+        assert!(!stars(PATTERN_STARS_MAX, b"*a"));
+        assert!(!stars(PATTERN_STARS_MAX + 1, b""));
+        assert!(matches(&b"*".repeat(10 * PATTERN_STARS_MAX), &text), "neighbours count once");
+        assert!(matches(&[&b"*".repeat(10 * PATTERN_STARS_MAX)[..], b"a"].concat(), &text));
+    }
+
+    #[test]
     fn hostile_patterns_cost_no_more_than_pattern_times_text() {
-        let pattern = [&b"*a".repeat(2000)[..], b"b"].concat();
+        let pattern = [&b"*a".repeat(PATTERN_STARS_MAX)[..], b"b"].concat();
         let text = vec![b'a'; 20_000];
         assert!(!matches(&pattern, &text));
     }
