@@ -1,13 +1,16 @@
 use super::*;
 use crate::board::Board;
+use crate::lending::Work;
 use crate::log::Log;
 use crate::process::{Identity, Process};
 use slotmesh_command::{Call, HandlerResult, Reach, Spec, find};
-use slotmesh_conf::{LogLevel, Settings};
+use slotmesh_conf::{Invocation, LogLevel, Reader, load};
 use slotmesh_io::{mesh, run_core};
 use slotmesh_keyspace::KeyHasher;
-use slotmesh_shard::{Client, Shard, ShardSettings, SlotMap};
+use slotmesh_resp::{ArgRange, Args};
+use slotmesh_shard::{Client, KeptRequests, Shard, ShardSettings, SlotMap};
 use std::io::{Read, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock};
 
@@ -18,10 +21,14 @@ fn stumble(_: &mut Call<'_>) -> HandlerResult {
 /// GET, with a bug.
 static STUMBLE: LazyLock<Spec> = LazyLock::new(|| Spec { reach: Reach::Slot(stumble), ..*find(b"get").unwrap() });
 
-/// A core with one shard and without a listener.
-fn core(io: DataLoop<Parcel>) -> Core {
-    let hasher = KeyHasher::new([1, 2]);
-    let settings = Settings::default();
+/// A process of `cores` cores with a shard each, told this on its command line.
+fn process(cores: u16, told: &str) -> Arc<Process> {
+    let Invocation::Serve(line) = Invocation::parse(told.split_whitespace().map(Into::into)).unwrap() else {
+        panic!("{told} does not serve")
+    };
+    let settings = load(&line, [], &(Arc::new(|path: &std::path::Path| std::fs::read_to_string(path)) as Reader))
+        .unwrap()
+        .settings;
     let identity = Identity {
         run_id: "0".repeat(40),
         started_at: UnixMillis(0),
@@ -29,11 +36,19 @@ fn core(io: DataLoop<Parcel>) -> Core {
         config_file: String::new(),
     };
     let log = Log::open(Some("/dev/null".as_ref()), LogLevel::Nothing).unwrap();
-    let boards = vec![Board::new(None, Some((0, 16383)), 16)];
-    let process = Arc::new(Process::new(settings, identity, boards, SlotMap::even(1), log));
-    let shard = Shard::new(ShardSettings { slots: 0..=16383, databases: 16, hasher, seed: 3 });
+    let map = SlotMap::even(cores);
+    let slots = |core| map.slots(core).map(RangeInclusive::into_inner);
+    let boards = (0..cores).map(|core| Board::new(None, slots(core), 16)).collect();
+    Arc::new(Process::new(settings, identity, boards, map, log))
+}
+
+/// One of its cores, without a listener.
+fn core(io: DataLoop<Parcel>, process: Arc<Process>) -> Core {
+    let (hasher, core) = (KeyHasher::new([1, 2]), io.mail.core() as u16);
+    let slots = process.map.slots(core).unwrap();
+    let shard = Shard::new(ShardSettings { slots, databases: 16, hasher, seed: 3 });
     let settings = process.settings();
-    let engine = Engine::new(0, Some(Box::new(shard)), process, hasher, settings);
+    let engine = Engine::new(core, Some(Box::new(shard)), process, hasher, settings);
     Core::new(io, engine, None, false)
 }
 
@@ -41,7 +56,7 @@ fn connect(core: &mut Core) -> (UnixStream, u32) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     theirs.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
     let socket = core.io.sockets.adopt(ours.into());
-    let mut client = Client::new(u64::from(socket.index) + 1, UnixMillis(0));
+    let mut client = Client::new(core.engine.process.next_client(), UnixMillis(0));
     client.authenticated = true;
     core.engine.adopt(socket, Connection::new(socket, client));
     (theirs, socket.index)
@@ -60,7 +75,7 @@ async fn receive(core: &mut Core) {
 fn a_panic_in_a_read_closes_its_connection_and_no_other() {
     let mail = mesh::<Parcel>(1).pop().unwrap();
     run_core(mail, |io| async move {
-        let mut core = core(io);
+        let mut core = core(io, process(1, ""));
         let (mut unlucky, place) = connect(&mut core);
         let (mut other, _) = connect(&mut core);
         unlucky.write_all(b"PING\r\nGET a\r\nPING\r\n").unwrap();
@@ -91,7 +106,7 @@ const PANICS: &str = "SLOTMESH_TEST_PANICS";
 fn panic_in_a_transaction() {
     let mail = mesh::<Parcel>(1).pop().unwrap();
     run_core(mail, |io| async move {
-        let mut core = core(io);
+        let mut core = core(io, process(1, ""));
         let (mut unlucky, _) = connect(&mut core);
         unlucky.write_all(b"MULTI\r\nGET a\r\nEXEC\r\n").unwrap();
         receive(&mut core).await;
@@ -101,14 +116,47 @@ fn panic_in_a_transaction() {
     .unwrap();
 }
 
-#[test]
-fn a_panic_in_a_transaction_stops_the_process() {
+/// Has a loan wait for the shard, and brings that home under a command that only reads.
+fn panic_in_a_loan() {
+    let mail = mesh::<Parcel>(1).pop().unwrap();
+    run_core(mail, |io| async move {
+        let mut core = core(io, process(1, ""));
+        let (_unlucky, place) = connect(&mut core);
+        let shard = core.engine.lending.take_home().unwrap();
+        let (socket, ticket) = core.engine.raise_barrier(place).unwrap();
+        let ranges = [ArgRange { start: 0, len: 3 }, ArgRange { start: 4, len: 1 }];
+        let request = KeptRequests::of_one(&STUMBLE, Args::new(b"get a", &ranges));
+        let mut hands = Hands { sockets: &mut core.io.sockets, mail: &mut core.io.mail };
+        core.engine.begin_loan_for(&mut hands, place, &[0], Work::Command { socket, ticket, request });
+        core.engine.running = Some((place, find(b"get")));
+        let panicked = catch_unwind(AssertUnwindSafe(|| core.engine.return_home(&mut hands, shard)));
+        assert!(panicked.is_err());
+        core.survive_panic();
+    })
+    .unwrap();
+}
+
+/// Runs `panics` in a process of its own, which `test` is called in again; that must stop by itself.
+fn assert_stops_the_process(test: &str, panics: fn()) {
     if std::env::var_os(PANICS).is_some() {
-        return panic_in_a_transaction();
+        return panics();
     }
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", "core_loop::tests::a_panic_in_a_transaction_stops_the_process"]).env(PANICS, "1");
+    child.args(["--exact", &format!("core_loop::tests::{test}")]).env(PANICS, "1");
     let output = child.output().unwrap();
-    // Had it only closed the connection, nobody would know what of the transaction was done.
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(6), "{output:?}");
 }
+
+#[test]
+fn a_panic_in_a_transaction_stops_the_process() {
+    // Had it only closed the connection, nobody would know what of the transaction was done.
+    assert_stops_the_process("a_panic_in_a_transaction_stops_the_process", panic_in_a_transaction);
+}
+
+#[test]
+fn a_panic_in_a_loan_stops_the_process() {
+    // Had it only closed the connection, the process would go on without its shard.
+    assert_stops_the_process("a_panic_in_a_loan_stops_the_process", panic_in_a_loan);
+}
+
+mod served;
