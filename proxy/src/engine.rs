@@ -7,7 +7,7 @@ use crate::board::{BufferBytes, Counters};
 use crate::client::Connection;
 use crate::drill::Drill;
 use crate::exchange::Service;
-use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress, unblock_word};
+use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Lending;
 use crate::post::Post;
 use crate::process::{NodeView, Process};
@@ -17,10 +17,9 @@ use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first
 use slotmesh_conf::{Hot, Settings};
 use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Key, KeyHasher, PackedLimit};
-use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
+use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
 use slotmesh_shard::{
-    ClientFilter, Context, Gather, NodeAction, Part, Placement, Shard, Unblock, admit, place, run_connection_command,
-    run_node_command, split,
+    Context, Gather, NodeAction, Part, Placement, Shard, admit, place, run_connection_command, run_node_command, split,
 };
 use std::sync::Arc;
 
@@ -419,119 +418,6 @@ impl Engine {
         connection.pipeline.accept(back.ticket, back.part, &reply);
     }
 
-    /// Asks every core for the lines of its clients.
-    fn list_clients(&mut self, hands: &mut Hands<'_>, index: u32, filter: &ClientFilter) -> Done {
-        let ids: Vec<String> = if filter.nobody {
-            // Ids begin with 1.
-            vec!["0".to_owned()]
-        } else {
-            filter.ids.iter().map(u64::to_string).collect()
-        };
-        let wanted: Vec<u64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        let words: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
-        self.ask_all_cores(
-            hands,
-            index,
-            RequestKind::ListClients,
-            &words,
-            Gather::texts,
-            |engine, hands, protocol, _| {
-                let (mut own, mut part) = (Vec::new(), Vec::new());
-                engine.write_client_lines(hands.sockets, &wanted, &mut own);
-                Reply::new(&mut part, protocol).bulk(&own);
-                Some(part)
-            },
-        )
-    }
-
-    /// Has every core walk a snapshot of its shard.
-    fn drill_snapshot(&mut self, hands: &mut Hands<'_>, index: u32, copies_bytes_max: usize) -> Done {
-        if self.lending.desk.is_away() {
-            return Done::NotYet;
-        }
-        let core = self.core;
-        let bytes = copies_bytes_max.to_string();
-        let words = [bytes.as_bytes()];
-        self.ask_all_cores(hands, index, RequestKind::Drill, &words, Gather::texts, |engine, _, _, back| {
-            engine.begin_drill((core, back), copies_bytes_max)
-        })
-    }
-
-    /// Asks every core to end the wait of a client.
-    fn unblock_anywhere(&mut self, hands: &mut Hands<'_>, index: u32, client: u64, with_error: bool) -> Done {
-        let why = if with_error { Unblock::Error } else { Unblock::Timeout };
-        let id = client.to_string();
-        let words = [id.as_bytes(), unblock_word(why)];
-        self.ask_all_cores(
-            hands,
-            index,
-            RequestKind::UnblockClient,
-            &words,
-            Gather::sums,
-            |engine, hands, protocol, _| {
-                let is_unblocked = engine.unblock_client(hands, client, why);
-                let mut part = Vec::new();
-                Reply::new(&mut part, protocol).integer(i64::from(is_unblocked));
-                Some(part)
-            },
-        )
-    }
-
-    /// Sends a request to all cores and gathers their answers; `own` gives ours, unless it comes later.
-    fn ask_all_cores(
-        &mut self,
-        hands: &mut Hands<'_>,
-        index: u32,
-        kind: RequestKind,
-        words: &[&[u8]],
-        gather: fn(usize, Protocol) -> Gather,
-        own: impl FnOnce(&mut Self, &mut Hands<'_>, Protocol, ReturnAddress) -> Option<Vec<u8>>,
-    ) -> Done {
-        let cores = self.process.boards.len();
-        let words = || words.iter().copied();
-        let len = hop::request_len(words());
-        let others: Vec<u16> = (0..cores as u16).filter(|&core| core != self.core).collect();
-        if others.iter().any(|&core| !has_room(hands.mail, core, len)) {
-            return Done::NotYet;
-        }
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        let (protocol, socket) = (connection.client.protocol, connection.socket);
-        let ticket = connection.pipeline.expect_gathered(gather(cores, protocol));
-        cork(&mut self.corked, self.turn, connection, hands.sockets);
-        for core in others {
-            let back = ReturnAddress { socket, ticket, part: u32::from(core) };
-            let head = RequestHead { kind, protocol, partial: true, db: 0, first_key: None, back };
-            send_request(hands.mail, core, &head, len, words());
-            self.outstanding += 1;
-        }
-        let back = ReturnAddress { socket, ticket, part: u32::from(self.core) };
-        if let Some(part) = own(self, hands, protocol, back) {
-            self.accept_part(back, &part);
-            self.release(hands, index);
-        }
-        Done::Yes
-    }
-
-    /// Takes our own part of a gathered reply.
-    pub(crate) fn accept_part(&mut self, back: ReturnAddress, part: &[u8]) {
-        if let Some(connection) = self.connection(back.socket.index)
-            && connection.socket == back.socket
-        {
-            connection.pipeline.accept(back.ticket, back.part, part);
-        }
-    }
-
-    /// Appends the lines of our clients with these ids, or of all.
-    pub(crate) fn write_client_lines(&self, sockets: &Sockets, ids: &[u64], text: &mut Vec<u8>) {
-        for connection in self.connections.iter().flatten() {
-            let client = &connection.client;
-            if ids.is_empty() || ids.contains(&client.id) {
-                let output = sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes();
-                slotmesh_shard::describe_client(client, client.fd, output, connection.input_bytes(), self.now, text);
-            }
-        }
-    }
-
     /// Hands a reply to a connection: straight out, or behind those that are outstanding.
     pub(crate) fn reply(&mut self, hands: &mut Hands<'_>, index: u32, bytes: &[u8]) {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
@@ -618,7 +504,7 @@ impl Engine {
 }
 
 /// Keeps a connection's replies back, since another core's is on its way: one send for all of them.
-fn cork(corked: &mut Vec<u32>, turn: u64, connection: &mut Connection, sockets: &mut Sockets) {
+pub(crate) fn cork(corked: &mut Vec<u32>, turn: u64, connection: &mut Connection, sockets: &mut Sockets) {
     if connection.corked_in.is_none() {
         connection.corked_in = Some(turn);
         corked.push(connection.socket.index);

@@ -19,6 +19,7 @@ mod listener;
 mod log;
 mod post;
 mod process;
+mod questions;
 mod transactions;
 
 use slotmesh_conf::{CommandLine, ConfError, Invocation, Loaded, help, load};
