@@ -38,8 +38,14 @@ impl Watches {
     pub(crate) fn touch(&mut self, db: u16, key: &[u8], change: Change) {
         let Some(watchers) = self.keys.get_mut(db, key) else { return };
         for (watcher, had_expired) in watchers {
-            if change == Change::Expired && std::mem::take(had_expired) {
-                continue;
+            match change {
+                // It has gone long since, or nobody has ever seen it.
+                Change::Expired | Change::Removed if std::mem::take(had_expired) => continue,
+                Change::Stale => {
+                    *had_expired = true;
+                    continue;
+                }
+                _ => {}
             }
             if let Some(watching) = self.watchers.get_mut(watcher) {
                 watching.is_broken = true;
@@ -58,6 +64,12 @@ impl Watches {
         watchers.insert(watcher, has_expired);
         self.watchers.entry(watcher).or_default().keys.push(name);
         keyspace.attend(usize::from(db), key.slot);
+    }
+
+    /// Whether anything is kept of anybody.
+    #[cfg(test)]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.keys.is_empty() || !self.watchers.is_empty()
     }
 
     /// Forgets a watcher; whether none of its keys was touched, nor has expired since.
@@ -94,3 +106,6 @@ impl Shard {
         self.watches.end(watcher, &mut self.keyspace, self.hasher, now)
     }
 }
+
+#[cfg(test)]
+mod tests;

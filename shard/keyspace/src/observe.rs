@@ -21,6 +21,8 @@ pub enum Change {
     Removed,
     /// It is no more, since its time had come.
     Expired,
+    /// It was not there, and is not to be seen, but a value whose time has come lies there now (`SWAPDB`).
+    Stale,
 }
 
 /// Something that happened to a key of a slot with attention.

@@ -73,7 +73,8 @@ fn swapdb(call: &mut Call<'_>) -> HandlerResult {
         return Err(ReplyError::DbIndexOutOfRange);
     };
     if one != other {
-        call.for_each_shard(|keyspace| keyspace.swap(one, other));
+        let now = call.now;
+        call.for_each_shard(|keyspace| keyspace.swap(one, other, now));
         call.replay_everywhere();
     }
     call.reply.ok();

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 use core::sync::atomic::AtomicBool;
-use slotmesh_base::Slot;
+use slotmesh_base::{Slot, UnixMillis};
 
 impl Db {
     /// Pays attention to a slot; `index` is this database's, `flag` is raised when there are events.
@@ -48,21 +48,24 @@ impl Db {
     }
 
     /// Takes the place of `other`, and that one this one's: attention stays where it is, and is told.
-    pub(crate) fn swap(&mut self, other: &mut Self) {
-        self.note_swap(other);
-        other.note_swap(self);
+    pub(crate) fn swap(&mut self, other: &mut Self, now: UnixMillis) {
+        self.note_swap(other, now);
+        other.note_swap(self, now);
         mem::swap(self, other);
         mem::swap(&mut self.observer, &mut other.observer);
     }
 
     /// Records what will happen here when the keys of `other` replace the present ones.
-    fn note_swap(&mut self, other: &Self) {
-        self.note_all(|key| if other.is_stored(key) { Change::Changed } else { Change::Removed });
+    fn note_swap(&mut self, other: &Self, now: UnixMillis) {
+        self.note_all(|key| if other.contains(key, now) { Change::Changed } else { Change::Removed });
         let Some(mut observer) = self.observer.take() else { return };
         for slot in observer.slots().collect::<Vec<_>>() {
-            other.for_each_key(slot, &mut |key| {
-                if !self.is_stored(&self.key_in(slot, key)) {
-                    observer.note(slot, key, Change::Created);
+            other.for_each_key(slot, &mut |bytes| {
+                let key = self.key_in(slot, bytes);
+                if !other.contains(&key, now) {
+                    observer.note(slot, bytes, Change::Stale);
+                } else if !self.is_stored(&key) {
+                    observer.note(slot, bytes, Change::Created);
                 }
             });
         }

@@ -4,16 +4,16 @@ use super::Keyspace;
 use crate::Event;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
-use slotmesh_base::Slot;
+use slotmesh_base::{Slot, UnixMillis};
 
 impl Keyspace {
     /// Exchanges two databases (`SWAPDB`). Attention stays at its index: where there is any, keys that were there are
-    /// removed or changed, keys that are there now are changed or created (Redis 7.2 `multi.c`
-    /// `touchAllWatchedKeysInDb`).
+    /// removed or changed, keys that are there now are changed or created; one whose time has come is none that is
+    /// there now (Redis 7.2 `multi.c` `touchAllWatchedKeysInDb`).
     ///
     /// # Panics
     /// If one of them is not below [`databases`](Self::databases).
-    pub fn swap(&mut self, one: usize, other: usize) {
+    pub fn swap(&mut self, one: usize, other: usize, now: UnixMillis) {
         if one == other || self.dbs[one].is_none() && self.dbs[other].is_none() {
             return;
         }
@@ -21,7 +21,7 @@ impl Keyspace {
         self.db(one);
         self.db(other);
         if let Ok([Some(one), Some(other)]) = self.dbs.get_disjoint_mut([one, other]) {
-            one.swap(other);
+            one.swap(other, now);
         }
     }
 

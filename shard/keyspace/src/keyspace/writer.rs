@@ -95,7 +95,7 @@ impl Writer {
         match self.below(60) {
             0 if self.below(8) == 0 => keyspace.flush(index),
             1 if self.below(8) == 0 => keyspace.flush_all(),
-            2 => keyspace.swap(index, other_index),
+            2 => keyspace.swap(index, other_index, UnixMillis(self.now)),
             3 => _ = keyspace.free_some(self.below(20)),
             4..7 => {
                 let pages = self.below(4);

@@ -125,11 +125,11 @@ fn attention_is_counted_and_belongs_to_slot_and_index() {
     assert_eq!(set(&mut keyspace, 1, "a"), [1]);
     keyspace.ignore(1, slot);
     assert_eq!(set(&mut keyspace, 1, "a"), [1]);
-    keyspace.swap(1, 2);
+    keyspace.swap(1, 2, NOW);
     assert_eq!(seen(&mut keyspace), one("a", Change::Removed));
     assert_eq!(set(&mut keyspace, 2, "a"), []);
     assert_eq!(set(&mut keyspace, 1, "a"), [1]);
-    keyspace.swap(2, 1);
+    keyspace.swap(2, 1, NOW);
     assert_eq!(seen(&mut keyspace), one("a", Change::Changed));
     keyspace.ignore(1, slot);
     assert_eq!(set(&mut keyspace, 1, "a"), []);
@@ -141,11 +141,35 @@ fn a_swap_creates_what_is_there_then() {
     keyspace.attend(1, key("a").slot);
     keyspace.db(0).set_string(&key("a"), b"", Expiry::Never);
     assert!(!keyspace.has_events());
-    keyspace.swap(0, 1);
+    keyspace.swap(0, 1, NOW);
     assert_eq!(keyspace.take_events(), [Event { db: 1, key: b"a".to_vec(), change: Change::Created }]);
     assert!(keyspace.db(0).is_empty() && keyspace.db(1).contains(&key("a"), NOW));
-    keyspace.swap(1, 1);
+    keyspace.swap(1, 1, NOW);
     assert!(!keyspace.has_events());
+}
+
+#[test]
+fn what_has_expired_is_not_there_after_a_swap() {
+    let stored = |keyspace: &mut Keyspace, db: usize, at: i64| {
+        keyspace.db(db).set_string(&key("a"), b"", Expiry::At(UnixMillis(at)));
+        keyspace.take_events();
+    };
+    let (live, due) = (NOW.0 + 1, NOW.0 - 1);
+    let swapped = |here: Option<i64>, there: Option<i64>| {
+        let mut keyspace = keyspace(2);
+        keyspace.attend(0, key("a").slot);
+        here.into_iter().for_each(|at| stored(&mut keyspace, 0, at));
+        there.into_iter().for_each(|at| stored(&mut keyspace, 1, at));
+        keyspace.swap(0, 1, NOW);
+        keyspace.take_events().into_iter().map(|event| event.change).collect::<Vec<_>>()
+    };
+    assert_eq!(swapped(None, Some(live)), [Change::Created]);
+    assert_eq!(swapped(None, Some(due)), [Change::Stale]);
+    assert_eq!(swapped(Some(due), Some(live)), [Change::Changed]);
+    assert_eq!(swapped(Some(live), Some(live)), [Change::Changed]);
+    assert_eq!(swapped(Some(live), Some(due)), [Change::Removed, Change::Stale]);
+    assert_eq!(swapped(Some(due), Some(due)), [Change::Removed, Change::Stale]);
+    assert_eq!(swapped(Some(due), None), [Change::Removed]);
 }
 
 #[test]
@@ -177,12 +201,12 @@ impl Model {
             let place = (db, key);
             let was_there = self.keys.contains_key(&place);
             match change {
-                Change::Created => assert!(!was_there, "{place:?} was there already"),
+                Change::Created | Change::Stale => assert!(!was_there, "{place:?} was there already"),
                 Change::Changed | Change::Removed | Change::Expired => assert!(was_there, "{place:?} was not there"),
             }
             match change {
                 // The keyspace is looked at after the last event; a later one removes what is gone by then.
-                Change::Created | Change::Changed => {
+                Change::Created | Change::Stale | Change::Changed => {
                     let db = keyspace.find_db(usize::from(place.0));
                     let entry = db.and_then(|db| db.peek(&writer::HASHER.key(&place.1), UnixMillis(i64::MIN)));
                     let value = entry.map(|entry| digest(entry.value, entry.expires_at)).unwrap_or_default();

@@ -300,7 +300,7 @@ fn an_empty_keyspace_is_walked_at_once_and_databases_come_in_order() {
         keyspace.db(db).set_string(&HASHER.key(name.as_bytes()), b"", Expiry::Never);
     }
     let id = keyspace.begin_snapshot(0).unwrap();
-    keyspace.swap(0, 2);
+    keyspace.swap(0, 2, NOW);
     keyspace.flush(1);
     let mut order = Vec::new();
     while keyspace.walk_snapshot(id, 1, &mut |entry| order.push((entry.db, entry.key.to_vec()))) == SnapshotWalk::More {
