@@ -72,7 +72,8 @@ pub enum Placement {
 /// Checks that come before execution (existence, arity, authentication, transaction, in Redis's order). `spec` is
 /// what `slotmesh_command::find` gave for the name. Resolves subcommands. On refusal the error reply has been
 /// written and `None` is returned (`client.closing` is set where Redis closes without reply, as for `POST`); also
-/// for a command that was queued since the client is in a transaction.
+/// for a command that was queued since the client is in a transaction. An EXEC that is refused is admitted: what must
+/// be done for it is done where it runs.
 #[inline]
 pub fn admit(
     client: &mut Client,
@@ -98,29 +99,22 @@ pub fn admit(
     } else {
         return Some(command);
     };
-    refuse_transaction(client);
-    if let Reach::Transaction(TransactionCommand::Exec) = command.reach {
-        return refuse_exec(client, command, refusal, reply);
+    if matches!(command.reach, Reach::Transaction(TransactionCommand::Exec)) {
+        return Some(refuse_exec(client, command, refusal));
     }
+    refuse_transaction(client);
     reply.error(refusal);
     None
 }
 
-/// An EXEC that is refused ends its transaction, for which it goes on; also where there is none it says so (Redis 7.2
-/// `server.c`, `rejectCommand`).
+/// An EXEC that is refused ends the transaction, and what the client watches, all the same, also where there is no
+/// transaction (Redis 7.2 `server.c` `rejectCommand`): so that it goes on, to a transaction that is refused.
 #[cold]
-fn refuse_exec(
-    client: &mut Client,
-    command: &'static Spec,
-    refusal: ReplyError,
-    reply: &mut Reply<'_>,
-) -> Option<&'static Spec> {
-    let Some(transaction) = &mut client.transaction else {
-        crate::transaction::write_exec_abort(refusal, reply);
-        return None;
-    };
+fn refuse_exec(client: &mut Client, exec: &'static Spec, refusal: ReplyError) -> &'static Spec {
+    let transaction = client.transaction.get_or_insert_default();
+    transaction.is_refused = true;
     transaction.refused_exec = Some(refusal);
-    Some(command)
+    exec
 }
 
 /// A command between MULTI and EXEC is queued, unless it is one that acts on the transaction itself.

@@ -12,11 +12,13 @@ use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Flags, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor};
 use slotmesh_keyspace::Cursor;
 use slotmesh_resp::{Args, Protocol, Reply};
+use std::sync::Arc;
 
 /// The commands between MULTI and EXEC.
 #[derive(Debug, Default)]
 pub struct Transaction {
-    requests: KeptRequests,
+    /// Shared with the EXEC that runs them, during which the client still has its transaction.
+    requests: Arc<KeptRequests>,
     /// Whether one of them was refused, so that EXEC refuses all.
     pub(crate) is_refused: bool,
     /// Why EXEC itself was refused, which ends the transaction.
@@ -50,15 +52,15 @@ impl Transaction {
         let bytes = args.iter_from(0).map(<[u8]>::len).sum();
         let has_room = self.requests.has_room(bytes);
         if has_room {
-            self.requests.push(Some(spec), args.iter_from(0));
+            Arc::make_mut(&mut self.requests).push(Some(spec), args.iter_from(0));
         }
         has_room
     }
+}
 
-    /// The commands, in order.
-    fn commands(&self) -> impl Iterator<Item = (&'static Spec, Args<'_>)> {
-        self.requests.iter().filter_map(|request| Some((request.spec?, self.requests.args(request))))
-    }
+/// The commands of a transaction, in order.
+fn commands(requests: &KeptRequests) -> impl Iterator<Item = (&'static Spec, Args<'_>)> {
+    requests.iter().filter_map(|request| Some((request.spec?, requests.args(request))))
 }
 
 /// What is to be done for a transaction command.
@@ -117,7 +119,7 @@ pub fn run_transaction_command(
 }
 
 /// The reply to an EXEC that was itself refused.
-pub(crate) fn write_exec_abort(refusal: ReplyError, reply: &mut Reply<'_>) {
+fn write_exec_abort(refusal: ReplyError, reply: &mut Reply<'_>) {
     let text = refusal.to_string();
     let reason = text.strip_prefix("ERR ").unwrap_or(&text);
     reply.error_text(format!("EXECABORT Transaction discarded because of: {reason}").as_bytes());
@@ -128,7 +130,7 @@ pub(crate) fn write_exec_abort(refusal: ReplyError, reply: &mut Reply<'_>) {
 pub fn exec_cores(client: &Client, map: &SlotMap) -> Vec<u16> {
     let mut wanted = vec![false; usize::from(map.shards())];
     client.watching.iter().for_each(|&core| wanted[usize::from(core)] = true);
-    for (spec, args) in client.transaction.iter().flat_map(|transaction| transaction.commands()) {
+    for (spec, args) in client.transaction.iter().flat_map(|transaction| commands(&transaction.requests)) {
         match spec.reach {
             Reach::Slot(_) => {
                 let mut has_keys = false;
@@ -184,7 +186,7 @@ pub fn execute_transaction(
     around: &Surroundings<'_>,
     out: &mut Vec<u8>,
 ) {
-    let transaction = client.transaction.take().unwrap_or_default();
+    let requests = client.transaction.as_ref().map(|transaction| Arc::clone(&transaction.requests)).unwrap_or_default();
     let watcher = client.watcher();
     client.end_watch();
     let mut is_whole = true;
@@ -193,18 +195,18 @@ pub fn execute_transaction(
     }
     let mut reply = Reply::new(out, client.protocol);
     if !is_whole {
+        client.transaction = None;
         return reply.null_array();
     }
     let start = reply.buffer().len();
-    reply.array(transaction.len());
-    for (spec, args) in transaction.commands() {
+    reply.array(requests.len());
+    for (spec, args) in commands(&requests) {
         if out.len() - start > around.reply_bytes_max {
             client.closing = true;
         }
         if client.closing {
             out.truncate(start);
         }
-        client.last_command = Some(spec);
         match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => run_on_shards(client, spec, args, shards, around, out),
             Reach::Connection(command) => {
@@ -227,6 +229,7 @@ pub fn execute_transaction(
     if client.closing {
         out.truncate(start);
     }
+    client.transaction = None;
     end_blocks(shards, around.now, around.limits);
 }
 
@@ -299,33 +302,4 @@ impl Client {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::admit;
-    use crate::testing::{Request, Session, Shards, TestNode, limits};
-
-    #[test]
-    fn replies_that_outgrow_their_bound_are_dropped_but_the_commands_run() {
-        let mut shards = Shards::new(1);
-        shards.say(&format!("SET large {}", "x".repeat(1000)));
-        let exec = |shards: &mut Shards, reply_bytes_max| {
-            let mut client = Session::new(TestNode::default()).client;
-            client.transaction = Some(Box::default());
-            let queue = ["INCR n", "GET large", "GET large", "INCR n"].map(Request::words);
-            for request in &queue {
-                admit(&mut client, request.spec(), request.args(), &mut Reply::new(&mut Vec::new(), Protocol::Resp2));
-            }
-            let node = TestNode::default();
-            let around = Surroundings { node: &node, now: shards.now, limits: limits(), chance: 1, reply_bytes_max };
-            let mut out = b"+before\r\n".to_vec();
-            execute_transaction(&mut client, &mut [&mut shards.shards[0]], &around, &mut out);
-            (out.len(), client.closing)
-        };
-        let reply = "+before\r\n*4\r\n:1\r\n:2\r\n".len() + 2 * ("$1000\r\n\r\n".len() + 1000);
-        assert_eq!(exec(&mut shards, reply), (reply, false));
-        for reply_bytes_max in [0, 1500, reply - "+before\r\n".len() - 1] {
-            assert_eq!(exec(&mut shards, reply_bytes_max), ("+before\r\n".len(), true), "{reply_bytes_max}");
-        }
-        assert_eq!(shards.say("GET n"), "$1\r\n8\r\n");
-    }
-}
+mod tests;
