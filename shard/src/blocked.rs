@@ -325,6 +325,13 @@ pub fn serve_called_together(
     let mut reply = Vec::new();
     let outcome = run_together(shards, spec, args, &retry.context(now, limits), &mut reply);
     shards[place].end_retry(ticket, retry, &outcome);
+    if outcome == Outcome::Replied {
+        // It may stand in line on others too.
+        shards.iter_mut().for_each(|shard| drop(shard.leave(ticket)));
+    }
     end_blocks(shards, now, limits);
     (outcome == Outcome::Replied).then_some(reply)
 }
+
+#[cfg(test)]
+mod tests;

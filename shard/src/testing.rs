@@ -1,5 +1,6 @@
 //! What tests of this room share: requests from words, a client at a node, and shards behind a map.
 
+pub(crate) mod gateway;
 pub(crate) mod process;
 
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
     admit, execute_together, loan_cores, place, run_connection_command, run_node_command, split,
 };
 use slotmesh_base::{Rng, UnixMillis};
-use slotmesh_command::{Reach, Spec, ValueLimits, find, first_key_index};
+use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
 use slotmesh_conf::{SetError, Settings};
 use slotmesh_keyspace::{KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
@@ -176,20 +177,35 @@ impl Shards {
         place(spec, args, first.as_ref(), &self.map)
     }
 
+    /// The shards of these cores.
+    pub(crate) fn in_hand(&mut self, cores: &[u16]) -> Vec<&mut Shard> {
+        let shards = (0..).zip(&mut self.shards);
+        shards.filter(|(core, _)| cores.contains(core)).map(|(_, shard)| shard).collect()
+    }
+
     /// What the client of a gateway over these shards gets.
     pub(crate) fn run(&mut self, request: &Request, protocol: Protocol) -> Vec<u8> {
-        let (spec, args) = (request.spec().expect("a command"), request.args());
         let mut out = Vec::new();
+        let context = Context { protocol, ..context(self.now, false) };
+        self.run_as(request.spec().expect("a command"), request, &context, &mut out);
+        out
+    }
+
+    /// What the client of that context gets, in pieces.
+    pub(crate) fn run_as(
+        &mut self,
+        spec: &'static Spec,
+        request: &Request,
+        context: &Context<'static>,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
+        let (args, protocol) = (request.args(), context.protocol);
         match self.place(request) {
             Placement::Loan => {
                 let cores = loan_cores(spec, args, &self.map);
-                let context = Context { protocol, ..context(self.now, false) };
-                let shards = self.shards.iter_mut().enumerate();
-                let in_hand = shards.filter(|(core, _)| cores.contains(&(*core as u16)));
-                let mut in_hand: Vec<&mut Shard> = in_hand.map(|(_, shard)| shard).collect();
-                execute_together(&mut in_hand, spec, args, &context, &mut out);
+                return execute_together(&mut self.in_hand(&cores), spec, args, context, out);
             }
-            Placement::Core(core) => self.execute(core, spec, args, protocol, false, &mut out),
+            Placement::Core(core) => return self.shards[usize::from(core)].execute(spec, args, context, out),
             Placement::Split => {
                 let parts = split(spec, args, &self.map);
                 let mut gather = Gather::of_parts(spec, args, &parts, protocol);
@@ -198,36 +214,30 @@ impl Shards {
                     let indexes = std::iter::once(0).chain(part.arguments.iter().map(|&index| index as usize));
                     let words: Vec<&[u8]> = indexes.map(|index| args.at(index)).collect();
                     let mut reply = Vec::new();
-                    self.execute(part.core, spec, Request::new(&words).args(), protocol, true, &mut reply);
+                    let shard = &mut self.shards[usize::from(part.core)];
+                    let context = Context { partial: true, ..*context };
+                    shard.execute(spec, Request::new(&words).args(), &context, &mut reply);
                     assert_eq!(gather.add(index, &reply), index == 0);
                 }
-                gather.finish(&mut out);
+                gather.finish(out);
             }
             Placement::Everywhere => {
                 let count = self.map.shards();
                 let mut gather = Gather::everywhere(spec, usize::from(count), protocol, self.chance.next_u64());
                 for core in (0..count).rev() {
                     let mut reply = Vec::new();
-                    self.execute(core, spec, args, protocol, true, &mut reply);
+                    self.shards[usize::from(core)].execute(
+                        spec,
+                        args,
+                        &Context { partial: true, ..*context },
+                        &mut reply,
+                    );
                     assert_eq!(gather.add(usize::from(core), &reply), core == 0);
                 }
-                gather.finish(&mut out);
+                gather.finish(out);
             }
         }
-        out
-    }
-
-    fn execute(
-        &mut self,
-        core: u16,
-        spec: &'static Spec,
-        args: Args<'_>,
-        protocol: Protocol,
-        partial: bool,
-        out: &mut Vec<u8>,
-    ) {
-        let context = Context { protocol, ..context(self.now, partial) };
-        self.shards[usize::from(core)].execute(spec, args, &context, out);
+        Outcome::Replied
     }
 }
 
