@@ -143,7 +143,8 @@ impl Gateway {
     fn exec(&mut self, who: usize, out: &mut Vec<u8>) {
         let Person { client, .. } = &mut self.people[who];
         let chance = self.shards.chance.next_u64();
-        let around = Surroundings { node: &self.node, now: self.shards.now, limits: limits(), chance };
+        let around =
+            Surroundings { node: &self.node, now: self.shards.now, limits: limits(), chance, reply_bytes_max: 1 << 20 };
         let cores = exec_cores(client, &self.shards.map);
         execute_transaction(client, &mut self.shards.in_hand(&cores), &around, out);
     }

@@ -1,6 +1,6 @@
 use super::*;
-use crate::testing::gateway::Gateway;
 use crate::admit;
+use crate::testing::gateway::Gateway;
 use crate::testing::{Request, Session, Shards, TestNode, limits};
 use slotmesh_base::Rng;
 
