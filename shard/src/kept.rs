@@ -110,4 +110,13 @@ mod tests {
         assert!(kept.is_empty() && kept.next().is_none());
         assert_eq!(kept.memory_bytes(), 0, "memory goes with the last request");
     }
+
+    #[test]
+    fn there_is_room_for_what_32_bits_can_name() {
+        let mut kept = KeptRequests::default();
+        let max = u32::MAX as usize;
+        assert!(kept.has_room(max) && !kept.has_room(max + 1));
+        kept.push(None, [&b"abc"[..]].into_iter());
+        assert!(kept.has_room(max - 3) && !kept.has_room(max - 2));
+    }
 }

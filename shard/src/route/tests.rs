@@ -1,6 +1,5 @@
 use super::*;
 use crate::testing::{NOW, Request, Session, Shards, TestNode};
-use slotmesh_command::find;
 use slotmesh_resp::Protocol;
 
 #[test]
@@ -137,22 +136,100 @@ fn one_shard_takes_everything_whole() {
     }
 }
 
+/// For each command of several keys, or maybe several, a request: `k` is a key.
+const SEVERAL_KEYS: &[&str] = &[
+    "BLMOVE k k LEFT RIGHT 0",
+    "BLMPOP 0 3 k k k LEFT COUNT 2",
+    "BLPOP k k k 0",
+    "BRPOP k k 0",
+    "BRPOPLPUSH k k 0",
+    "COPY k k DB 1 REPLACE",
+    "DEL k k k",
+    "EXISTS k k k",
+    "LMOVE k k LEFT LEFT",
+    "LMPOP 2 k k LEFT",
+    "MGET k k k k",
+    "MSET k k2 k v k v",
+    "MSETNX k v k v",
+    "RENAME k k",
+    "RENAMENX k k",
+    "RPOPLPUSH k k",
+    "TOUCH k k",
+    "UNLINK k k k",
+];
+
 #[test]
-fn keys_that_cannot_be_split_must_be_together() {
-    // No command of several keys is without a policy yet: a row of a test stands for them.
-    static ROW: std::sync::LazyLock<Spec> = std::sync::LazyLock::new(|| {
-        let mut row = *find(b"mget").unwrap();
-        row.tips = slotmesh_command::Tips::NONE;
-        row
-    });
+fn several_keys_go_together_or_apart() {
+    let name_of = |pattern: &str| pattern.split(' ').next().unwrap().to_lowercase();
+    for spec in slotmesh_command::all().iter().filter(|spec| matches!(spec.reach, Reach::Slot(_))) {
+        let is_single = matches!(spec.keys, [] | [KeySpec { last: 0, .. }]);
+        let is_tried = SEVERAL_KEYS.iter().any(|pattern| name_of(pattern) == spec.name);
+        assert!(is_single != is_tried, "{}", spec.name);
+    }
+    let (mut chance, shards) = (slotmesh_base::Rng::new(1), Shards::new(3));
+    for _ in 0..100 {
+        for pattern in SEVERAL_KEYS {
+            let mut owners = std::collections::BTreeSet::new();
+            let words = pattern.split(' ').map(|word| {
+                let key = if word == "k" { format!("key-{}", chance.below(30)) } else { word.to_owned() };
+                if word == "k" {
+                    owners.insert(shards.map.owner(Slot::of_key(key.as_bytes())));
+                }
+                key
+            });
+            let request = Request::new(&words.collect::<Vec<_>>());
+            let owners: Vec<u16> = owners.into_iter().collect();
+            let expected = match (&owners[..], &*name_of(pattern)) {
+                (&[core], _) => Placement::Core(core),
+                (_, "del" | "exists" | "mget" | "touch" | "unlink") => Placement::Split,
+                _ => Placement::Loan,
+            };
+            assert_eq!(shards.place(&request), expected, "{pattern} on {owners:?}");
+            assert_eq!(loan_cores(request.spec().unwrap(), request.args(), &shards.map), owners, "{pattern}");
+        }
+    }
+}
+
+#[test]
+fn keys_that_are_counted_wrongly_are_refused_by_one() {
     let shards = Shards::new(3);
-    let run = |text: &str| {
-        let request = Request::words(text);
-        let first = shards.hasher.key(request.args().at(1));
-        place(&ROW, request.args(), Some(&first), &shards.map)
-    };
-    assert_eq!(run("ROW foo {foo}x"), Placement::Core(2));
-    assert_eq!(run("ROW foo bar"), Placement::Loan);
+    for request in ["LMPOP 4 foo bar LEFT", "LMPOP 0 foo bar LEFT", "LMPOP x foo bar LEFT", "BLMPOP 0 9 foo bar LEFT"] {
+        assert!(matches!(shards.place(&Request::words(request)), Placement::Core(_)), "{request}");
+    }
+    for request in ["FLUSHALL", "SWAPDB 0 1"] {
+        let request = Request::words(request);
+        assert_eq!(loan_cores(request.spec().unwrap(), request.args(), &shards.map), [0, 1, 2]);
+    }
+}
+
+#[test]
+fn a_transaction_takes_all_commands_but_those_that_end_or_refuse_it() {
+    let rows = slotmesh_command::all().iter().flat_map(|spec| std::iter::once(*spec).chain(spec.subcommands));
+    let mut queued = 0;
+    for spec in rows.filter(|spec| !matches!(spec.reach, Reach::Container)) {
+        let mut words: Vec<&str> = spec.full_name.split('|').collect();
+        words.extend(std::iter::repeat_n("1", 40));
+        words.truncate((1..=40).find(|&arguments| spec.accepts(arguments)).unwrap());
+        let mut session = Session::new(TestNode::default());
+        session.client.transaction = Some(Box::default());
+        let request = Request::new(&words);
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, Protocol::Resp2);
+        let admitted = admit(&mut session.client, request.spec(), request.args(), &mut reply);
+        let transaction = session.client.transaction.unwrap();
+        let outcome = (admitted.is_some(), str::from_utf8(&out).unwrap(), transaction.len(), transaction.is_refused);
+        let expected = match spec.full_name {
+            "multi" | "exec" | "discard" | "quit" | "reset" => (true, "", 0, false),
+            "watch" => (false, "-ERR WATCH inside MULTI is not allowed\r\n", 0, false),
+            "client|list" | "client|unblock" | "debug" => {
+                (false, "-ERR Command not allowed inside a transaction\r\n", 0, true)
+            }
+            _ => (false, "+QUEUED\r\n", 1, false),
+        };
+        assert_eq!(outcome, expected, "{}", spec.full_name);
+        queued += transaction.len();
+    }
+    assert!(queued > 80, "{queued} commands");
 }
 
 #[test]
