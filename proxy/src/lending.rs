@@ -161,15 +161,17 @@ impl Engine {
                     let has_ours = shards.iter().any(|&(core, _)| core == self.core);
                     let mut more = Vec::new();
                     self.lending.desk.finish(shards, &mut more);
+                    actions.extend(more.drain(..));
+                    // What our shard has to say comes before a loan may take it again.
+                    if has_ours {
+                        self.post_letters(hands);
+                    }
                     for (cores, work) in joined {
                         if let Err(work) = self.lending.desk.join(&cores, work) {
                             self.lending.desk.begin(&cores, work, &mut more);
                         }
                     }
                     actions.extend(more);
-                    if has_ours {
-                        self.post_letters(hands);
-                    }
                 }
             }
         }

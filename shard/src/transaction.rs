@@ -8,7 +8,7 @@ use crate::{
     Client, Context, Gather, KeptRequests, Node, NodeAction, Shard, SlotMap, Watcher, run_connection_command,
     run_node_command,
 };
-use slotmesh_base::{ReplyError, Slot, UnixMillis};
+use slotmesh_base::{ExecRefused, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Flags, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor};
 use slotmesh_keyspace::Cursor;
 use slotmesh_resp::{Args, Protocol, Reply};
@@ -95,7 +95,7 @@ pub fn run_transaction_command(
             Some(transaction) if transaction.is_refused => {
                 match transaction.refused_exec {
                     None => reply.error(ReplyError::ExecAbort),
-                    Some(error) => write_exec_abort(error, reply),
+                    Some(error) => reply.error_text(ExecRefused(error).to_string().as_bytes()),
                 }
                 client.transaction = None;
                 return TransactionAction::Unwatch;
@@ -116,13 +116,6 @@ pub fn run_transaction_command(
         }
     }
     TransactionAction::Done
-}
-
-/// The reply to an EXEC that was itself refused.
-fn write_exec_abort(refusal: ReplyError, reply: &mut Reply<'_>) {
-    let text = refusal.to_string();
-    let reason = text.strip_prefix("ERR ").unwrap_or(&text);
-    reply.error_text(format!("EXECABORT Transaction discarded because of: {reason}").as_bytes());
 }
 
 /// The cores whose shards a client's EXEC needs: those of its commands' keys, and of those that it watches.

@@ -148,7 +148,7 @@ const SPREAD: &[&str] = &["a", "b", "c", "{tag}a", "{tag}b"];
 pub enum Flavour {
     /// Lists and strings; clients wait for one key.
     Strings,
-    /// Lists; clients wait for several keys; no transactions.
+    /// Lists; clients wait for several keys, and what they get goes nowhere else; no transactions.
     SeveralKeys,
     /// Lists and strings; SWAPDB; clients wait for one key, always the same: in which order Redis looks at several
     /// that have come by SWAPDB depends on the seed of its hash function.
@@ -241,6 +241,8 @@ impl ScriptGenerator {
             Kind::Plain if has_others => OTHERS,
             Kind::Plain => PLAIN,
             Kind::Blocking if has_several => BLOCKING_ON_SEVERAL,
+            // What a waiter is served must not be another key's at once.
+            Kind::Blocking if self.flavour == Flavour::SeveralKeys => BLOCKING_ON_SINGLE,
             Kind::Blocking => BLOCKING,
             Kind::Transaction => TRANSACTION,
             Kind::Unblock => UNBLOCK,

@@ -13,7 +13,7 @@ mod rng;
 mod slot;
 mod time;
 
-pub use reply_error::ReplyError;
+pub use reply_error::{ExecRefused, ReplyError};
 pub use rng::Rng;
 pub use slot::{SLOT_COUNT, Slot, hash_tag};
 pub use time::{Monotonic, UnixMillis};

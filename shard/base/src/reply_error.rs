@@ -173,6 +173,21 @@ impl fmt::Display for ReplyError {
     }
 }
 
+/// Why an `EXEC` was itself refused, which ends its transaction: the error reply that says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExecRefused(pub ReplyError);
+
+impl fmt::Display for ExecRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EXECABORT Transaction discarded because of: ")?;
+        match self.0 {
+            // Without its code, as Redis has it.
+            ReplyError::WrongArity(name) => write!(f, "wrong number of arguments for '{name}' command"),
+            other => write!(f, "{other}"),
+        }
+    }
+}
+
 const PROTECTED_MODE: &str = concat!(
     "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. ",
     "In this mode connections are only accepted from the loopback interface. ",
