@@ -265,7 +265,9 @@ impl Engine {
                 NodeAction::Unblock { client, with_error } => {
                     return self.unblock_anywhere(hands, index, client, with_error);
                 }
-                NodeAction::ListClients(filter) => return self.list_clients(hands, index, &filter),
+                NodeAction::ListClients { filter, request_bytes } => {
+                    return self.list_clients(hands, index, &filter, request_bytes);
+                }
             },
             Reach::Container => reply.error(ReplyError::WrongArity(spec.full_name)),
             Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) => unreachable!("these have their own ways"),

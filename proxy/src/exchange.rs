@@ -358,7 +358,7 @@ impl Engine {
                 let id = |id| std::str::from_utf8(id).ok()?.parse().ok();
                 let ids: Vec<u64> = args.iter_from(0).filter_map(id).collect();
                 let mut text = Vec::new();
-                self.write_client_lines(sockets, &ids, &mut text);
+                self.write_client_lines(sockets, &ids, None, &mut text);
                 Reply::new(answers, head.protocol).bulk(&text);
             }
             RequestKind::UnblockClient => {

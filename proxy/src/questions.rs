@@ -9,7 +9,14 @@ use slotmesh_shard::{ClientFilter, Gather, Unblock};
 
 impl Engine {
     /// Asks every core for the lines of its clients.
-    pub(crate) fn list_clients(&mut self, hands: &mut Hands<'_>, index: u32, filter: &ClientFilter) -> Done {
+    /// The request of the one that asks, of `request_bytes`, counts as held by it.
+    pub(crate) fn list_clients(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        filter: &ClientFilter,
+        request_bytes: usize,
+    ) -> Done {
         let ids: Vec<String> = if filter.nobody {
             // Ids begin with 1.
             vec!["0".to_owned()]
@@ -26,7 +33,7 @@ impl Engine {
             Gather::texts,
             |engine, hands, protocol, _| {
                 let (mut own, mut part) = (Vec::new(), Vec::new());
-                engine.write_client_lines(hands.sockets, &wanted, &mut own);
+                engine.write_client_lines(hands.sockets, &wanted, Some((index, request_bytes)), &mut own);
                 Reply::new(&mut part, protocol).bulk(&own);
                 Some(part)
             },
@@ -116,13 +123,23 @@ impl Engine {
         }
     }
 
-    /// Appends the lines of our clients with these ids, or of all.
-    pub(crate) fn write_client_lines(&self, sockets: &Sockets, ids: &[u64], text: &mut Vec<u8>) {
-        for connection in self.connections.iter().flatten() {
+    /// Appends the lines of our clients with these ids, or of all. `asking` is who of ours asks, with the bytes of its
+    /// request.
+    pub(crate) fn write_client_lines(
+        &self,
+        sockets: &Sockets,
+        ids: &[u64],
+        asking: Option<(u32, usize)>,
+        text: &mut Vec<u8>,
+    ) {
+        for (index, connection) in (0u32..).zip(&self.connections) {
+            let Some(connection) = connection else { continue };
             let client = &connection.client;
             if ids.is_empty() || ids.contains(&client.id) {
                 let output = sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes();
-                slotmesh_shard::describe_client(client, client.fd, output, connection.input_bytes(), self.now, text);
+                let request = asking.filter(|asking| asking.0 == index).map_or(0, |asking| asking.1);
+                let input = connection.input_bytes() + request;
+                slotmesh_shard::describe_client(client, client.fd, output, input, self.now, text);
             }
         }
     }

@@ -59,17 +59,24 @@ pub(super) fn protocol_number(client: &Client) -> i64 {
     }
 }
 
-pub(super) fn info(client: &Client, now: UnixMillis, reply: &mut Reply<'_>) {
+/// CLIENT INFO: the connection waits for this reply, so its query buffer holds this request and nothing more.
+pub(super) fn info(client: &Client, args: Args<'_>, now: UnixMillis, reply: &mut Reply<'_>) {
     let mut text = Vec::new();
-    // The connection has just been read and waits for this reply: its buffers hold nothing of interest.
-    describe_client(client, client.fd, 0, 0, now, &mut text);
+    describe_client(client, client.fd, 0, request_bytes(args), now, &mut text);
     reply.verbatim(b"txt", &text);
+}
+
+/// Bytes of a request as an array of bulk strings: what Redis's query buffer holds while it runs.
+fn request_bytes(args: Args<'_>) -> usize {
+    let digits = |number: usize| number.checked_ilog10().map_or(1, |power| power as usize + 1);
+    let head = |number: usize| "$\r\n".len() + digits(number);
+    head(args.len()) + args.iter_from(0).map(|word| head(word.len()) + word.len() + "\r\n".len()).sum::<usize>()
 }
 
 /// CLIENT LIST: which clients; their lines are with the cores.
 pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
     match parse_list(args) {
-        Ok(filter) => return NodeAction::ListClients(filter),
+        Ok(filter) => return NodeAction::ListClients { filter, request_bytes: request_bytes(args) },
         Err(ListError::Syntax) => reply.error(ReplyError::Syntax),
         Err(ListError::Id) => reply.error_text(b"ERR Invalid client ID"),
         Err(ListError::Type(name)) => {

@@ -45,7 +45,7 @@ pub fn run_connection_command(
         ConnectionCommand::Select => connection::select(client, args, node, reply),
         ConnectionCommand::ClientGetName => client::get_name(client, reply),
         ConnectionCommand::ClientId => client::id(client, reply),
-        ConnectionCommand::ClientInfo => client::info(client, now, reply),
+        ConnectionCommand::ClientInfo => client::info(client, args, now, reply),
         ConnectionCommand::ClientSetInfo => client::set_info(client, args, reply),
         ConnectionCommand::ClientSetName => client::set_name(client, args, reply),
         ConnectionCommand::ClientHelp => command::help(args, reply),

@@ -151,7 +151,12 @@ pub enum NodeAction {
     /// Nothing: the reply is written.
     Done,
     /// Gather the lines of all cores' clients (`Gather::texts`).
-    ListClients(ClientFilter),
+    ListClients {
+        /// Which ones.
+        filter: ClientFilter,
+        /// Bytes of the request, which count as held by the client that asks.
+        request_bytes: usize,
+    },
     /// Walk a snapshot of every shard to nowhere, and gather what each core says of it (`Gather::texts`).
     DrillSnapshot {
         /// Most bytes of pages that a shard may keep for the snapshot.

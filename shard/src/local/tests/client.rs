@@ -66,7 +66,10 @@ fn lists_say_whom_they_want() {
     for (request, filter) in table {
         let mut session = session();
         assert_eq!(session.say(request), "", "{request}");
-        assert_eq!(session.action, NodeAction::ListClients(filter), "{request}");
+        let NodeAction::ListClients { filter: got, request_bytes } = session.action else { panic!("{request}") };
+        assert_eq!(got, filter, "{request}");
+        let words: Vec<_> = request.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        assert_eq!(request_bytes, format!("*{}\r\n{}", words.len(), words.concat()).len(), "{request}");
     }
     session().expect(&[
         ("CLIENT LIST TYPE foo", "-ERR Unknown client type 'foo'\r\n"),
@@ -114,7 +117,7 @@ fn lines_are_those_of_redis() {
     assert_eq!(
         before,
         "id=7 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=8 name=me age=5 idle=5 flags=N db=0 sub=0 psub=0 ssub=0 \
-         multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0"
+         multi=-1 qbuf=26 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0"
     );
     let (_, behind) = memory.split_once(' ').unwrap();
     assert_eq!(behind, "events=r cmd=client|info user=default redir=-1 resp=2 lib-name=lib lib-ver=\n\r\n");
