@@ -30,6 +30,8 @@ pub(super) struct Scene {
     pub(super) mortal: Option<u16>,
     /// The scripts begin again at their end.
     pub(super) endless: bool,
+    /// Loans join those that are gathering; for clients without commands, who never have anything unanswered.
+    pub(super) joins: bool,
 }
 
 /// A shard: what it has lived through.
@@ -64,11 +66,14 @@ enum Parcel {
     Unasked(Token),
 }
 
+/// A loan that has its shards, its work, and what has joined it.
+type LoanRun = (Vec<(u16, Token)>, Work, Vec<(Vec<u16>, Work)>);
+
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Core {
     pub(super) desk: Desk<Token, Work>,
     /// Loans that may be run.
-    runs: Vec<(Vec<(u16, Token)>, Work)>,
+    runs: Vec<LoanRun>,
     /// Commands sent, by shard.
     sent: [u32; CORES_MAX],
     /// Loans finished, by shard.
@@ -110,7 +115,7 @@ pub(super) enum Move {
 
 impl Scene {
     pub(super) fn new(cores: u16, scripts: Vec<(u16, Vec<Step>)>) -> Self {
-        Self { cores, scripts, capacity: 1, unasked: 0, reversed: None, mortal: None, endless: false }
+        Self { cores, scripts, capacity: 1, unasked: 0, reversed: None, mortal: None, endless: false, joins: false }
     }
 
     /// All moves that there ever are.
@@ -250,7 +255,11 @@ impl Process {
                 cores.sort_unstable();
                 let work = Work { client, sent: self.core(at).sent };
                 self.clients[client].in_loan = true;
-                self.core(at).desk.begin(&cores, work, actions);
+                let desk = &mut self.core(at).desk;
+                let work = if scene.joins { desk.join(&cores, work) } else { Err(work) };
+                if let Err(work) = work {
+                    desk.begin(&cores, work, actions);
+                }
             }
         }
         at
@@ -277,7 +286,7 @@ impl Process {
 
     /// Runs the loan that has waited longest for it, with everything that a coordinator relies on.
     fn run(&mut self, scene: &Scene, at: u16, actions: &mut Vec<LoanAction<Token, Work>>) {
-        let (mut shards, work) = self.core(at).runs.remove(0);
+        let (mut shards, work, joined) = self.core(at).runs.remove(0);
         let Some(Step::Loan(wanted)) = scene.step(self, work.client) else { panic!("it is at a loan") };
         let mut got: Vec<u16> = shards.iter().map(|(_, shard)| shard.core).collect();
         assert!(shards.iter().all(|&(core, shard)| core == scene.name(at, shard.core)), "each by its own name");
@@ -291,10 +300,21 @@ impl Process {
             shard.loans[usize::from(at)] += 1;
             self.core(at).finished[owner] += 1;
         }
-        let client = &mut self.clients[work.client];
+        self.end_loan(work.client);
+        for (cores, work) in joined {
+            let in_hand = |core: &u16| shards.iter().any(|(have, _)| have == core);
+            assert!(cores.iter().all(in_hand), "what joins has its shards");
+            let Some(Step::Loan(wanted)) = scene.step(self, work.client) else { panic!("it is at a loan") };
+            assert_eq!(cores.len(), wanted.len(), "it asks for what it wants");
+            self.end_loan(work.client);
+        }
+        self.core(at).desk.finish(shards, actions);
+    }
+
+    fn end_loan(&mut self, client: usize) {
+        let client = &mut self.clients[client];
         assert!(client.in_loan, "work runs once");
         *client = Client { at: client.at + 1, in_loan: false };
-        self.core(at).desk.finish(shards, actions);
     }
 
     fn carry_out(&mut self, scene: &Scene, at: u16, actions: Vec<LoanAction<Token, Work>>) {
@@ -313,7 +333,7 @@ impl Process {
                 LoanAction::Lend { to, loan, shard } => {
                     self.core(scene.name(at, to)).replies[usize::from(at)].push(Parcel::Lent(loan, shard));
                 }
-                LoanAction::Run { shards, work, .. } => self.core(at).runs.push((shards, work)),
+                LoanAction::Run { shards, work, joined, .. } => self.core(at).runs.push((shards, work, joined)),
                 LoanAction::GiveBack { to, shard } => {
                     self.core(scene.name(at, to)).replies[usize::from(at)].push(Parcel::Back(shard));
                 }
@@ -329,7 +349,7 @@ impl Process {
             let desk = &core.desk;
             desk.home().into_iter().for_each(&mut see);
             desk.gathering.values().flat_map(|loan| &loan.shards).for_each(|(_, shard)| see(shard));
-            core.runs.iter().flat_map(|(shards, _)| shards).for_each(|(_, shard)| see(shard));
+            core.runs.iter().flat_map(|(shards, _, _)| shards).for_each(|(_, shard)| see(shard));
             for parcel in core.replies.iter().flatten() {
                 let (Parcel::Lent(_, shard) | Parcel::Back(shard) | Parcel::Unasked(shard)) = parcel;
                 see(shard);

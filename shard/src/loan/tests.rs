@@ -103,6 +103,28 @@ fn three_cores_with_commands_between_and_unasked_lendings() {
 }
 
 #[test]
+fn what_joins_a_loan_is_done_once_and_with_its_shards() {
+    let mut scenes = Vec::new();
+    for (a, b) in SUBSETS_OF_2.iter().flat_map(|a| SUBSETS_OF_2.iter().map(move |b| (a, b))) {
+        for c in SUBSETS_OF_2 {
+            let ours = [(0, vec![Step::Loan(a)]), (0, vec![Step::Loan(b)]), (0, vec![Step::Loan(c), Step::Loan(a)])];
+            let scripts = [&ours[..], &[(1, vec![Step::Loan(&[0, 1])])]].concat();
+            scenes.push(Scene { joins: true, unasked: 1, ..Scene::new(2, scripts) });
+        }
+    }
+    for a in SUBSETS_OF_3 {
+        let scripts = vec![
+            (1, vec![Step::Loan(&[0, 1, 2])]),
+            (1, vec![Step::Loan(a)]),
+            (1, vec![Step::Loan(&[0, 1])]),
+            (2, vec![Step::Loan(&[0, 2])]),
+        ];
+        scenes.push(Scene { joins: true, ..Scene::new(3, scripts) });
+    }
+    explore_all("joined loans", scenes);
+}
+
+#[test]
 fn without_one_order_for_all_there_is_a_deadlock() {
     let scripts = vec![(0, vec![Step::Loan(&[0, 1])]), (1, vec![Step::Loan(&[0, 1])])];
     let one_order = Scene::new(2, scripts);
