@@ -329,10 +329,7 @@ impl Engine {
         let back = ReturnAddress { socket, ticket, part: 0 };
         let mut reply = Vec::new();
         match execute_together(shards, spec, args, &context, &mut reply) {
-            Outcome::Replied => {
-                self.counters.errors += u64::from(reply.first() == Some(&b'-'));
-                self.hand_over(hands.sockets, back, &reply);
-            }
+            Outcome::Replied => self.hand_over(hands.sockets, back, &reply),
             Outcome::Blocks(wait) => {
                 for shard in shards {
                     shard.block(back.to_ticket(self.core), spec, args, &context, &wait, true);

@@ -363,3 +363,16 @@ fn a_stopping_server_ends_well() {
         assert!(!server.socket().exists(), "the unix socket is removed");
     }
 }
+
+#[test]
+fn an_error_counts_once_on_however_many_shards_its_command_ran() {
+    let server = Server::slotmesh(3, 3, &[]);
+    let mut client = server.connect();
+    let before = info(&mut client, "total_error_replies");
+    for number in 0..30 {
+        assert_eq!(show(&client.say(&format!("RENAME nothing{number} something"))), "-ERR no such key\\r\\n");
+    }
+    // Cores show their counters at the end of a turn.
+    await_condition("thirty errors are counted", 10, || info(&mut client, "total_error_replies") >= before + 30);
+    assert_eq!(info(&mut client, "total_error_replies"), before + 30);
+}
