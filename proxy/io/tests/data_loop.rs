@@ -11,6 +11,9 @@ use std::time::Duration;
 
 const STOP: &[u8] = b"stop";
 
+/// Bytes of a turn after which the echo sends without waiting for the turn's end.
+const EARLY_SEND_BYTES: usize = 1 << 16;
+
 /// Echoes until a connection sends `stop`; closes a connection when its peer has.
 async fn echo(mut io: DataLoop<()>, listener: std::os::fd::OwnedFd) -> slotmesh_io::LoopStats {
     io.listen(listener, 7);
@@ -31,7 +34,7 @@ async fn echo(mut io: DataLoop<()>, listener: std::os::fd::OwnedFd) -> slotmesh_
                         output.extend_from_slice(io.input.read(chunk));
                         io.sockets.commit(socket);
                     }
-                    if io.sockets.turn_bytes() > 1 << 16 {
+                    if io.sockets.turn_bytes() > EARLY_SEND_BYTES {
                         io.send_now();
                     }
                 }
@@ -73,7 +76,9 @@ fn many_connections_get_their_own_bytes_back_in_order() {
         }
     }
     let stats = stop(address, server);
-    assert!(stats.enters <= stats.turns * 2, "{stats:?}");
+    // One for each turn, and one for each early send: a slow machine has fewer turns with more in each.
+    let early = stats.sent_bytes / EARLY_SEND_BYTES as u64;
+    assert!(stats.enters <= stats.turns + early, "{stats:?}");
 }
 
 #[test]
