@@ -130,6 +130,9 @@ pub struct Directive {
     pub standing: Standing,
     /// What an operator should know; one or more lines. Empty unless [`Standing::Used`].
     pub doc: &'static str,
+    /// What an operator who sets it must not count on yet: stands in the line of the log that names it. Empty where
+    /// nobody would be hurt. Only for [`Standing::Unused`].
+    pub missing: &'static str,
 }
 
 impl Directive {
@@ -145,6 +148,7 @@ impl Directive {
             clamp: None,
             standing: Standing::Unused,
             doc: "",
+            missing: "",
         }
     }
 
@@ -174,6 +178,11 @@ impl Directive {
 
     pub(crate) const fn default_only(self) -> Self {
         Self { standing: Standing::DefaultOnly, ..self }
+    }
+
+    /// The directive promises what does not exist: the log says so whenever it is set.
+    pub(crate) const fn missing(self, missing: &'static str) -> Self {
+        Self { missing, ..self }
     }
 
     pub(crate) const fn used(self, doc: &'static str) -> Self {

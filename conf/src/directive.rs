@@ -2,8 +2,9 @@
 //!
 //! First those that code reads, each with a handle and the text that `--help` and `slotmesh.conf` show; then
 //! those of Redis 7.2 that we answer for (name, bounds and default as in `config.c`), so that a redis.conf
-//! starts the node. A directive that would promise what we do not do yet is `default_only`: its default is
-//! accepted, anything else is refused. To give a directive code, move its row up and write its text.
+//! starts the node. One that asks for what we do not do yet, and whose absence an operator can bear once told, says
+//! in the log what is `missing`; one whose silence would betray (another role, another protocol, other rights) is
+//! `default_only`: its default is accepted, anything else is refused. To give a directive code, move its row up and write its text.
 
 use crate::declaration::{Directive, Kind, boolean, choice, dropped, file_only, integer, memory, special, text};
 use crate::handle::Handle;
@@ -38,6 +39,10 @@ const EVICTION: &[&str] = &[
 ];
 const FACILITIES: &[&str] = &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 const PROTECTED: &[&str] = &["no", "yes", "local"];
+/// What `appendonly yes` and save points must not be taken for.
+const NO_DISK: &str = "nothing is written to disk, all data ends with the process";
+const NO_EVICTION: &str = "memory is not bounded, nothing is evicted";
+const NO_REPLICAS: &str = "there are no replicas, writes are taken without them";
 const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
 
 macro_rules! directives {
@@ -140,13 +145,13 @@ directives! {
     }
     answered {
         /// Most memory for data, in bytes; 0 = no limit. INFO shows it, nothing is evicted yet.
-        MAXMEMORY: u64 = memory("maxmemory", "0", 0, u64::MAX);
+        MAXMEMORY: u64 = memory("maxmemory", "0", 0, u64::MAX).missing(NO_EVICTION);
         /// What to evict. INFO shows it, nothing is evicted yet.
         MAXMEMORY_POLICY: &'static str = choice("maxmemory-policy", "noeviction", EVICTION);
         /// Whether the shards are nodes of a cluster; only `no` for now.
         CLUSTER_ENABLED: bool = boolean("cluster-enabled", "no").fixed().default_only();
-        /// Whether writes are logged to disk; only `no` for now.
-        APPENDONLY: bool = boolean("appendonly", "no").default_only();
+        /// Whether writes are logged to disk. CONFIG GET shows it, nothing is written yet.
+        APPENDONLY: bool = boolean("appendonly", "no").missing(NO_DISK);
     }
     others {
         boolean("rdbchecksum", "yes").fixed();
@@ -251,7 +256,7 @@ directives! {
         integer("list-compress-depth", "0", 0, I32);
         integer("rdb-key-save-delay", "0", -I32 - 1, I32).hidden();
         integer("key-load-delay", "0", -I32 - 1, I32).hidden();
-        integer("min-replicas-to-write", "0", 0, I32).aliases(&["min-slaves-to-write"]);
+        integer("min-replicas-to-write", "0", 0, I32).aliases(&["min-slaves-to-write"]).missing(NO_REPLICAS);
         integer("min-replicas-max-lag", "10", 0, I32).aliases(&["min-slaves-max-lag"]);
         integer("watchdog-period", "0", 0, I32).hidden();
         integer("shutdown-timeout", "10", 0, I32);
@@ -283,7 +288,7 @@ directives! {
         memory("zset-max-listpack-value", "64", 0, SIZE).aliases(&["zset-max-ziplist-value"]);
         memory("hll-sparse-max-bytes", "3000", 0, SIZE);
         memory("auto-aof-rewrite-min-size", "64mb", 0, SIZE);
-        special("maxmemory-clients", "0", Kind::MemoryOrPercent);
+        special("maxmemory-clients", "0", Kind::MemoryOrPercent).missing("no client is closed to save memory");
 
         integer("tls-port", "0", 0, 65535).default_only();
         boolean("tls-cluster", "no").default_only();
@@ -306,7 +311,7 @@ directives! {
         text("tls-ciphers", "");
         text("tls-ciphersuites", "");
 
-        special("save", "3600 1 300 100 60 10000", Kind::SavePoints);
+        special("save", "3600 1 300 100 60 10000", Kind::SavePoints).missing(NO_DISK);
         special("oom-score-adj-values", "0 200 800", Kind::OomScores);
         special("notify-keyspace-events", "", Kind::KeyspaceEvents);
         special("replicaof", "no one", Kind::Master).aliases(&["slaveof"]).fixed().default_only();

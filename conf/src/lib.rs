@@ -32,5 +32,6 @@ pub use declaration::{Change, Directive, Kind, Standing};
 pub use error::{ConfError, Origin, Reason, SetError};
 pub use handle::{Handle, Read, Shape};
 pub use load::{Loaded, Reader, WithoutEffect, load};
+pub use rewrite::RewriteError;
 pub use settings::{Hot, Secret, Settings};
 pub use value::{LogLevel, OutputLimit, OutputLimits, SavePoint, Value};

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +48,16 @@ pub struct WithoutEffect {
     pub origin: Origin,
     /// Whether it was set to its default, so that nobody expects anything.
     pub is_default: bool,
+    /// What the operator must not count on; may be empty.
+    pub missing: &'static str,
+}
+
+/// For the log: the directive, its place, and what is missing.
+impl fmt::Display for WithoutEffect {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "'{}' ({}) is accepted and has no effect yet", self.name, self.origin)?;
+        if self.missing.is_empty() { Ok(()) } else { write!(out, ": {}", self.missing) }
+    }
 }
 
 /// Reads all sources and merges them.
@@ -200,7 +211,7 @@ fn resolve(mut merged: Map<String, config::Value>) -> Result<Loaded, ConfError> 
         settings.put(index, value);
         if row.standing == Standing::Unused {
             let origin = set.origin.clone();
-            without_effect.push(WithoutEffect { name: row.name, origin, is_default });
+            without_effect.push(WithoutEffect { name: row.name, origin, is_default, missing: row.missing });
         }
         origins.insert(index, set);
     }

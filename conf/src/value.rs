@@ -41,10 +41,7 @@ impl Value {
             Value::Memory(bytes) => with_unit(*bytes),
             Value::OutputLimits(limits) => {
                 let classes = [("normal", limits.normal), ("replica", limits.replica), ("pubsub", limits.pubsub)];
-                let class = |(name, limit): (&str, OutputLimit)| {
-                    let (hard, soft) = (with_unit(limit.hard_bytes), with_unit(limit.soft_bytes));
-                    format!("{name} {hard} {soft} {}", limit.soft_seconds)
-                };
+                let class = |(name, limit): (&str, OutputLimit)| format!("{name} {}", limit.to_words());
                 classes.map(class).join(" ")
             }
             other => other.to_string(),
@@ -113,6 +110,13 @@ pub struct OutputLimit {
     pub soft_bytes: u64,
     /// See `soft_bytes`.
     pub soft_seconds: u64,
+}
+
+impl OutputLimit {
+    /// As it stands in a file, without the class.
+    pub(crate) fn to_words(self) -> String {
+        format!("{} {} {}", with_unit(self.hard_bytes), with_unit(self.soft_bytes), self.soft_seconds)
+    }
 }
 
 impl fmt::Display for OutputLimit {

@@ -33,6 +33,11 @@ pub(crate) fn quote(word: &str) -> String {
     if !word.is_empty() && !comment && word.bytes().all(plain) {
         return word.to_owned();
     }
+    quote_always(word)
+}
+
+/// As [`quote`], in quotes also where none are needed.
+pub(crate) fn quote_always(word: &str) -> String {
     let mut quoted = String::with_capacity(word.len() + 2);
     quoted.push('"');
     for letter in word.chars() {

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::{Loaded, Reader, load};
 use crate::command_line::Invocation;
+use crate::declaration::{Change, Kind};
 use crate::directive;
-use crate::error::ConfError;
+use crate::error::{ConfError, Reason};
+use crate::settings::Settings;
 
 /// Files by path, `-` for standard input.
 fn reader(files: &[(&str, &str)]) -> Reader {
@@ -138,7 +140,7 @@ fn a_wrong_line_is_named_with_its_reason() {
         ("logfile \"a", "'logfile \"a': Unbalanced quotes in configuration line"),
         ("nonsense 1", "'nonsense': Bad directive or wrong number of arguments"),
         ("cluster-enabled yes", "'cluster-enabled yes': not supported yet"),
-        ("appendonly yes", "'appendonly yes': not supported yet"),
+        ("aclfile u", "'aclfile u': not supported yet"),
         ("replicaof a 1", "'replicaof a 1': not supported yet"),
         ("slaveof a b", "'slaveof a b': Invalid master port"),
         ("tls-port 1", "'tls-port 1': not supported yet"),
@@ -150,6 +152,59 @@ fn a_wrong_line_is_named_with_its_reason() {
     ] {
         assert_eq!(message(file(&format!("hz 10\n\n{line}\n"))), format!("a.conf:3: {text}"));
     }
+}
+
+/// Every row whose values have bounds: one beyond each end is refused with the place and the bounds.
+#[test]
+fn a_value_out_of_its_bounds_is_refused_with_its_place_and_the_bounds() {
+    let mut bounded = 0;
+    for row in directive::TABLE.iter().filter(|row| row.answers_config()) {
+        let beyond: Vec<(String, String)> = match row.kind {
+            Kind::Integer { min, max } => [i128::from(min) - 1, i128::from(max) + 1]
+                .into_iter()
+                .map(|number| {
+                    let bounds = format!("argument must be between {min} and {max} inclusive");
+                    let fits = i64::try_from(number).is_ok();
+                    (number.to_string(), if fits { bounds } else { Reason::NotInteger.to_string() })
+                })
+                .collect(),
+            Kind::Memory { min, max } => {
+                let bounds = format!("argument must be between {min} and {max} inclusive");
+                let below = min.checked_sub(1).map(|bytes| (bytes.to_string(), bounds.clone()));
+                let above = max.checked_add(1).map(|bytes| (bytes.to_string(), bounds));
+                let unreadable = ("-1".to_owned(), Reason::NotMemory.to_string());
+                below.into_iter().chain(above).chain([unreadable]).collect()
+            }
+            Kind::MemoryOrPercent => vec![("101%".to_owned(), Reason::PercentTooLarge.to_string())],
+            Kind::Octal { max } => {
+                vec![(format!("{:o}", max + 1), format!("argument must be between 0 and {max:o} inclusive"))]
+            }
+            Kind::Boolean => vec![("maybe".to_owned(), Reason::NotBoolean.to_string())],
+            Kind::Choice(names) | Kind::Flags(names) => {
+                vec![("neither".to_owned(), format!("argument(s) must be one of the following: {}", names.join(", ")))]
+            }
+            Kind::FileName { .. } => vec![("a/b".to_owned(), "just a".to_owned())],
+            Kind::HostName => vec![("x".repeat(256), Reason::HostNameTooLong.to_string())],
+            Kind::CpuList => vec![("0-1024".to_owned(), Reason::NotCpuList.to_string())],
+            Kind::Words { max } => vec![("a ".repeat(max + 1), Reason::TooManyAddresses.to_string())],
+            Kind::SavePoints => vec![("0 1".to_owned(), Reason::BadSavePoints.to_string())],
+            Kind::OutputLimits => vec![("normal 1 -1 1".to_owned(), Reason::OutputLimitNumber.to_string())],
+            Kind::Percentiles => vec![("50 101".to_owned(), Reason::PercentilesOutOfBounds.to_string())],
+            Kind::OomScores => vec![("0 0 2001".to_owned(), Reason::BadOomScores.to_string())],
+            Kind::KeyspaceEvents => vec![("q".to_owned(), Reason::BadEventClass.to_string())],
+            Kind::Master => vec![("host 65536".to_owned(), Reason::BadMasterPort.to_string())],
+            Kind::Text | Kind::Opaque => continue,
+        };
+        for (text, reason) in beyond {
+            bounded += 1;
+            let told = message(file(&format!("# a comment\n{} {text}\n", row.name)));
+            assert!(told.starts_with(&format!("a.conf:2: '{} ", row.name)), "{told}");
+            assert!(told.contains(&reason), "{told}: not '{reason}'");
+            let refused = Settings::default().set(&[(row.name, text.trim_end())]).unwrap_err().to_string();
+            assert!(row.change != Change::Live || refused.contains(&reason), "{refused}: not '{reason}'");
+        }
+    }
+    assert!(bounded > 200, "only {bounded} values");
 }
 
 #[test]
@@ -179,10 +234,10 @@ fn a_wrong_line_stops_the_start_even_where_it_is_overridden() {
 
 #[test]
 fn what_is_not_supported_may_be_overridden() {
-    let files = [("a.conf", "appendonly yes")];
-    assert!(run(&files, &[], &["a.conf", "--appendonly", "no"]).is_ok());
-    let text = message(run(&files, &[("SLOTMESH_APPENDONLY", "yes")], &["a.conf"]));
-    assert_eq!(text, "environment: 'appendonly yes': not supported yet");
+    let files = [("a.conf", "tls-port 1")];
+    assert!(run(&files, &[], &["a.conf", "--tls-port", "0"]).is_ok());
+    let text = message(run(&files, &[("SLOTMESH_TLS_PORT", "2")], &["a.conf"]));
+    assert_eq!(text, "environment: 'tls-port 2': not supported yet");
 }
 
 #[test]
@@ -236,13 +291,53 @@ fn shards_need_cores() {
 
 #[test]
 fn what_does_nothing_is_named() {
-    let loaded = file("port 1\nrdbcompression yes\nlfu-decay-time 2\nappendonly no").unwrap();
+    let loaded = file("port 1\nrdbcompression yes\nlfu-decay-time 2\nport 2").unwrap();
     let named: Vec<_> =
         loaded.without_effect.iter().map(|set| (set.name, set.origin.to_string(), set.is_default)).collect();
     assert_eq!(
         named,
         [("rdbcompression", "a.conf:2".to_owned(), true), ("lfu-decay-time", "a.conf:3".to_owned(), false),]
     );
+}
+
+#[test]
+fn what_promises_the_disk_is_taken_and_the_log_says_what_is_missing() {
+    let loaded = file("appendonly yes\nsave 900 1\nmin-slaves-to-write 1").unwrap();
+    let lines: Vec<_> = loaded.without_effect.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "'appendonly' (a.conf:1) is accepted and has no effect yet: nothing is written to disk, all data ends with \
+             the process",
+            "'min-replicas-to-write' (a.conf:3) is accepted and has no effect yet: there are no replicas, writes are \
+             taken without them",
+            "'save' (a.conf:2) is accepted and has no effect yet: nothing is written to disk, all data ends with the \
+             process",
+        ]
+    );
+    assert_eq!((value(&loaded, "appendonly"), value(&loaded, "save")), ("yes".to_owned(), "900 1".to_owned()));
+}
+
+/// What Redis's test suite starts its servers with (`default.conf`, `minimal.conf`, and what the suite adds), and the
+/// file of the older cluster tests without the directives of the cluster.
+#[test]
+fn the_files_of_the_test_suites_start_the_node() {
+    let default = "always-show-logo yes\nnotify-keyspace-events KEA\ndaemonize no\npidfile /var/run/redis.pid\n\
+        port 6379\ntimeout 0\nbind 127.0.0.1\nloglevel verbose\nlogfile ''\ndatabases 16\n\
+        latency-monitor-threshold 1\nrepl-diskless-sync-delay 0\nsave ''\nrdbcompression yes\n\
+        dbfilename dump.rdb\ndir ./\nslave-serve-stale-data yes\nappendonly no\nappendfsync everysec\n\
+        no-appendfsync-on-rewrite no\nactiverehashing yes\nenable-protected-configs yes\n\
+        enable-debug-command yes\nenable-module-command yes\npropagation-error-behavior panic\n\
+        shutdown-on-sigterm force\nunixsocket /tmp/redis.socket\n\
+        appendonly yes\nauto-aof-rewrite-percentage 0\nappendfsync always\nsave 100 100\n";
+    let minimal = "always-show-logo yes\ndaemonize no\npidfile /var/run/redis.pid\nloglevel verbose\n";
+    let cluster = "port 30000\nrepl-diskless-sync-delay 0\ndir ./redis_0\nlogfile log.txt\nappendonly yes\n\
+        shutdown-on-sigterm force\nenable-protected-configs yes\nenable-debug-command yes\n\
+        slave-announce-port 1\nappendonly no\n";
+    for text in [default, minimal, cluster] {
+        file(text).unwrap();
+    }
+    assert_eq!(value(&file(default).unwrap(), "shutdown-on-sigterm"), "force");
 }
 
 /// What a packaged redis.conf sets (Debian 12), comments left out.
@@ -272,5 +367,14 @@ proptest::proptest! {
     fn no_text_panics(text in "\\PC*|([a-z-]{1,10} [\\x00-\\x7f]{0,20}\n){0,5}") {
         let _ = file(&text);
         let _ = run(&[], &[("SLOTMESH_BIND", &text)], &[&text, "--bind", &text]);
+    }
+
+    #[test]
+    fn an_error_names_file_and_line(lines in proptest::collection::vec("[a-z-]{1,12}( [\\x20-\\x7e]{0,20})?|#.*", 0..6)) {
+        if let Err(error) = file(&lines.join("\n")) {
+            let told = error.to_string();
+            let line = told.strip_prefix("a.conf:").and_then(|rest| rest.split(':').next()?.parse().ok());
+            proptest::prop_assert!(line.is_some_and(|line: usize| (1..=lines.len()).contains(&line)), "{}", told);
+        }
     }
 }
