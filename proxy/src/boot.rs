@@ -85,7 +85,7 @@ pub(crate) fn serve(loaded: Loaded, config_file: Option<&Path>) -> Result<(), Bo
     greet(&log, &layout, config_file.as_deref());
     for unused in &loaded.without_effect {
         if !unused.is_default {
-            log.warning(format_args!("'{}' ({}) is accepted and has no effect yet", unused.name, unused.origin));
+            log.warning(format_args!("{unused}"));
         }
     }
     fit_descriptors(&mut settings, &log);

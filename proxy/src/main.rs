@@ -9,6 +9,7 @@ mod blocking;
 mod board;
 mod boot;
 mod client;
+mod config_file;
 mod core_loop;
 mod drill;
 mod engine;

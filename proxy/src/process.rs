@@ -1,11 +1,13 @@
 //! What all cores of the process share: settings, boards, the number of clients.
 
 use crate::board::Board;
+use crate::config_file;
 use crate::log::Log;
 use slotmesh_base::{Monotonic, UnixMillis};
-use slotmesh_conf::{SetError, Settings, directive};
+use slotmesh_conf::{RewriteError, SetError, Settings, directive, rewrite};
 use slotmesh_io::process as os;
 use slotmesh_shard::{CoreFacts, Node, ProcessFacts, Rates, SlotMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use tikv_jemalloc_ctl::{epoch, stats};
@@ -103,11 +105,33 @@ impl Process {
     fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), SetError> {
         let mut settings = self.settings.write().expect("no writer panics");
         let mut changed = Settings::clone(&settings);
-        changed.set(pairs)?;
+        let rows = changed.set(pairs)?;
         self.log.set_level(changed.value(directive::LOGLEVEL));
+        for row in rows.iter().filter(|row| !row.missing.is_empty()) {
+            self.log.warning(format_args!(
+                "'{}' (CONFIG SET) is accepted and has no effect yet: {}",
+                row.name, row.missing
+            ));
+        }
         *settings = Arc::new(changed);
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
+    }
+
+    fn rewrite_configuration(&self, force_all: bool) -> Result<(), RewriteError> {
+        if self.identity.config_file.is_empty() {
+            return Err(RewriteError::NoFile);
+        }
+        // Whoever changes settings meanwhile waits, so that the file holds what was in force at one moment.
+        let settings = self.settings.read().expect("no writer panics");
+        let path = Path::new(&self.identity.config_file);
+        let replaced = config_file::replace(path, |old| rewrite::rewrite(&settings, old, force_all));
+        let replaced = replaced.map_err(RewriteError::System);
+        match &replaced {
+            Ok(()) => self.log.notice(format_args!("CONFIG REWRITE executed with success.")),
+            Err(error) => self.log.warning(format_args!("CONFIG REWRITE failed: {error}")),
+        }
+        replaced
     }
 
     /// The boards, less what they showed at CONFIG RESETSTAT.
@@ -195,6 +219,10 @@ impl Node for NodeView<'_> {
 
     fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), SetError> {
         self.process.configure(pairs)
+    }
+
+    fn rewrite_configuration(&self, force_all: bool) -> Result<(), RewriteError> {
+        self.process.rewrite_configuration(force_all)
     }
 
     fn cores(&self) -> Vec<CoreFacts> {

@@ -9,7 +9,7 @@ use crate::{
 };
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
-use slotmesh_conf::{SetError, Settings};
+use slotmesh_conf::{RewriteError, SetError, Settings};
 use slotmesh_keyspace::{KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::cell::{Cell, RefCell};
@@ -78,6 +78,10 @@ impl Node for TestNode {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         self.configured.borrow_mut().extend(pairs.iter().map(|(name, value)| (text(name), text(value))));
         Ok(())
+    }
+
+    fn rewrite_configuration(&self, _: bool) -> Result<(), RewriteError> {
+        if self.process.config_file.is_empty() { Err(RewriteError::NoFile) } else { Ok(()) }
     }
 
     fn cores(&self) -> Vec<CoreFacts> {

@@ -157,6 +157,7 @@ pub(crate) const NAMES: &[&str] = &[
     "GET",
     "Set",
     "config|nosuch",
+    "config|rewrite",
     "get|x",
     "append",
     "expire",

@@ -62,6 +62,8 @@ pub enum NodeCommand {
     ConfigHelp,
     /// CONFIG RESETSTAT
     ConfigResetStat,
+    /// `CONFIG REWRITE`.
+    ConfigRewrite,
     /// CONFIG SET
     ConfigSet,
     /// DEBUG

@@ -26,6 +26,13 @@ pub(super) fn set(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
     }
 }
 
+pub(super) fn rewrite(node: &dyn Node, reply: &mut Reply<'_>) {
+    match node.rewrite_configuration(false) {
+        Ok(()) => reply.ok(),
+        Err(error) => reply.error_text(format!("ERR {error}").as_bytes()),
+    }
+}
+
 pub(super) fn reset_statistics(node: &dyn Node, reply: &mut Reply<'_>) {
     node.reset_statistics();
     reply.ok();

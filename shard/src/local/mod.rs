@@ -75,6 +75,7 @@ pub fn run_node_command(
         NodeCommand::ConfigGet => config::get(args, node, reply),
         NodeCommand::ConfigHelp => command::help(args, reply),
         NodeCommand::ConfigResetStat => config::reset_statistics(node, reply),
+        NodeCommand::ConfigRewrite => config::rewrite(node, reply),
         NodeCommand::ConfigSet => config::set(args, node, reply),
         NodeCommand::Debug => return debug::debug(client, args, node, reply),
         NodeCommand::Info => info::info(args, node, now, reply),

@@ -128,6 +128,12 @@ pub trait Node {
     /// # Errors
     /// The text that `slotmesh_conf` has for the first setting that cannot be changed.
     fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), slotmesh_conf::SetError>;
+    /// `CONFIG REWRITE`: the settings in force into the file that the process was started with. With `force_all`
+    /// (`DEBUG CONFIG-REWRITE-FORCE-ALL`) also those that hold their default.
+    ///
+    /// # Errors
+    /// There is no file, or it cannot be replaced.
+    fn rewrite_configuration(&self, force_all: bool) -> Result<(), slotmesh_conf::RewriteError>;
     /// What each core has published.
     fn cores(&self) -> Vec<CoreFacts>;
     /// What the process knows of itself.

@@ -41,7 +41,7 @@ fn subcommands_are_named_with_their_container() {
         "{one}"
     );
     let all = described("COMMAND INFO config", Protocol::Resp3, command_info);
-    assert!(all.starts_with("*1 *10 $6 config :-2 ~0 :0 :0 :0 ~1 +@slow ~0 ~0 *4 *10 $10 config|get"), "{all}");
+    assert!(all.starts_with("*1 *10 $6 config :-2 ~0 :0 :0 :0 ~1 +@slow ~0 ~0 *5 *10 $10 config|get"), "{all}");
 }
 
 #[test]
@@ -114,10 +114,10 @@ fn keys_of_requests() {
 fn help_is_framed_as_in_redis() {
     let help = written(Protocol::Resp2, |reply| write_help(find(b"config").unwrap(), reply));
     let lines: Vec<_> = help.split(" +").collect();
-    assert_eq!(lines[0], "*9");
+    assert_eq!(lines[0], "*11");
     assert_eq!(lines[1], "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
     assert_eq!(lines[2], "GET <parameter> [<parameter> ...]");
-    assert_eq!(lines[8..], ["HELP", "    Print this help."]);
+    assert_eq!(lines[10..], ["HELP", "    Print this help."]);
     let client = written(Protocol::Resp2, |reply| write_help(find(b"client").unwrap(), reply));
     assert!(
         client.contains("LIST [TYPE (normal|master|replica|pubsub)] [ID <client-id> [<client-id> ...]]"),

@@ -46,6 +46,8 @@ static CONFIG_ROWS: &[Spec] = &[
     Spec::new("config|help", 2, ANY_TIME, NO_CATEGORY, Reach::Node(NodeCommand::ConfigHelp), HELP),
     Spec::new("config|resetstat", 2, ADMIN, NO_CATEGORY, Reach::Node(NodeCommand::ConfigResetStat), RESETSTAT)
         .tips(EVERY_NODE),
+    Spec::new("config|rewrite", 2, ADMIN, NO_CATEGORY, Reach::Node(NodeCommand::ConfigRewrite), REWRITE)
+        .tips(EVERY_NODE),
     Spec::new("config|set", -4, ADMIN, NO_CATEGORY, Reach::Node(NodeCommand::ConfigSet), CONFIG_SET).tips(EVERY_NODE),
 ];
 
@@ -96,6 +98,8 @@ const CONFIG_GET: Doc = doc("2.0.0", "O(N) for N patterns", "Tells the settings 
     .history(&[("7.0.0", "Takes several patterns.")]);
 
 const RESETSTAT: Doc = doc("2.0.0", "O(1)", "Sets the counters of INFO to zero.");
+
+const REWRITE: Doc = doc("2.8.0", "O(1)", "Writes the settings in force into the configuration file.");
 
 const CONFIG_SET: Doc = doc("2.0.0", "O(N) for N settings", "Changes settings at once.")
     .arguments(&[DocArg::block(

@@ -58,3 +58,14 @@ fn statistics_are_reset_on_request() {
     session.expect(&[("CONFIG RESETSTAT", "+OK\r\n")]);
     assert!(session.node.statistics_reset.get());
 }
+
+#[test]
+fn config_rewrite_needs_a_file() {
+    let mut session = Session::new(TestNode::default());
+    session.expect(&[
+        ("CONFIG REWRITE", "-ERR The server is running without a config file\r\n"),
+        ("CONFIG REWRITE x", "-ERR wrong number of arguments for 'config|rewrite' command\r\n"),
+    ]);
+    session.node.process.config_file = "/etc/slotmesh.conf".to_owned();
+    session.expect(&[("CONFIG REWRITE", "+OK\r\n")]);
+}
