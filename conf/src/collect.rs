@@ -77,6 +77,7 @@ impl Collector {
         match row.standing {
             Standing::Dropped if words.len() == 1 => return Ok(()),
             Standing::Dropped => return Err(Reason::Unknown),
+            Standing::FileOnly if row.name == "user" && is_default_user(words) => return Ok(()),
             Standing::FileOnly => return Err(Reason::NotSupported),
             Standing::Used | Standing::Unused | Standing::DefaultOnly => {}
         }
@@ -136,6 +137,15 @@ fn row_of(name: &str) -> Result<&'static Directive, Reason> {
         None if name.contains('.') => Err(Reason::NotSupported),
         None => Err(Reason::Unknown),
     }
+}
+
+/// Whether the words of `user` leave the default user all the rights that it has anyway: what a file that Redis has
+/// rewritten says of it.
+fn is_default_user(words: &[String]) -> bool {
+    const ALL: &[&str] =
+        &["on", "nopass", "sanitize-payload", "~*", "allkeys", "&*", "allchannels", "+@all", "allcommands"];
+    let Some((name, rules)) = words.split_first() else { return false };
+    name == "default" && rules.iter().all(|rule| ALL.iter().any(|all| all.eq_ignore_ascii_case(rule)))
 }
 
 /// A directive that takes many words may have them in one pair of quotes.

@@ -132,6 +132,33 @@ directives! {
         LOGLEVEL: LogLevel = choice("loglevel", "notice", LogLevel::NAMES);
         /// File to log to; empty = standard output.
         LOGFILE: str = text("logfile", "").fixed();
+        /// Whether the log goes to the system's log (`/dev/log`) as well.
+        SYSLOG_ENABLED: bool = boolean("syslog-enabled", "no").fixed();
+        /// Name of the process in the system's log.
+        SYSLOG_IDENT: str = text("syslog-ident", "redis").fixed();
+        /// Facility of the system's log: user, or local0 to local7.
+        SYSLOG_FACILITY: &'static str = choice("syslog-facility", "local0", FACILITIES).fixed();
+        /// Whether a bug is logged with the place where it was met and how it came there.
+        CRASH_LOG_ENABLED: bool = boolean("crash-log-enabled", "yes");
+        /// Whether the log begins with a logo also where it is not read at a terminal.
+        ALWAYS_SHOW_LOGO: bool = boolean("always-show-logo", "no").fixed();
+        /// Whether to run in the background. Not obeyed where somebody supervises.
+        DAEMONIZE: bool = boolean("daemonize", "no").fixed();
+        /// File that holds the process id while we serve; empty = none. With `daemonize yes` empty is
+        /// /var/run/slotmesh.pid.
+        PIDFILE: str = text("pidfile", "").fixed();
+        /// Who supervises: no, systemd (told by NOTIFY_SOCKET), upstart, or auto to find out.
+        SUPERVISED: &'static str = choice("supervised", "no", &["upstart", "systemd", "auto", "no"]).fixed();
+        /// What SIGINT does: default, or save, nosave, now, force. There is nothing to save and nobody to wait
+        /// for yet, so that all stop at once; `save` is told in the log.
+        SHUTDOWN_ON_SIGINT: [String] = special("shutdown-on-sigint", "default", Kind::Flags(SHUTDOWN));
+        /// The same for SIGTERM.
+        SHUTDOWN_ON_SIGTERM: [String] = special("shutdown-on-sigterm", "default", Kind::Flags(SHUTDOWN));
+        /// How soon the kernel ends us when memory runs out. no = as it is, absolute (or yes) = the first of
+        /// the values, relative = that much more than now.
+        OOM_SCORE_ADJ: &'static str = choice("oom-score-adj", "no", &["no", "yes", "relative", "absolute"]);
+        /// The scores of a master, a replica, and a child that saves; -2000 to 2000.
+        OOM_SCORE_ADJ_VALUES: [String] = special("oom-score-adj-values", "0 200 800", Kind::OomScores);
         /// Largest piece of a list: -1 to -5 for 4, 8, 16, 32, 64 KiB, or a number of elements. A list
         /// of one piece is the most compact.
         LIST_MAX_LISTPACK_SIZE: i32 =
@@ -155,9 +182,7 @@ directives! {
     }
     others {
         boolean("rdbchecksum", "yes").fixed();
-        boolean("daemonize", "no").fixed();
         boolean("io-threads-do-reads", "no").fixed();
-        boolean("always-show-logo", "no").fixed();
         boolean("rdbcompression", "yes");
         boolean("rdb-del-sync-files", "no");
         boolean("activerehashing", "yes");
@@ -185,10 +210,8 @@ directives! {
         boolean("replica-ignore-maxmemory", "yes").aliases(&["slave-ignore-maxmemory"]);
         boolean("jemalloc-bg-thread", "yes");
         boolean("activedefrag", "no");
-        boolean("syslog-enabled", "no").fixed();
         boolean("cluster-allow-reads-when-down", "no");
         boolean("cluster-allow-pubsubshard-when-down", "yes");
-        boolean("crash-log-enabled", "yes");
         boolean("crash-memcheck-enabled", "yes");
         boolean("use-exit-on-panic", "no").hidden();
         boolean("disable-thp", "yes").fixed();
@@ -199,7 +222,6 @@ directives! {
         boolean("replica-ignore-disk-write-errors", "no");
 
         text("aclfile", "").fixed().default_only();
-        text("pidfile", "").fixed();
         text("replica-announce-ip", "").aliases(&["slave-announce-ip"]);
         text("masteruser", "").secret();
         text("masterauth", "").secret();
@@ -207,7 +229,6 @@ directives! {
         text("cluster-config-file", "nodes.conf").fixed();
         special("cluster-announce-hostname", "", Kind::HostName);
         text("cluster-announce-human-nodename", "");
-        text("syslog-ident", "redis").fixed();
         special("dbfilename", "dump.rdb", Kind::FileName { empty: true }).protected();
         special("appendfilename", "appendonly.aof", Kind::FileName { empty: false }).fixed();
         special("appenddirname", "appendonlydir", Kind::FileName { empty: false }).fixed();
@@ -219,18 +240,13 @@ directives! {
         text("bind-source-addr", "");
         text("locale-collate", "");
 
-        choice("supervised", "no", &["upstart", "systemd", "auto", "no"]).fixed();
-        choice("syslog-facility", "local0", FACILITIES).fixed();
         choice("repl-diskless-load", "disabled", &["disabled", "on-empty-db", "swapdb"]);
         choice("appendfsync", "everysec", &["everysec", "always", "no"]);
-        choice("oom-score-adj", "no", &["no", "yes", "relative", "absolute"]);
         choice("acl-pubsub-default", "resetchannels", &["allchannels", "resetchannels"]);
         choice("sanitize-dump-payload", "no", &["no", "yes", "clients"]);
         choice("enable-module-command", "no", PROTECTED).fixed();
         choice("cluster-preferred-endpoint-type", "ip", &["ip", "hostname", "unknown-endpoint"]);
         choice("propagation-error-behavior", "ignore", &["ignore", "panic", "panic-on-replicas"]);
-        special("shutdown-on-sigint", "default", Kind::Flags(SHUTDOWN));
-        special("shutdown-on-sigterm", "default", Kind::Flags(SHUTDOWN));
 
         integer("io-threads", "1", 1, 128).fixed();
         integer("auto-aof-rewrite-percentage", "100", 0, I32);
@@ -312,7 +328,6 @@ directives! {
         text("tls-ciphersuites", "");
 
         special("save", "3600 1 300 100 60 10000", Kind::SavePoints).missing(NO_DISK);
-        special("oom-score-adj-values", "0 200 800", Kind::OomScores);
         special("notify-keyspace-events", "", Kind::KeyspaceEvents);
         special("replicaof", "no one", Kind::Master).aliases(&["slaveof"]).fixed().default_only();
         special("latency-tracking-info-percentiles", "50 99 99.9", Kind::Percentiles);

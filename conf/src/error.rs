@@ -164,6 +164,12 @@ pub enum Reason {
     IncludeTooDeep,
     /// An included file that cannot be read: what the system said.
     IncludeUnreadable(std::io::ErrorKind),
+    /// The system refuses what the value asks for: its error number.
+    System(i32),
+    /// The kernel does not let us change our score.
+    OomScoreRefused,
+    /// A template that names nothing, or what is unknown.
+    BadTemplate,
     /// More shards than cores.
     MoreShardsThanCores,
     /// An option must begin with `--`.
@@ -192,6 +198,10 @@ impl fmt::Display for Reason {
             Reason::EmptyFileName(name) => return write!(out, "{name} can't be empty"),
             Reason::IncludeUnreadable(kind) => {
                 return write!(out, "can't open the included file: {kind}");
+            }
+            Reason::System(number) => {
+                let text = std::io::Error::from_raw_os_error(*number).to_string();
+                return out.write_str(text.split(" (os error").next().unwrap_or_default());
             }
             other => other.fixed_text(),
         };
@@ -229,6 +239,8 @@ impl Reason {
             Reason::BadEventClass => "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
             Reason::BadMasterPort => "Invalid master port",
             Reason::NotSupported => "not supported yet",
+            Reason::OomScoreRefused => "Failed to apply new oom_score_adj configuration, check server logs.",
+            Reason::BadTemplate => "template format is invalid or contains unknown variables",
             Reason::IncludeTooDeep => "included files are nested too deep",
             Reason::MoreShardsThanCores => "there can't be more shards than cores",
             Reason::NotAnOption => "an option must begin with '--'",
@@ -239,6 +251,7 @@ impl Reason {
             | Reason::NotOneOf(_)
             | Reason::NotAFileName(_)
             | Reason::EmptyFileName(_)
+            | Reason::System(_)
             | Reason::IncludeUnreadable(_) => "",
         }
     }

@@ -64,7 +64,7 @@ impl Shape {
             Kind::Choice(_) => Shape::Choice,
             Kind::Text | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => Shape::Text,
             Kind::CpuList => Shape::Cpus,
-            Kind::Words { .. } => Shape::Words,
+            Kind::Words { .. } | Kind::Flags(_) | Kind::OomScores => Shape::Words,
             Kind::OutputLimits => Shape::OutputLimits,
             _ => Shape::Other,
         }

@@ -46,7 +46,7 @@ pub struct WithoutEffect {
     pub name: &'static str,
     /// Where it was set.
     pub origin: Origin,
-    /// Whether it was set to its default, so that nobody expects anything.
+    /// Whether it was set to its default, or to nothing, so that nobody expects anything.
     pub is_default: bool,
     /// What the operator must not count on; may be empty.
     pub missing: &'static str,
@@ -205,7 +205,7 @@ fn resolve(mut merged: Map<String, config::Value>) -> Result<Loaded, ConfError> 
             let before = settings.at(index);
             let value = set.value(row, before).map_err(|reason| set.refuse(row, reason))?;
             settings::refuse_unsupported(row, &value).map_err(|reason| set.refuse(row, reason))?;
-            let is_default = value == *before;
+            let is_default = value == *before || value.is_no_save_point();
             (value, is_default)
         };
         settings.put(index, value);

@@ -149,6 +149,13 @@ impl Settings {
         self.value(directive::ENABLE_PROTECTED_CONFIGS) == "yes"
     }
 
+    /// What an operator must not count on, although the value of this row asks for it; nothing where it does not.
+    pub fn missing(&self, row: &Directive) -> Option<&'static str> {
+        let (_, value) = self.rows().find(|(known, _)| known.name == row.name)?;
+        let is_asked = parse::parse(row, &row.default_words(), None).as_ref() != Ok(value) && !value.is_no_save_point();
+        (is_asked && !row.missing.is_empty()).then_some(row.missing)
+    }
+
     /// Puts a value that its row has read.
     pub(crate) fn put(&mut self, index: usize, value: Value) {
         self.values[index] = value;

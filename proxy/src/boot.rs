@@ -6,7 +6,9 @@ use crate::engine::Engine;
 use crate::hop::Parcel;
 use crate::listener::Dealer;
 use crate::log::Log;
+use crate::presence;
 use crate::process::{Identity, Process};
+use crate::supervisor::Supervisor;
 use slotmesh_base::{SLOT_COUNT, UnixMillis};
 use slotmesh_conf::{Loaded, Settings, directive};
 use slotmesh_io::{Mail, Refusal, clock, entropy, mesh, process as os, tcp};
@@ -37,7 +39,7 @@ pub(crate) enum BootError {
     /// The log cannot be opened.
     Log { path: String, error: io::Error },
     /// An address cannot be listened on.
-    Listen { address: String, error: io::Error },
+    Listen { place: String, error: io::Error },
     /// Signals cannot be caught, or a thread not be started.
     System(io::Error),
 }
@@ -52,9 +54,7 @@ impl fmt::Display for BootError {
             Self::Cpus(error) => write!(f, "the CPUs of this process cannot be used as asked: {error}"),
             Self::Directory { path, error } => write!(f, "Can't chdir to '{path}': {error}"),
             Self::Log { path, error } => write!(f, "Can't open the log file '{path}': {error}"),
-            Self::Listen { address, error } => {
-                write!(f, "Failed listening on {address}: {error}, aborting.")
-            }
+            Self::Listen { place, error } => write!(f, "Failed listening on {place}: {error}, aborting."),
             Self::System(error) => write!(f, "the system refuses to run us: {error}"),
         }
     }
@@ -70,37 +70,71 @@ struct Layout {
     enough_cpus: bool,
 }
 
-/// Runs the process until it is told to stop.
+/// Runs the process until it is told to stop. What goes wrong once there is a log is told there too: in the background
+/// nobody reads standard error.
 ///
 /// # Errors
 /// Whatever keeps it from starting.
 pub(crate) fn serve(loaded: Loaded, config_file: Option<&Path>) -> Result<(), BootError> {
-    let signals = os::catch_signals().map_err(BootError::System)?;
     let config_file = config_file.and_then(|path| std::path::absolute(path).ok());
-    let mut settings = loaded.settings;
+    let Loaded { mut settings, without_effect } = loaded;
     enter_directory(&mut settings)?;
-    let log = open_log(&settings)?;
+    let path = settings.value(directive::LOGFILE).to_owned();
+    let log = Arc::new(Log::open(&settings).map_err(|error| BootError::Log { path, error })?);
     let layout = layout(&settings)?;
     slotmesh_io::probe().map_err(BootError::Ring)?;
-    greet(&log, &layout, config_file.as_deref());
-    for unused in &loaded.without_effect {
-        if !unused.is_default {
-            log.warning(format_args!("{unused}"));
-        }
+    let supervisor = Supervisor::find(settings.value(directive::SUPERVISED), &log);
+    let in_background = settings.value(directive::DAEMONIZE) && !supervisor.watches();
+    if in_background {
+        os::daemonize().map_err(BootError::System)?;
     }
-    fit_descriptors(&mut settings, &log);
-    let tcp = listen_tcp(&settings, &log)?;
+    greet(&log, &layout, config_file.as_deref());
+    for unused in without_effect.iter().filter(|unused| !unused.is_default) {
+        log.warning(format_args!("{unused}"));
+    }
+    let identity = identify(config_file.as_deref(), supervisor);
+    let served = start(settings, identity, &layout, &log, in_background);
+    if let Err(error) = &served {
+        log.warning(format_args!("{error}"));
+    }
+    served
+}
+
+/// Listens, serves, and leaves nothing behind.
+fn start(
+    mut settings: Settings,
+    identity: Identity,
+    layout: &Layout,
+    log: &Arc<Log>,
+    in_background: bool,
+) -> Result<(), BootError> {
+    // Behind the fork: they belong to one process and its threads.
+    let signals = os::catch_signals().map_err(BootError::System)?;
+    fit_descriptors(&mut settings, log);
+    let tcp = listen_tcp(&settings, log)?;
     let unix = listen_unix(&settings)?;
     let ready = Ready { tcp: !tcp.is_empty(), unix: unix.is_some() };
     let dealer = Dealer::new(tcp, unix, signals);
+    log.serves();
+    // Behind the listeners: a second process on our port leaves the file of the first alone.
+    let pid_file = presence::write_pid_file(&settings, in_background, log);
+    presence::show_logo(&settings, log);
     let unix_path = settings.value(directive::UNIXSOCKET).to_owned();
-    let process = Arc::new(make_process(settings, config_file.as_deref(), &layout, log));
-    run_cores(&process, &layout, dealer, ready)?;
+    let process = Arc::new(make_process(settings, identity, layout, log.clone()));
+    // The log says why it cannot be changed; that is no reason not to serve.
+    let _ = process.oom_score.apply(&process.settings(), log);
+    presence::log_panics(&process);
+    let served = run_cores(&process, layout, dealer, ready);
+    if let Some(path) = pid_file {
+        log.notice(format_args!("Removing the pid file."));
+        let _ = std::fs::remove_file(path);
+    }
+    served?;
     if !unix_path.is_empty() {
-        process.log.notice(format_args!("Removing the unix socket file."));
+        log.notice(format_args!("Removing the unix socket file."));
         let _ = std::fs::remove_file(unix_path);
     }
-    process.log.warning(format_args!("slotmesh is now ready to exit, bye bye..."));
+    log.warning(format_args!("slotmesh is now ready to exit, bye bye..."));
     Ok(())
 }
 
@@ -116,13 +150,6 @@ fn enter_directory(settings: &mut Settings) -> Result<(), BootError> {
     let current = entered.map_err(|error| BootError::Directory { path, error })?;
     settings.set_working_directory(&current.to_string_lossy());
     Ok(())
-}
-
-fn open_log(settings: &Settings) -> Result<Log, BootError> {
-    let path = settings.value(directive::LOGFILE);
-    let file = (!path.is_empty()).then(|| Path::new(path));
-    let level = settings.value(directive::LOGLEVEL);
-    Log::open(file, level).map_err(|error| BootError::Log { path: path.to_owned(), error })
 }
 
 fn layout(settings: &Settings) -> Result<Layout, BootError> {
@@ -196,7 +223,7 @@ fn listen_tcp(settings: &Settings, log: &Log) -> Result<Vec<OwnedFd>, BootError>
             Err(error) if may_fail && is_missing_address(&error) => {
                 log.verbose(format_args!("Not listening on {name}:{port}: {error}"));
             }
-            Err(error) => return Err(BootError::Listen { address: format!("{name}:{port}"), error }),
+            Err(error) => return Err(BootError::Listen { place: format!("port {port} (tcp) of {name}"), error }),
         }
     }
     Ok(listeners)
@@ -229,10 +256,10 @@ fn listen_unix(settings: &Settings) -> Result<Option<OwnedFd>, BootError> {
     let backlog = settings.value(directive::TCP_BACKLOG) as u32;
     tcp::listen_unix(Path::new(path), (mode != 0).then_some(mode), backlog)
         .map(Some)
-        .map_err(|error| BootError::Listen { address: path.to_owned(), error })
+        .map_err(|error| BootError::Listen { place: format!("{path} (unix)"), error })
 }
 
-fn make_process(settings: Settings, config_file: Option<&Path>, layout: &Layout, log: Log) -> Process {
+fn make_process(settings: Settings, identity: Identity, layout: &Layout, log: Arc<Log>) -> Process {
     let map = SlotMap::even(layout.shards as u16);
     let databases = settings.value(directive::DATABASES);
     let boards = (0..layout.cores)
@@ -241,14 +268,19 @@ fn make_process(settings: Settings, config_file: Option<&Path>, layout: &Layout,
             Board::new(layout.cpus.as_ref().map(|cpus| cpus[core]), slots, databases)
         })
         .collect();
+    Process::new(settings, identity, boards, map, log)
+}
+
+fn identify(config_file: Option<&Path>, supervisor: Supervisor) -> Identity {
     let digits: String = (0..3).map(|_| format!("{:016x}", entropy::random_u64())).collect();
-    let identity = Identity {
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    Identity {
         run_id: digits[..40].to_owned(),
         started_at: UnixMillis(clock::unix_millis()),
-        executable: std::env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned()),
-        config_file: config_file.map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
-    };
-    Process::new(settings, identity, boards, map, log)
+        executable: std::env::current_exe().map_or_else(|_| String::new(), |path| text(&path)),
+        config_file: config_file.map_or_else(String::new, text),
+        supervisor,
+    }
 }
 
 /// Starts a thread for each core and waits for all of them.
@@ -275,6 +307,7 @@ fn run_cores(process: &Arc<Process>, layout: &Layout, dealer: Dealer, ready: Rea
     if ready.unix {
         process.log.notice(format_args!("Ready to accept connections unix"));
     }
+    process.supervisor().ready();
     threads.into_iter().for_each(|thread| thread.join().expect("a core that panics stops the process at once"));
     Ok(())
 }

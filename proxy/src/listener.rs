@@ -91,9 +91,15 @@ impl Dealer {
             io.poll_readable(self.signals.as_fd(), SIGNALS);
             return false;
         };
-        let name = if signal == process::SIGINT { "SIGINT" } else { "SIGTERM" };
+        let (name, wishes) = match signal {
+            process::SIGINT => ("SIGINT", directive::SHUTDOWN_ON_SIGINT),
+            _ => ("SIGTERM", directive::SHUTDOWN_ON_SIGTERM),
+        };
         engine.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
-        engine.process.log.warning(format_args!("User requested shutdown..."));
+        engine.process.log.notice(format_args!("User requested shutdown..."));
+        if engine.process.settings().value(wishes).iter().any(|wish| wish == "save") {
+            engine.process.log.warning(format_args!("There is no persistence yet: nothing is saved"));
+        }
         engine.process.stop();
         let head = RequestHead::bare(RequestKind::Stop);
         for core in io.mail.peers() {

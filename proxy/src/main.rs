@@ -18,9 +18,12 @@ mod hop;
 mod lending;
 mod listener;
 mod log;
+mod oom_score;
 mod post;
+mod presence;
 mod process;
 mod questions;
+mod supervisor;
 mod transactions;
 
 use slotmesh_conf::{CommandLine, ConfError, Invocation, Loaded, help, load};

@@ -3,8 +3,10 @@
 use crate::board::Board;
 use crate::config_file;
 use crate::log::Log;
+use crate::oom_score::OomScore;
+use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, UnixMillis};
-use slotmesh_conf::{RewriteError, SetError, Settings, directive, rewrite};
+use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directive, rewrite};
 use slotmesh_io::process as os;
 use slotmesh_shard::{CoreFacts, Node, ProcessFacts, Rates, SlotMap};
 use std::path::Path;
@@ -19,6 +21,7 @@ pub(crate) struct Identity {
     pub(crate) started_at: UnixMillis,
     pub(crate) executable: String,
     pub(crate) config_file: String,
+    pub(crate) supervisor: Supervisor,
 }
 
 /// The process, shared by its cores. Nothing here is touched on the way of a command.
@@ -30,7 +33,8 @@ pub(crate) struct Process {
     identity: Identity,
     pub(crate) boards: Vec<Board>,
     pub(crate) map: SlotMap,
-    pub(crate) log: Log,
+    pub(crate) log: Arc<Log>,
+    pub(crate) oom_score: OomScore,
     next_client: AtomicU64,
     pub(crate) rejected: AtomicU64,
     peak_bytes: AtomicU64,
@@ -42,7 +46,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn new(settings: Settings, identity: Identity, boards: Vec<Board>, map: SlotMap, log: Log) -> Self {
+    pub(crate) fn new(settings: Settings, identity: Identity, boards: Vec<Board>, map: SlotMap, log: Arc<Log>) -> Self {
         Self {
             settings: RwLock::new(Arc::new(settings)),
             version: AtomicU64::new(0),
@@ -51,6 +55,7 @@ impl Process {
             boards,
             map,
             log,
+            oom_score: OomScore::default(),
             next_client: AtomicU64::new(1),
             rejected: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
@@ -62,6 +67,11 @@ impl Process {
     /// The settings in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
         self.settings.read().expect("no writer panics").clone()
+    }
+
+    /// Who watches over us.
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.identity.supervisor
     }
 
     /// Changes with every change of the settings.
@@ -88,7 +98,9 @@ impl Process {
 
     /// Asks all cores to stop.
     pub(crate) fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            self.identity.supervisor.stopping();
+        }
     }
 
     /// Whether the cores shall stop.
@@ -106,15 +118,41 @@ impl Process {
         let mut settings = self.settings.write().expect("no writer panics");
         let mut changed = Settings::clone(&settings);
         let rows = changed.set(pairs)?;
+        self.carry_out(&settings, &mut changed, &rows)?;
         self.log.set_level(changed.value(directive::LOGLEVEL));
-        for row in rows.iter().filter(|row| !row.missing.is_empty()) {
-            self.log.warning(format_args!(
-                "'{}' (CONFIG SET) is accepted and has no effect yet: {}",
-                row.name, row.missing
-            ));
+        for row in rows {
+            if let Some(missing) = changed.missing(row) {
+                self.log
+                    .warning(format_args!("'{}' (CONFIG SET) is accepted and has no effect yet: {missing}", row.name));
+            }
         }
         *settings = Arc::new(changed);
         self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// What the system may refuse, before anything is in force; all of it or nothing.
+    fn carry_out(&self, old: &Settings, new: &mut Settings, rows: &[&'static Directive]) -> Result<(), SetError> {
+        let refused = |name, reason| SetError::Refused { name, reason };
+        let score = rows.iter().find(|row| row.name.starts_with("oom-score-adj"));
+        if let Some(row) = score
+            && self.oom_score.apply(new, &self.log).is_err()
+        {
+            let _ = self.oom_score.apply(old, &self.log);
+            return Err(refused(row.name, Reason::OomScoreRefused));
+        }
+        if rows.iter().any(|row| row.name == "dir") {
+            let entered = std::env::set_current_dir(new.value(directive::DIR)).and_then(|()| std::env::current_dir());
+            match entered {
+                Ok(current) => new.set_working_directory(&current.to_string_lossy()),
+                Err(error) => {
+                    if score.is_some() {
+                        let _ = self.oom_score.apply(old, &self.log);
+                    }
+                    return Err(refused("dir", Reason::System(error.raw_os_error().unwrap_or_default())));
+                }
+            }
+        }
         Ok(())
     }
 

@@ -145,6 +145,8 @@ fn a_wrong_line_is_named_with_its_reason() {
         ("slaveof a b", "'slaveof a b': Invalid master port"),
         ("tls-port 1", "'tls-port 1': not supported yet"),
         ("loadmodule /x.so", "'loadmodule /x.so': not supported yet"),
+        ("user default on nopass ~* &* +@all -get", "'user (secret)': not supported yet"),
+        ("user other on nopass", "'user (secret)': not supported yet"),
         ("rename-command A B", "'rename-command A B': not supported yet"),
         ("graph.threads 2", "'graph.threads': not supported yet"),
         ("include b*.conf", "'include b*.conf': not supported yet"),
@@ -301,6 +303,11 @@ fn what_does_nothing_is_named() {
 }
 
 #[test]
+fn the_default_user_may_be_named_with_all_its_rights() {
+    file("user default on nopass sanitize-payload ~* &* +@all\nuser default on").unwrap();
+}
+
+#[test]
 fn what_promises_the_disk_is_taken_and_the_log_says_what_is_missing() {
     let loaded = file("appendonly yes\nsave 900 1\nmin-slaves-to-write 1").unwrap();
     let lines: Vec<_> = loaded.without_effect.iter().map(ToString::to_string).collect();
@@ -351,7 +358,7 @@ fn a_packaged_redis_conf_starts_the_node() {
         value(&loaded, "client-output-buffer-limit"),
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
     );
-    assert!(loaded.without_effect.iter().any(|set| set.name == "daemonize"));
+    assert!(loaded.without_effect.iter().any(|set| set.name == "rdbchecksum"));
 }
 
 /// The full file too, comments and all, on hosts that have it.

@@ -165,6 +165,18 @@ fn config_set_is_all_or_nothing_with_the_texts_of_redis() {
 }
 
 #[test]
+fn what_is_asked_for_and_missing_is_told() {
+    let mut settings = Settings::default();
+    let mut told = |name: &str, value: &str| {
+        settings.set(&[(name, value)]).unwrap();
+        settings.missing(directive::find(name).unwrap()).is_some()
+    };
+    assert!(told("appendonly", "yes") && !told("appendonly", "no"));
+    assert!(told("save", "1 1") && !told("save", ""));
+    assert!(told("maxmemory", "1gb") && !told("maxmemory", "0") && !told("hz", "20"));
+}
+
+#[test]
 fn config_set_tells_what_changed() {
     let mut settings = Settings::default();
     let changed = settings.set(&[("hz", "10"), ("timeout", "7"), ("appendonly", "no")]).unwrap();

@@ -47,6 +47,40 @@ pub fn take_signal(signals: &OwnedFd) -> Option<i32> {
     (read == size as isize).then_some(info.ssi_signo as i32)
 }
 
+/// Goes to the background: the parent leaves with success, the child has a session of its own and nothing on its standard
+/// streams. To be called while there is one thread.
+///
+/// # Errors
+/// If there are several threads (a fork would keep one of them and the locks of all), or the kernel refuses.
+pub fn daemonize() -> io::Result<()> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("there are threads already"));
+    }
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    // SAFETY: there is one thread, so that the child has all that the parent had, and no lock is held by anybody else;
+    // the parent leaves without running anything that was registered for its end.
+    unsafe {
+        match libc::fork() {
+            -1 => return Err(io::Error::last_os_error()),
+            0 => {}
+            _ => libc::_exit(0),
+        }
+        libc::setsid();
+        for stream in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+            if libc::dup2(null.as_raw_fd(), stream) < 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stops the process until somebody lets it go on: how upstart is told that we are ready.
+pub fn stop_self() {
+    // SAFETY: plain call.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
 /// Raises the limit of open files to `wanted`, as far as allowed; the limit in force afterwards.
 ///
 /// # Errors

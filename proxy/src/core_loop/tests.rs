@@ -3,8 +3,9 @@ use crate::board::Board;
 use crate::lending::Work;
 use crate::log::Log;
 use crate::process::{Identity, Process};
+use crate::supervisor::Supervisor;
 use slotmesh_command::{Call, HandlerResult, Reach, Spec, find};
-use slotmesh_conf::{Invocation, LogLevel, Reader, load};
+use slotmesh_conf::{Invocation, Reader, load};
 use slotmesh_io::{mesh, run_core};
 use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::{ArgRange, Args};
@@ -34,8 +35,9 @@ fn process(cores: u16, told: &str) -> Arc<Process> {
         started_at: UnixMillis(0),
         executable: String::new(),
         config_file: String::new(),
+        supervisor: Supervisor::Nobody,
     };
-    let log = Log::open(Some("/dev/null".as_ref()), LogLevel::Nothing).unwrap();
+    let log = Arc::new(Log::nowhere());
     let map = SlotMap::even(cores);
     let slots = |core| map.slots(core).map(RangeInclusive::into_inner);
     let boards = (0..cores).map(|core| Board::new(None, slots(core), 16)).collect();

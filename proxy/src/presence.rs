@@ -1,0 +1,61 @@
+//! What the process shows of itself to an operator: the pid file, the logo, and where it met a bug.
+
+use crate::log::Log;
+use crate::process::Process;
+use slotmesh_conf::{Settings, directive};
+use std::backtrace::Backtrace;
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The file of a process in the background that was not told of another.
+const DEFAULT_PID_FILE: &str = "/var/run/slotmesh.pid";
+
+/// Writes the process id where the settings want it; the file's path, if it was written.
+pub(crate) fn write_pid_file(settings: &Settings, in_background: bool, log: &Log) -> Option<PathBuf> {
+    let path = match settings.value(directive::PIDFILE) {
+        "" if in_background => DEFAULT_PID_FILE,
+        "" => return None,
+        path => path,
+    };
+    match std::fs::write(path, format!("{}\n", std::process::id())) {
+        // Whole, because the directory may change under CONFIG SET.
+        Ok(()) => std::path::absolute(path).ok(),
+        Err(error) => {
+            log.warning(format_args!("Failed to write PID file: {error}"));
+            None
+        }
+    }
+}
+
+/// A logo for who reads the log at a terminal, a line for everybody else.
+pub(crate) fn show_logo(settings: &Settings, log: &Log) {
+    let mode = if settings.value(directive::CLUSTER_ENABLED) { "cluster" } else { "standalone" };
+    let port = settings.value(directive::PORT);
+    let at_terminal = log.is_standard_output() && io::stdout().is_terminal();
+    if !at_terminal && !settings.value(directive::ALWAYS_SHOW_LOGO) {
+        return log.notice(format_args!("Running mode={mode}, port={port}."));
+    }
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    log.raw(&format!(
+        "\n   o--O--o   slotmesh {version}, 64 bit\n   |\\ | /|   Running in {mode} mode\n   O--o--O   Port: {port}\n   |/ | \\|   PID: {pid}\n   o--O--o\n\n"
+    ));
+}
+
+/// Tells the log of a bug where it was met, before anything else is done about it.
+pub(crate) fn log_panics(process: &Arc<Process>) {
+    let (before, process) = (std::panic::take_hook(), process.clone());
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
+        let place = panic.location().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        process.log.warning(format_args!("BUG met by {thread} at {place}: {text}"));
+        if process.settings().value(directive::CRASH_LOG_ENABLED) {
+            process.log.raw(&format!("{}\n", Backtrace::force_capture()));
+        }
+        before(panic);
+    }));
+}
