@@ -36,10 +36,18 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("slotmesh-resp", "shard/resp", &["slotmesh-base"]),
     ("slotmesh-keyspace", "shard/keyspace", &["slotmesh-base"]),
     ("slotmesh-command", "shard/command", &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace"]),
+    ("slotmesh-cluster", "shard/cluster", &["slotmesh-base", "slotmesh-resp"]),
     (
         "slotmesh-shard",
         "shard",
-        &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace", "slotmesh-command", "slotmesh-conf"],
+        &[
+            "slotmesh-base",
+            "slotmesh-resp",
+            "slotmesh-keyspace",
+            "slotmesh-command",
+            "slotmesh-cluster",
+            "slotmesh-conf",
+        ],
     ),
     ("slotmesh-conf", "conf", &["config"]),
     ("slotmesh-io", "proxy/io", &["monoio", "io-uring", "io-uring06", "libc"]),
@@ -51,6 +59,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "slotmesh-resp",
             "slotmesh-keyspace",
             "slotmesh-command",
+            "slotmesh-cluster",
             "slotmesh-shard",
             "slotmesh-conf",
             "slotmesh-io",
@@ -70,7 +79,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 const GUARDED: &[&str] = &["monoio", "io-uring", "io-uring06", "hdrhistogram", "config", "crc16", "libc"];
 
 /// Rooms where a clock, a thread or a socket does not exist.
-const NO_STD: &[&str] = &["shard/base", "shard/resp", "shard/keyspace"];
+const NO_STD: &[&str] = &["shard/base", "shard/resp", "shard/keyspace", "shard/cluster"];
 
 const LINES_MAX: usize = 800;
 const TEST_LINES_MAX: usize = 1500;
@@ -88,6 +97,7 @@ const UNSAFE_PLACES: &[&str] = &["proxy/io/", "shard/keyspace/", "bench/conform/
 const ERROR_PLACES: &[&str] = &[
     "shard/base/src/reply_error.rs",
     "shard/resp/src/encode.rs",
+    "shard/cluster/src/redirect.rs",
     "shard/command/src/family/",
     "shard/command/src/describe.rs",
     "shard/command/src/describe/unknown.rs",

@@ -54,7 +54,7 @@ impl Engine {
         let (db, protocol) = (connection.client.db, connection.client.protocol);
         let Some(shard) = self.lending.home() else { return Done::NotYet };
         self.shard_used = true;
-        let context = Context { db, protocol, now, first_key, limits, partial: false, may_block: true };
+        let context = Context { db, protocol, now, first_key, limits, partial: false, is_node: false, may_block: true };
         let outcome = shard.execute(spec, args, &context, &mut self.scratch);
         if let Outcome::Blocks(wait) = outcome {
             let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };

@@ -288,7 +288,16 @@ impl Engine {
         let limits = self.hot_limits();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let (db, protocol) = (connection.client.db, connection.client.protocol);
-        let context = Context { db, protocol, now: self.now, first_key, limits, partial: false, may_block: false };
+        let context = Context {
+            db,
+            protocol,
+            now: self.now,
+            first_key,
+            limits,
+            partial: false,
+            is_node: false,
+            may_block: false,
+        };
         let Some(shard) = self.lending.home() else { return Done::NotYet };
         self.shard_used = true;
         if !connection.pipeline.is_empty() {
@@ -412,7 +421,16 @@ impl Engine {
         let limits = self.hot_limits();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         let (db, protocol) = (connection.client.db, connection.client.protocol);
-        let context = Context { db, protocol, now: self.now, first_key: None, limits, partial: true, may_block: false };
+        let context = Context {
+            db,
+            protocol,
+            now: self.now,
+            first_key: None,
+            limits,
+            partial: true,
+            is_node: false,
+            may_block: false,
+        };
         let shard = self.lending.home().expect("a part runs here when the shard is at home");
         let mut reply = Vec::new();
         shard.execute(spec, Args::new(&request, &ranges), &context, &mut reply);

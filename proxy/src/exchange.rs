@@ -397,7 +397,8 @@ impl Engine {
         let Ok(spec) = resolve(args) else { return };
         let limits = self.hot_limits();
         let (db, protocol, now) = (head.db, head.protocol, self.now);
-        let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: true };
+        let context =
+            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: true };
         if let Some(shard) = self.lending.home() {
             shard.block(head.back.to_ticket(from), spec, args, &context, wait, false);
         }
@@ -414,6 +415,7 @@ impl Engine {
             first_key: first_key.map(|((slot, hash), at)| Key { bytes: args.at(at), slot, hash }),
             limits,
             partial: head.partial,
+            is_node: false,
             may_block,
         };
         self.shard_used = true;

@@ -325,7 +325,8 @@ impl Engine {
         let Some(kept) = request.next() else { return };
         let Some(spec) = kept.spec else { return };
         let args = request.args(kept);
-        let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: true };
+        let context =
+            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: true };
         let back = ReturnAddress { socket, ticket, part: 0 };
         let mut reply = Vec::new();
         match execute_together(shards, spec, args, &context, &mut reply) {

@@ -38,7 +38,7 @@ impl Engine {
 
     fn exec(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        let cores = exec_cores(&connection.client, &self.process.map);
+        let cores = exec_cores(&connection.client, self.core, &self.process.map);
         let is_ours = cores == [self.core];
         if !is_ours && !cores.is_empty() {
             let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };

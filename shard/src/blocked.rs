@@ -127,7 +127,16 @@ impl Retry {
     }
 
     fn context(&self, now: UnixMillis, limits: ValueLimits) -> Context<'static> {
-        Context { db: self.db, protocol: self.protocol, now, first_key: None, limits, partial: false, may_block: true }
+        Context {
+            db: self.db,
+            protocol: self.protocol,
+            now,
+            first_key: None,
+            limits,
+            partial: false,
+            is_node: false,
+            may_block: true,
+        }
     }
 }
 

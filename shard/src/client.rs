@@ -32,6 +32,9 @@ pub struct Client {
     pub local_address: String,
     /// Whether it came through the unix socket.
     pub unix_socket: bool,
+    /// Whether it came to the port of the core's shard, as to a node of the cluster; else to a gateway, that hides the
+    /// cluster.
+    pub is_at_node: bool,
     /// When it connected.
     pub connected_at: UnixMillis,
     /// When it last sent a request.
@@ -65,6 +68,7 @@ impl Client {
             address: String::new(),
             local_address: String::new(),
             unix_socket: false,
+            is_at_node: false,
             connected_at: now,
             active_at: now,
             last_command: None,
@@ -73,5 +77,11 @@ impl Client {
             watch_span: 0,
             is_blocked: false,
         }
+    }
+
+    /// The address of ours at which it has reached us, without the port.
+    pub fn reached_at(&self) -> &str {
+        let host = self.local_address.rsplit_once(':').map_or("", |(host, _)| host);
+        host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
     }
 }

@@ -21,6 +21,8 @@ pub struct Context<'a> {
     pub limits: ValueLimits,
     /// Whether the reply is a share that a gatherer joins with others.
     pub partial: bool,
+    /// Whether the client is at the shard's own port ([`Client::is_at_node`](crate::Client)).
+    pub is_node: bool,
     /// Whether the command may wait.
     pub may_block: bool,
 }
@@ -75,6 +77,7 @@ impl Shard {
             reply: Reply::new(out, context.protocol),
             limits: context.limits,
             partial: context.partial,
+            is_node: context.is_node,
             may_block: context.may_block,
             outcome: Outcome::Replied,
             replays: false,
@@ -235,6 +238,7 @@ mod tests {
             first_key: None,
             limits: ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() },
             partial: false,
+            is_node: false,
             may_block: false,
         };
         let mut out = b"+before\r\n".to_vec();
@@ -261,6 +265,7 @@ mod tests {
                 first_key: Some(key),
                 limits,
                 partial: false,
+                is_node: false,
                 may_block: false,
             };
             let mut out = Vec::new();
@@ -288,6 +293,7 @@ mod tests {
             first_key: None,
             limits,
             partial: false,
+            is_node: false,
             may_block: false,
         };
         shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut Vec::new());

@@ -11,6 +11,7 @@ mod blocked;
 mod client;
 mod exec;
 mod gather;
+mod judge;
 mod kept;
 mod key_map;
 mod loan;
@@ -28,6 +29,7 @@ pub use blocked::{Letter, Ticket, Unblock, serve_called_together};
 pub use client::Client;
 pub use exec::{Context, execute_together};
 pub use gather::{Gather, Part, split};
+pub use judge::{judge, judge_transaction};
 pub use kept::{KeptRequest, KeptRequests};
 pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
@@ -35,7 +37,7 @@ pub use local::{
     run_node_command,
 };
 pub use replay::{Replay, ReplayError, ReplayFault};
-pub use route::{Placement, SlotMap, admit, loan_cores, place};
+pub use route::{Placement, SlotMap, admit, admit_at_node, loan_cores, place};
 pub use shard::{Shard, ShardSettings};
 pub use transaction::{
     Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction, run_transaction_command,

@@ -105,7 +105,8 @@ impl Shard {
     ) -> Result<(), ReplayFault> {
         let limits = ValueLimits { string_bytes_max: usize::MAX, ..limits };
         let (now, protocol) = (BEFORE_ALL_EXPIRIES, Protocol::Resp3);
-        let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: false };
+        let context =
+            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: false };
         reply.clear();
         self.run(spec, args, &context, &mut [], reply);
         if self.is_noted() {

@@ -1,7 +1,8 @@
 //! Where a request must go: admission, then placement by the slots of its keys.
 
-use crate::Client;
+use crate::{Client, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
+use slotmesh_cluster::Member;
 use slotmesh_command::{
     ConnectionCommand, Flags, KeySpec, NodeCommand, Reach, RequestPolicy, ResponsePolicy, Spec, TransactionCommand,
     Unknown, find_subcommand, key_indexes, parse_cursor, write_unknown,
@@ -81,24 +82,84 @@ pub fn admit(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Option<&'static Spec> {
-    let Some(command) = spec else { return refuse_unknown(client, Unknown::Command, args, reply) };
-    let command = match args.find(1) {
-        Some(name) if !command.subcommands.is_empty() => match find_subcommand(command, name) {
-            Some(subcommand) => subcommand,
-            None => return refuse_unknown(client, Unknown::Subcommand(command), args, reply),
-        },
-        _ => command,
+    match row_of(spec, args) {
+        Ok(command) => admit_row(client, command, args, reply),
+        Err(unknown) => refuse_unknown(client, unknown, args, reply),
+    }
+}
+
+/// [`admit`] for a client at the port of a node of the cluster: what is not served there is redirected, also where it
+/// would be queued. `first` is the slot of the request's first key, if somebody has looked.
+pub fn admit_at_node(
+    client: &mut Client,
+    spec: Option<&'static Spec>,
+    args: Args<'_>,
+    first: Option<Slot>,
+    member: Member<'_>,
+    reply: &mut Reply<'_>,
+) -> Option<&'static Spec> {
+    let command = match row_of(spec, args) {
+        Ok(command) => command,
+        Err(unknown) => return refuse_unknown(client, unknown, args, reply),
     };
+    // What will be refused for another reason is, as in Redis.
+    if refusal(client, command, args).is_none()
+        && let Err(redirect) = judge(command, args, first, member)
+    {
+        client.last_command = Some(command);
+        refuse_transaction(client);
+        reply.error_text(redirect.text(member.topology, client.reached_at()).to_string().as_bytes());
+        return None;
+    }
+    admit_row(client, command, args, reply)
+}
+
+/// The row of a request, a subcommand's if it names one, where that of its first word is known.
+#[inline]
+fn row_of(spec: Option<&'static Spec>, args: Args<'_>) -> Result<&'static Spec, Unknown> {
+    let command = spec.ok_or(Unknown::Command)?;
+    match args.find(1) {
+        Some(name) if !command.subcommands.is_empty() => {
+            find_subcommand(command, name).ok_or(Unknown::Subcommand(command))
+        }
+        _ => Ok(command),
+    }
+}
+
+#[inline]
+fn admit_row(
+    client: &mut Client,
+    command: &'static Spec,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Option<&'static Spec> {
     client.last_command = Some(command);
-    let refusal = if !command.accepts(args.len()) {
-        ReplyError::WrongArity(command.full_name)
+    match refusal(client, command, args) {
+        Some(refusal) => refuse(client, command, refusal, reply),
+        None if client.transaction.is_some() => admit_to_transaction(client, command, args, reply),
+        None => Some(command),
+    }
+}
+
+/// Why a command cannot be run, whatever its keys.
+#[inline]
+fn refusal(client: &Client, command: &'static Spec, args: Args<'_>) -> Option<ReplyError> {
+    if !command.accepts(args.len()) {
+        Some(ReplyError::WrongArity(command.full_name))
     } else if !client.authenticated && !command.flags.contains(Flags::NO_AUTH) {
-        ReplyError::AuthenticationRequired
-    } else if client.transaction.is_some() {
-        return admit_to_transaction(client, command, args, reply);
+        Some(ReplyError::AuthenticationRequired)
     } else {
-        return Some(command);
-    };
+        None
+    }
+}
+
+#[cold]
+fn refuse(
+    client: &mut Client,
+    command: &'static Spec,
+    refusal: ReplyError,
+    reply: &mut Reply<'_>,
+) -> Option<&'static Spec> {
     if matches!(command.reach, Reach::Transaction(TransactionCommand::Exec)) {
         return Some(refuse_exec(client, command, refusal));
     }

@@ -252,5 +252,14 @@ pub(crate) fn limits() -> ValueLimits {
 
 /// A context of database 0 and RESP2, in which commands may block.
 pub(crate) fn context(now: UnixMillis, partial: bool) -> Context<'static> {
-    Context { db: 0, protocol: Protocol::Resp2, now, first_key: None, limits: limits(), partial, may_block: true }
+    Context {
+        db: 0,
+        protocol: Protocol::Resp2,
+        now,
+        first_key: None,
+        limits: limits(),
+        partial,
+        is_node: false,
+        may_block: true,
+    }
 }

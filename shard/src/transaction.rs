@@ -41,6 +41,11 @@ impl Transaction {
         self.requests.argument_bytes()
     }
 
+    /// The commands, in order.
+    pub(crate) fn commands(&self) -> impl Iterator<Item = (&'static Spec, Args<'_>)> {
+        commands(&self.requests)
+    }
+
     /// Bytes of memory.
     pub fn memory_bytes(&self) -> usize {
         self.requests.memory_bytes()
@@ -119,8 +124,11 @@ pub fn run_transaction_command(
 }
 
 /// The cores whose shards a client's EXEC needs: those of its commands' keys, and of those that it watches.
-/// Ascending.
-pub fn exec_cores(client: &Client, map: &SlotMap) -> Vec<u16> {
+/// Ascending. `own` is the client's core: all that there is for a client at the port of its shard.
+pub fn exec_cores(client: &Client, own: u16, map: &SlotMap) -> Vec<u16> {
+    if client.is_at_node {
+        return vec![own];
+    }
     let mut wanted = vec![false; usize::from(map.shards())];
     client.watching.iter().for_each(|&core| wanted[usize::from(core)] = true);
     for (spec, args) in client.transaction.iter().flat_map(|transaction| commands(&transaction.requests)) {
@@ -237,17 +245,26 @@ fn run_on_shards(
 ) {
     let Surroundings { now, limits, .. } = *around;
     let (db, protocol) = (client.db, client.protocol);
-    let context = Context { db, protocol, now, first_key: None, limits, partial: false, may_block: false };
+    let context = Context {
+        db,
+        protocol,
+        now,
+        first_key: None,
+        limits,
+        partial: false,
+        is_node: client.is_at_node,
+        may_block: false,
+    };
     let reads_all = matches!(spec.reach, Reach::Shard(_)) && !spec.flags.contains(Flags::WRITE);
     match scan_slot(spec, args) {
-        Some(slot) => {
+        Some(slot) if !client.is_at_node => {
             let holder = shards.iter_mut().find(|shard| shard.keyspace.holds(slot));
             run_together(&mut [holder.expect("all shards are in hand")], spec, args, &context, out);
         }
-        None if reads_all && shards.len() > 1 => {
+        _ if reads_all && shards.len() > 1 => {
             gather_all(spec, args, shards, &Context { partial: true, ..context }, around.chance, out);
         }
-        None => {
+        _ => {
             run_together(shards, spec, args, &context, out);
         }
     }

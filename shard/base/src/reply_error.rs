@@ -81,6 +81,20 @@ pub enum ReplyError {
     ExpireGtLtConflict,
     /// Keys of one command lie in several slots and cannot be split.
     CrossSlot,
+    /// No node owns the slot of the first key.
+    SlotNotServed,
+    /// The cluster does not serve, since slots have no owners.
+    ClusterDown,
+    /// A command of cluster nodes, and we are none.
+    ClusterDisabled,
+    /// A slot's number is none.
+    InvalidSlot,
+    /// A slot's number is none, or a number of keys is negative.
+    InvalidSlotOrCount,
+    /// Databases other than the first, of a cluster node. Holds the command's name in upper case.
+    NotInClusterMode(&'static str),
+    /// `COPY` to another database of a cluster node.
+    CopyNotInClusterMode,
     /// The memory budget is spent.
     OutOfMemory,
     /// Too many clients.
@@ -112,6 +126,7 @@ impl fmt::Display for ReplyError {
         let text = match self {
             Self::InvalidExpire(command) => return write!(f, "ERR invalid expire time in '{command}' command"),
             Self::WrongArity(name) => return write!(f, "ERR wrong number of arguments for '{name}' command"),
+            Self::NotInClusterMode(command) => return write!(f, "ERR {command} is not allowed in cluster mode"),
             Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
             Self::Syntax => "ERR syntax error",
             Self::NoSuchKey => "ERR no such key",
@@ -156,6 +171,12 @@ impl fmt::Display for ReplyError {
             Self::ExpireNxConflict => "ERR NX and XX, GT or LT options at the same time are not compatible",
             Self::ExpireGtLtConflict => "ERR GT and LT options at the same time are not compatible",
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
+            Self::SlotNotServed => "CLUSTERDOWN Hash slot not served",
+            Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::ClusterDisabled => "ERR This instance has cluster support disabled",
+            Self::InvalidSlot => "ERR Invalid slot",
+            Self::InvalidSlotOrCount => "ERR Invalid slot or number of keys",
+            Self::CopyNotInClusterMode => "ERR Copying to another database is not allowed in cluster mode",
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::MaxClients => "ERR max number of clients reached",
             Self::Internal => "ERR internal error, see the log",

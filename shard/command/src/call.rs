@@ -82,6 +82,9 @@ pub struct Call<'c> {
     /// Whether this is one shard's share of a command that runs on several: the reply goes to the gatherer
     /// (only RANDOMKEY cares: its share is `[number of keys, key]`).
     pub partial: bool,
+    /// Whether the client has come to the shard as to a node of the cluster, whose keys are all that there is for it; else
+    /// through a gateway, that hides how many shards there are.
+    pub is_node: bool,
     /// Whether the command may wait; not in a transaction.
     pub may_block: bool,
     /// What has become of it; for the handler to say if it blocks.

@@ -9,6 +9,8 @@ pub enum Group {
     String,
     /// `list`
     List,
+    /// `cluster`
+    Cluster,
     /// `connection`
     Connection,
     /// `server`
@@ -24,6 +26,7 @@ impl Group {
             Self::Generic => "generic",
             Self::String => "string",
             Self::List => "list",
+            Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",

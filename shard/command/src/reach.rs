@@ -5,6 +5,8 @@ use crate::call::Handler;
 /// Commands that act on the connection that sent them. Carried out in `shard/src/local/`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ConnectionCommand {
+    /// ASKING
+    Asking,
     /// AUTH
     Auth,
     /// ECHO
@@ -15,6 +17,10 @@ pub enum ConnectionCommand {
     Ping,
     /// QUIT
     Quit,
+    /// READONLY
+    ReadOnly,
+    /// READWRITE
+    ReadWrite,
     /// RESET
     Reset,
     /// SELECT
@@ -40,6 +46,28 @@ pub enum NodeCommand {
     ClientList,
     /// CLIENT UNBLOCK
     ClientUnblock,
+    /// CLUSTER COUNT-FAILURE-REPORTS
+    ClusterCountFailureReports,
+    /// CLUSTER HELP
+    ClusterHelp,
+    /// CLUSTER INFO
+    ClusterInfo,
+    /// CLUSTER KEYSLOT
+    ClusterKeySlot,
+    /// CLUSTER LINKS
+    ClusterLinks,
+    /// CLUSTER MYID
+    ClusterMyId,
+    /// CLUSTER MYSHARDID
+    ClusterMyShardId,
+    /// CLUSTER NODES
+    ClusterNodes,
+    /// CLUSTER REPLICAS and CLUSTER SLAVES
+    ClusterReplicas,
+    /// CLUSTER SHARDS
+    ClusterShards,
+    /// CLUSTER SLOTS
+    ClusterSlots,
     /// COMMAND
     Command,
     /// COMMAND COUNT

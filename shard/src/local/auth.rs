@@ -78,7 +78,7 @@ pub(super) fn hello(client: &mut Client, args: Args<'_>, node: &dyn Node, reply:
         client.name = name.to_vec();
     }
     client.protocol = hello.protocol.unwrap_or(client.protocol);
-    write_hello(client, &mut Reply::new(reply.buffer(), client.protocol));
+    write_hello(client, node, &mut Reply::new(reply.buffer(), client.protocol));
 }
 
 enum HelloError<'a> {
@@ -115,7 +115,7 @@ fn parse_protocol(version: &[u8]) -> Result<Protocol, HelloError<'_>> {
     }
 }
 
-fn write_hello(client: &Client, reply: &mut Reply<'_>) {
+fn write_hello(client: &Client, node: &dyn Node, reply: &mut Reply<'_>) {
     reply.map(7);
     reply.bulk(b"server");
     reply.bulk(b"redis");
@@ -126,7 +126,7 @@ fn write_hello(client: &Client, reply: &mut Reply<'_>) {
     reply.bulk(b"id");
     reply.integer(client.id as i64);
     reply.bulk(b"mode");
-    reply.bulk(b"standalone");
+    reply.bulk(if node.cluster().is_some() { b"cluster" } else { b"standalone" });
     reply.bulk(b"role");
     reply.bulk(b"master");
     reply.bulk(b"modules");

@@ -43,6 +43,9 @@ pub(super) fn select(client: &mut Client, args: Args<'_>, node: &dyn Node, reply
     if i32::try_from(index).is_err() {
         return reply.error(ReplyError::NotAnInt32);
     }
+    if index != 0 && node.cluster().is_some() {
+        return reply.error(ReplyError::NotInClusterMode("SELECT"));
+    }
     match u16::try_from(index) {
         Ok(db) if usize::from(db) < node.settings().value(directive::DATABASES) => {
             client.db = db;

@@ -24,6 +24,8 @@ struct Facts<'a> {
     process: ProcessFacts,
     cores: Vec<CoreFacts>,
     now: UnixMillis,
+    /// The port that the client has come to, if it is that of a node of a cluster.
+    node_port: Option<u16>,
 }
 
 impl Facts<'_> {
@@ -60,7 +62,13 @@ const SECTIONS: &[Section] = &[
 ];
 
 pub(super) fn info(args: Args<'_>, node: &dyn Node, now: UnixMillis, reply: &mut Reply<'_>) {
-    let facts = Facts { settings: node.settings(), process: node.process(), cores: node.cores(), now };
+    let facts = Facts {
+        settings: node.settings(),
+        process: node.process(),
+        cores: node.cores(),
+        now,
+        node_port: node.cluster().map(|member| member.node().port),
+    };
     let mut fields = Fields::default();
     for section in SECTIONS.iter().filter(|section| is_wanted(section, args)) {
         fields.begin(section.title);

@@ -3,6 +3,7 @@
 
 mod auth;
 mod client;
+mod cluster;
 mod command;
 mod config;
 mod connection;
@@ -36,6 +37,9 @@ pub fn run_connection_command(
     reply: &mut Reply<'_>,
 ) {
     match command {
+        ConnectionCommand::Asking | ConnectionCommand::ReadOnly | ConnectionCommand::ReadWrite => {
+            cluster::note_wish(node, reply);
+        }
         ConnectionCommand::Auth => auth::auth(client, args, node, reply),
         ConnectionCommand::Hello => auth::hello(client, args, node, reply),
         ConnectionCommand::Echo => connection::echo(args, reply),
@@ -64,6 +68,17 @@ pub fn run_node_command(
     match command {
         NodeCommand::ClientList => return client::list(args, reply),
         NodeCommand::ClientUnblock => return client::unblock(args, reply),
+        NodeCommand::ClusterCountFailureReports
+        | NodeCommand::ClusterHelp
+        | NodeCommand::ClusterInfo
+        | NodeCommand::ClusterKeySlot
+        | NodeCommand::ClusterLinks
+        | NodeCommand::ClusterMyId
+        | NodeCommand::ClusterMyShardId
+        | NodeCommand::ClusterNodes
+        | NodeCommand::ClusterReplicas
+        | NodeCommand::ClusterShards
+        | NodeCommand::ClusterSlots => cluster::cluster(command, client, args, node, reply),
         NodeCommand::Command => command_all(reply),
         NodeCommand::CommandCount => command_count(reply),
         NodeCommand::CommandDocs => command_docs(args, reply),

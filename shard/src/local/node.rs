@@ -1,6 +1,7 @@
 //! What the node shows to connection and node commands, and what it does for them.
 
 use slotmesh_base::UnixMillis;
+use slotmesh_cluster::Member;
 use slotmesh_conf::Settings;
 
 /// Counters of one database of one shard.
@@ -138,6 +139,11 @@ pub trait Node {
     fn cores(&self) -> Vec<CoreFacts>;
     /// What the process knows of itself.
     fn process(&self) -> ProcessFacts;
+    /// The node's place in its cluster, for a client that has come to the port of a node: what the other functions tell
+    /// is then that node's.
+    fn cluster(&self) -> Option<Member<'_>> {
+        None
+    }
     /// `CONFIG RESETSTAT`.
     fn reset_statistics(&self);
 }

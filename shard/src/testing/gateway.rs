@@ -145,7 +145,7 @@ impl Gateway {
         let chance = self.shards.chance.next_u64();
         let around =
             Surroundings { node: &self.node, now: self.shards.now, limits: limits(), chance, reply_bytes_max: 1 << 20 };
-        let cores = exec_cores(client, &self.shards.map);
+        let cores = exec_cores(client, 0, &self.shards.map);
         execute_transaction(client, &mut self.shards.in_hand(&cores), &around, out);
     }
 

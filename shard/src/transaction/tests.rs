@@ -209,7 +209,7 @@ fn a_transaction_takes_the_shards_that_it_needs() {
         }
         client.transaction = Some(Box::new(transaction));
         watching.iter().for_each(|&core| client.watches_on(core));
-        exec_cores(&client, &shards.map)
+        exec_cores(&client, 0, &shards.map)
     };
     let table: [(&[&str], &[u16], &[u16]); 17] = [
         (&[], &[], &[]),

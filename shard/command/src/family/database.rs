@@ -62,6 +62,9 @@ fn flushdb(call: &mut Call<'_>) -> HandlerResult {
 
 /// SWAPDB. Not in a cluster, which has one database.
 fn swapdb(call: &mut Call<'_>) -> HandlerResult {
+    if call.is_node {
+        return Err(ReplyError::NotInClusterMode("SWAPDB"));
+    }
     let number = |index, error| match parse_integer(call.args.at(index)) {
         Ok(number) if i32::try_from(number).is_ok() => Ok(number),
         _ => Err(error),
@@ -133,7 +136,8 @@ fn scan(call: &mut Call<'_>) -> HandlerResult {
     let (found, next) = match start {
         Some(cursor) => {
             let (found, next) = visit(call, cursor, count, &filter);
-            (found, next.unwrap_or_else(|| behind(last)).to_number())
+            let end = if call.is_node { Cursor::start() } else { behind(last) };
+            (found, next.unwrap_or(end).to_number())
         }
         None => (0, 0),
     };

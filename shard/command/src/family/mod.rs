@@ -1,5 +1,6 @@
 //! The families of commands: rows and handlers, one file (or folder) each.
 
+mod cluster;
 mod connection;
 mod database;
 mod expire;
@@ -15,6 +16,7 @@ use crate::Spec;
 /// The rows of all families.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
     [
+        cluster::ROWS,
         connection::ROWS,
         expire::ROWS,
         generic::ROWS,

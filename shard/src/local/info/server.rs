@@ -15,7 +15,7 @@ pub(super) fn server(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("redis_version", REDIS_VERSION);
     fields.field("slotmesh_version", env!("CARGO_PKG_VERSION"));
     fields.fields(&[("redis_git_sha1", "00000000"), ("redis_git_dirty", "0"), ("redis_build_id", "0")]);
-    fields.field("redis_mode", "standalone");
+    fields.field("redis_mode", if facts.node_port.is_some() { "cluster" } else { "standalone" });
     fields.field("os", &process.os);
     fields.field("arch_bits", usize::BITS);
     fields.field("monotonic_clock", "POSIX clock_gettime");
@@ -23,7 +23,7 @@ pub(super) fn server(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("process_id", process.pid);
     fields.field("process_supervised", "no");
     fields.field("run_id", &process.run_id);
-    fields.field("tcp_port", facts.settings.value(directive::PORT));
+    fields.field("tcp_port", facts.node_port.unwrap_or(facts.settings.value(directive::PORT)));
     fields.field("server_time_usec", facts.now.0.saturating_mul(1000));
     fields.field("uptime_in_seconds", uptime);
     fields.field("uptime_in_days", uptime / SECONDS_PER_DAY);

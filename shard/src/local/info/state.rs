@@ -28,6 +28,6 @@ pub(super) fn replication(_facts: &Facts<'_>, fields: &mut Fields) {
     ]);
 }
 
-pub(super) fn cluster(_facts: &Facts<'_>, fields: &mut Fields) {
-    fields.field("cluster_enabled", 0);
+pub(super) fn cluster(facts: &Facts<'_>, fields: &mut Fields) {
+    fields.field("cluster_enabled", u8::from(facts.node_port.is_some()));
 }

@@ -6,6 +6,9 @@ use slotmesh_base::ReplyError;
 
 pub(super) fn copy(call: &mut Call<'_>) -> HandlerResult {
     let (target_db, replaces) = copy_options(call)?;
+    if call.is_node && target_db != call.db {
+        return Err(ReplyError::CopyNotInClusterMode);
+    }
     let (source, target, now) = (call.key(1), call.key(2), call.now);
     if target_db == call.db && source.bytes == target.bytes {
         return Err(ReplyError::SameObject);
@@ -44,6 +47,9 @@ fn copy_options(call: &Call<'_>) -> Result<(usize, bool), ReplyError> {
 
 /// MOVE.
 pub(super) fn relocate(call: &mut Call<'_>) -> HandlerResult {
+    if call.is_node {
+        return Err(ReplyError::NotInClusterMode("MOVE"));
+    }
     let target_db = parse_db(call, call.args.at(2))?;
     if target_db == call.db {
         return Err(ReplyError::SameObject);

@@ -1,0 +1,79 @@
+//! One node of the cluster.
+
+use alloc::string::String;
+use core::fmt::{self, Write};
+
+/// The name of a node, or of a group of a master and its replicas (CLUSTER calls that a shard): 40 lower-case hex
+/// digits, chosen at random.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NodeId([u8; NodeId::LEN]);
+
+impl NodeId {
+    /// Number of digits.
+    pub const LEN: usize = 40;
+
+    /// The name made of these random bits; those beyond 160 do not matter.
+    pub fn of_random(bits: [u64; 3]) -> Self {
+        const DIGITS_PER_WORD: usize = 16;
+        let digit = |place: usize| {
+            let nibble = bits[place / DIGITS_PER_WORD] >> (4 * (place % DIGITS_PER_WORD)) & 15;
+            b"0123456789abcdef"[nibble as usize]
+        };
+        Self(core::array::from_fn(digit))
+    }
+
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A node: so far always a master.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Node {
+    /// Its name.
+    pub id: NodeId,
+    /// The name of its group (`CLUSTER MYSHARDID`).
+    pub shard_id: NodeId,
+    /// Its address; empty where it is that at which the client has reached us, since the node is in our process.
+    pub ip: String,
+    /// Port for clients.
+    pub port: u16,
+    /// Port of the cluster bus.
+    pub bus_port: u16,
+    /// The epoch of its claims on slots.
+    pub config_epoch: u64,
+    /// When it was last heard from, in Unix ms.
+    pub heard_at_ms: i64,
+}
+
+impl Node {
+    /// Its address for a client that has reached us at `here`.
+    pub fn ip<'a>(&'a self, here: &'a str) -> &'a str {
+        if self.ip.is_empty() { here } else { &self.ip }
+    }
+}
+
+/// Text that grows; memory takes everything.
+pub(crate) fn put(text: &mut String, words: fmt::Arguments<'_>) {
+    text.write_fmt(words).expect("memory takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn names_have_forty_digits() {
+        let id = NodeId::of_random([0x0123_4567_89ab_cdef, u64::MAX, 0x1_0000_0001]);
+        assert_eq!(id.to_string(), "fedcba9876543210ffffffffffffffff10000000");
+        assert_eq!(id.as_str().len(), NodeId::LEN);
+    }
+}

@@ -1,0 +1,270 @@
+//! Who is in the cluster and who owns which slot: the view of one moment.
+
+use crate::node::{Node, put};
+use crate::redirect::Redirect;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+use slotmesh_base::{SLOT_COUNT, Slot};
+
+/// The place of a node in its topology.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NodeIndex(pub u16);
+
+/// Stands for a slot without owner.
+const NOBODY: u16 = u16::MAX;
+
+/// All nodes, and the owner of each slot.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    nodes: Vec<Node>,
+    owners: Box<[u16; SLOT_COUNT]>,
+    current_epoch: u64,
+    requires_full_coverage: bool,
+    /// Number of slots with an owner.
+    assigned: usize,
+}
+
+impl Topology {
+    /// A cluster of these nodes, in which nobody owns a slot yet.
+    ///
+    /// # Panics
+    /// If there are more nodes than slots, or none.
+    pub fn new(nodes: Vec<Node>, requires_full_coverage: bool) -> Self {
+        assert!((1..=SLOT_COUNT).contains(&nodes.len()), "a cluster has nodes, each at least one slot of its own");
+        let current_epoch = nodes.iter().map(|node| node.config_epoch).max().unwrap_or(0);
+        Self { nodes, owners: Box::new([NOBODY; SLOT_COUNT]), current_epoch, requires_full_coverage, assigned: 0 }
+    }
+
+    /// Gives slots to a node.
+    pub fn assign(&mut self, node: NodeIndex, slots: RangeInclusive<u16>) {
+        self.owners[usize::from(*slots.start())..=usize::from(*slots.end())].fill(node.0);
+        self.assigned = self.owners.iter().filter(|&&owner| owner != NOBODY).count();
+    }
+
+    /// A node.
+    pub fn node(&self, index: NodeIndex) -> &Node {
+        &self.nodes[usize::from(index.0)]
+    }
+
+    /// All nodes with their places.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
+        (0..).map(NodeIndex).zip(&self.nodes)
+    }
+
+    /// The node with this name.
+    pub fn find(&self, name: &[u8]) -> Option<NodeIndex> {
+        self.nodes().find(|(_, node)| node.id.as_str().as_bytes() == name).map(|(index, _)| index)
+    }
+
+    /// Who owns a slot.
+    #[inline]
+    pub fn owner(&self, slot: Slot) -> Option<NodeIndex> {
+        let owner = self.owners[slot.index()];
+        (owner != NOBODY).then_some(NodeIndex(owner))
+    }
+
+    /// Runs of slots with one owner, ascending: first slot, last slot, owner.
+    pub fn ranges(&self) -> impl Iterator<Item = (u16, u16, NodeIndex)> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let start = from + self.owners[from..].iter().position(|&owner| owner != NOBODY)?;
+            let owner = self.owners[start];
+            let more = self.owners[start..].iter().take_while(|&&other| other == owner).count();
+            from = start + more;
+            Some((start as u16, (from - 1) as u16, NodeIndex(owner)))
+        })
+    }
+
+    /// The runs of one node's slots.
+    pub fn ranges_of(&self, node: NodeIndex) -> impl Iterator<Item = (u16, u16)> {
+        self.ranges().filter(move |&(_, _, owner)| owner == node).map(|(first, last, _)| (first, last))
+    }
+
+    /// Number of slots that have an owner.
+    pub fn assigned(&self) -> usize {
+        self.assigned
+    }
+
+    /// Whether the cluster serves: all slots have owners, unless `cluster-require-full-coverage` is off.
+    #[inline]
+    pub fn is_ok(&self) -> bool {
+        !self.requires_full_coverage || self.assigned == SLOT_COUNT
+    }
+
+    /// The address at which a client that has reached us at `here` finds the owner of a slot.
+    fn owner_node(&self, slot: Slot) -> Option<&Node> {
+        self.owner(slot).map(|owner| self.node(owner))
+    }
+
+    /// What CLUSTER INFO prints at node `myself` (Redis 7.2 `cluster.c` `clusterGenInfo…`): no bus, no messages.
+    pub fn info_text(&self, myself: NodeIndex) -> String {
+        let assigned = self.assigned();
+        let mut with_slots: Vec<u16> = self.ranges().map(|(_, _, owner)| owner.0).collect();
+        with_slots.sort_unstable();
+        with_slots.dedup();
+        let mut text = String::new();
+        let fields = [
+            ("cluster_slots_assigned", assigned as u64),
+            ("cluster_slots_ok", assigned as u64),
+            ("cluster_slots_pfail", 0),
+            ("cluster_slots_fail", 0),
+            ("cluster_known_nodes", self.nodes.len() as u64),
+            ("cluster_size", with_slots.len() as u64),
+            ("cluster_current_epoch", self.current_epoch),
+            ("cluster_my_epoch", self.node(myself).config_epoch),
+            ("cluster_stats_messages_sent", 0),
+            ("cluster_stats_messages_received", 0),
+            ("total_cluster_links_buffer_limit_exceeded", 0),
+        ];
+        put(&mut text, format_args!("cluster_state:{}\r\n", if self.is_ok() { "ok" } else { "fail" }));
+        fields.iter().for_each(|(name, value)| put(&mut text, format_args!("{name}:{value}\r\n")));
+        text
+    }
+
+    /// What CLUSTER NODES prints at node `myself` for a client that has reached it at `here`: a line for each node.
+    pub fn nodes_text(&self, myself: NodeIndex, here: &str) -> String {
+        let mut text = String::new();
+        for (index, node) in self.nodes() {
+            let flags = if index == myself { "myself,master" } else { "master" };
+            let Node { id, port, bus_port, config_epoch, heard_at_ms, .. } = node;
+            let ip = node.ip(here);
+            put(
+                &mut text,
+                format_args!("{id} {ip}:{port}@{bus_port} {flags} - 0 {heard_at_ms} {config_epoch} connected"),
+            );
+            for (first, last) in self.ranges_of(index) {
+                match first == last {
+                    true => put(&mut text, format_args!(" {first}")),
+                    false => put(&mut text, format_args!(" {first}-{last}")),
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Where the keys of a request that has come to node `myself` belong, by their slots in the order of the request:
+    /// nothing if it is served here (Redis 7.2 `cluster.c` `getNodeByQuery`; a request without keys is served anywhere).
+    ///
+    /// # Errors
+    /// Why it is not.
+    #[inline]
+    pub fn judge(&self, myself: NodeIndex, mut slots: impl Iterator<Item = Slot>) -> Result<(), Redirect> {
+        let Some(first) = slots.next() else { return Ok(()) };
+        let Some(owner) = self.owner(first) else { return Err(Redirect::SlotNotServed) };
+        if slots.any(|slot| slot != first) {
+            return Err(Redirect::CrossSlot);
+        }
+        if !self.is_ok() {
+            Err(Redirect::ClusterDown)
+        } else if owner != myself {
+            Err(Redirect::Moved(first))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The address of a slot's owner as a redirect names it, for a client that has reached us at `here`.
+    pub(crate) fn owner_address<'a>(&'a self, slot: Slot, here: &'a str) -> Option<(&'a str, u16)> {
+        self.owner_node(slot).map(|node| (node.ip(here), node.port))
+    }
+}
+
+/// A node's own place in its cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'a> {
+    /// The cluster.
+    pub topology: &'a Topology,
+    /// Who we are in it.
+    pub myself: NodeIndex,
+}
+
+impl<'a> Member<'a> {
+    /// The node.
+    pub fn node(self) -> &'a Node {
+        self.topology.node(self.myself)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::NodeId;
+    use std::vec;
+
+    pub(crate) fn node(number: u64) -> Node {
+        Node {
+            id: NodeId::of_random([number; 3]),
+            shard_id: NodeId::of_random([number + 8; 3]),
+            ip: String::new(),
+            port: 7000 + number as u16,
+            bus_port: 17000 + number as u16,
+            config_epoch: number + 1,
+            heard_at_ms: 1000,
+        }
+    }
+
+    /// Three nodes that own all slots, the first one a single slot apart from the rest.
+    pub(crate) fn three() -> Topology {
+        let mut topology = Topology::new(vec![node(0), node(1), node(2)], true);
+        topology.assign(NodeIndex(0), 0..=5460);
+        topology.assign(NodeIndex(1), 5461..=10921);
+        topology.assign(NodeIndex(2), 10922..=16382);
+        topology.assign(NodeIndex(0), 16383..=16383);
+        topology
+    }
+
+    fn slot(number: u16) -> Slot {
+        Slot::new(number).unwrap()
+    }
+
+    #[test]
+    fn runs_of_slots_are_found() {
+        let topology = three();
+        assert_eq!(topology.ranges_of(NodeIndex(0)).collect::<Vec<_>>(), [(0, 5460), (16383, 16383)]);
+        assert_eq!(topology.ranges().count(), 4);
+        assert_eq!(Topology::new(vec![node(0)], true).ranges().count(), 0);
+    }
+
+    #[test]
+    fn a_request_goes_where_its_keys_are() {
+        let topology = three();
+        let judge = |slots: &[u16]| topology.judge(NodeIndex(1), slots.iter().map(|&number| slot(number)));
+        assert_eq!(judge(&[]), Ok(()));
+        assert_eq!(judge(&[6000, 6000]), Ok(()));
+        assert_eq!(judge(&[6000, 6001]), Err(Redirect::CrossSlot));
+        assert_eq!(judge(&[5]), Err(Redirect::Moved(slot(5))));
+        // Which slots they are comes before whose.
+        assert_eq!(judge(&[5, 6]), Err(Redirect::CrossSlot));
+    }
+
+    #[test]
+    fn a_cluster_with_holes_is_down() {
+        for requires_full_coverage in [true, false] {
+            let mut topology = Topology::new(vec![node(0), node(1)], requires_full_coverage);
+            let judge = |topology: &Topology, number| topology.judge(NodeIndex(0), [slot(number)].into_iter());
+            assert_eq!(judge(&topology, 7), Err(Redirect::SlotNotServed));
+            topology.assign(NodeIndex(0), 0..=9);
+            topology.assign(NodeIndex(1), 10..=19);
+            let down = |result| if requires_full_coverage { Err(Redirect::ClusterDown) } else { result };
+            assert_eq!(judge(&topology, 7), down(Ok(())));
+            assert_eq!(judge(&topology, 12), down(Err(Redirect::Moved(slot(12)))));
+            assert_eq!(judge(&topology, 100), Err(Redirect::SlotNotServed));
+        }
+    }
+
+    #[test]
+    fn lines_are_those_of_redis() {
+        let topology = three();
+        let text = topology.nodes_text(NodeIndex(1), "10.0.0.1");
+        let lines: Vec<&str> = text.lines().collect();
+        let id = node(0).id;
+        assert_eq!(lines[0], std::format!("{id} 10.0.0.1:7000@17000 master - 0 1000 1 connected 0-5460 16383"));
+        assert!(lines[1].contains(" 10.0.0.1:7001@17001 myself,master - 0 1000 2 connected 5461-10921"), "{text}");
+        let info = topology.info_text(NodeIndex(1));
+        assert!(info.starts_with("cluster_state:ok\r\ncluster_slots_assigned:16384\r\n"), "{info}");
+        assert!(info.contains("cluster_size:3\r\ncluster_current_epoch:3\r\ncluster_my_epoch:2\r\n"), "{info}");
+    }
+}
