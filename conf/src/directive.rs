@@ -112,6 +112,22 @@ directives! {
         CORES: usize = integer("cores", "0", 0, CORES_MAX).fixed();
         /// Shards, at most one per core; 0 = one on every core. The other cores only pass on.
         SHARDS: usize = integer("shards", "0", 0, CORES_MAX).fixed();
+        /// Whether each shard is a node of a Redis Cluster. It then has a port of its own: `port`, and those
+        /// behind it. `shards` is 1 unless you say otherwise, and there is one database.
+        CLUSTER_ENABLED: bool = boolean("cluster-enabled", "no").fixed();
+        /// Whether the shards of this process form a cluster of their own. Each has its part of the slots
+        /// from the start.
+        CLUSTER_SELF_FORM: bool = boolean("cluster-self-form", "no").fixed();
+        /// Port of a gateway that hides the cluster of `cluster-enabled yes`; 0 = none.
+        GATEWAY_PORT: u16 = integer("gateway-port", "0", 0, 65535).fixed();
+        /// The address of this process's nodes; empty = the one at which a client has come.
+        CLUSTER_ANNOUNCE_IP: str = text("cluster-announce-ip", "").fixed();
+        /// The port that the first node shows; 0 = the real ones. Each next one shows the port behind.
+        CLUSTER_ANNOUNCE_PORT: u16 = integer("cluster-announce-port", "0", 0, 65535).fixed();
+        /// The same for the ports of the cluster bus; 0 = the real ones.
+        CLUSTER_ANNOUNCE_BUS_PORT: u16 = integer("cluster-announce-bus-port", "0", 0, 65535).fixed();
+        /// Port of the cluster bus of the first node; 0 = 10000 above its client port.
+        CLUSTER_PORT: u16 = integer("cluster-port", "0", 0, 65535).fixed();
         /// CPUs for the core threads, such as `0-3,8`; empty = any. `0-7:2` is every second one of them.
         SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
         /// Number of databases.
@@ -175,8 +191,6 @@ directives! {
         MAXMEMORY: u64 = memory("maxmemory", "0", 0, u64::MAX).missing(NO_EVICTION);
         /// What to evict. INFO shows it, nothing is evicted yet.
         MAXMEMORY_POLICY: &'static str = choice("maxmemory-policy", "noeviction", EVICTION);
-        /// Whether the shards are nodes of a cluster; only `no` for now.
-        CLUSTER_ENABLED: bool = boolean("cluster-enabled", "no").fixed().default_only();
         /// Whether writes are logged to disk. CONFIG GET shows it, nothing is written yet.
         APPENDONLY: bool = boolean("appendonly", "no").missing(NO_DISK);
     }
@@ -225,7 +239,6 @@ directives! {
         text("replica-announce-ip", "").aliases(&["slave-announce-ip"]);
         text("masteruser", "").secret();
         text("masterauth", "").secret();
-        text("cluster-announce-ip", "");
         text("cluster-config-file", "nodes.conf").fixed();
         special("cluster-announce-hostname", "", Kind::HostName);
         text("cluster-announce-human-nodename", "");
@@ -263,9 +276,6 @@ directives! {
         integer("maxmemory-samples", "5", 1, I32);
         integer("maxmemory-eviction-tenacity", "10", 0, 100);
         integer("replica-announce-port", "0", 0, 65535).aliases(&["slave-announce-port"]);
-        integer("cluster-port", "0", 0, 65535).fixed();
-        integer("cluster-announce-bus-port", "0", 0, 65535);
-        integer("cluster-announce-port", "0", 0, 65535);
         integer("cluster-announce-tls-port", "0", 0, 65535);
         integer("repl-timeout", "60", 1, I32);
         integer("repl-ping-replica-period", "10", 1, I32).aliases(&["repl-ping-slave-period"]);

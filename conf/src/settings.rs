@@ -67,6 +67,13 @@ impl Settings {
         self.values[directive::DIR.index] = Value::Text(path.to_owned());
     }
 
+    /// Leaves one database, as a node of a cluster has it (Redis 7.2 `config.c`, `loadServerConfigFromString`); whether
+    /// there were more.
+    pub fn leave_one_database(&mut self) -> bool {
+        let one = Value::Integer(1);
+        std::mem::replace(&mut self.values[directive::DATABASES.index], one.clone()) != one
+    }
+
     /// Answers CONFIG GET: names and values that match any of the patterns, each name once.
     ///
     /// A pattern without `*`, `?`, `[` is a name, comes back in the caller's spelling, and finds hidden

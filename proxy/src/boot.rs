@@ -3,9 +3,11 @@
 use crate::board::Board;
 use crate::core_loop::Core;
 use crate::engine::Engine;
+use crate::formation;
 use crate::hop::Parcel;
 use crate::listener::Dealer;
 use crate::log::Log;
+use crate::node_port::NodePort;
 use crate::presence;
 use crate::process::{Identity, Process};
 use crate::supervisor::Supervisor;
@@ -38,6 +40,8 @@ pub(crate) enum BootError {
     Directory { path: String, error: io::Error },
     /// The log cannot be opened.
     Log { path: String, error: io::Error },
+    /// The shards of a cluster have no ports.
+    NodePorts,
     /// An address cannot be listened on.
     Listen { place: String, error: io::Error },
     /// Signals cannot be caught, or a thread not be started.
@@ -54,6 +58,10 @@ impl fmt::Display for BootError {
             Self::Cpus(error) => write!(f, "the CPUs of this process cannot be used as asked: {error}"),
             Self::Directory { path, error } => write!(f, "Can't chdir to '{path}': {error}"),
             Self::Log { path, error } => write!(f, "Can't open the log file '{path}': {error}"),
+            Self::NodePorts => f.write_str(
+                "the nodes of a cluster need a port each, from 'port' on, and one for their bus each (10000 above, or from 'cluster-port' on): \
+                 lower 'port', or 'shards'",
+            ),
             Self::Listen { place, error } => write!(f, "Failed listening on {place}: {error}, aborting."),
             Self::System(error) => write!(f, "the system refuses to run us: {error}"),
         }
@@ -111,9 +119,15 @@ fn start(
     // Behind the fork: they belong to one process and its threads.
     let signals = os::catch_signals().map_err(BootError::System)?;
     fit_descriptors(&mut settings, log);
-    let tcp = listen_tcp(&settings, log)?;
+    let is_clustered = settings.value(directive::CLUSTER_ENABLED);
+    if is_clustered && settings.leave_one_database() {
+        log.warning(format_args!("Changing databases number to 1 since we are in cluster mode"));
+    }
+    let gateway = if is_clustered { directive::GATEWAY_PORT } else { directive::PORT };
+    let tcp = listen_tcp(&settings, settings.value(gateway), log)?;
+    let nodes = if is_clustered { listen_nodes(&settings, layout.shards as u16, log)? } else { Vec::new() };
     let unix = listen_unix(&settings)?;
-    let ready = Ready { tcp: !tcp.is_empty(), unix: unix.is_some() };
+    let ready = Ready { tcp: !tcp.is_empty() || !nodes.is_empty(), unix: unix.is_some() };
     let dealer = Dealer::new(tcp, unix, signals);
     log.serves();
     // Behind the listeners: a second process on our port leaves the file of the first alone.
@@ -124,7 +138,7 @@ fn start(
     // The log says why it cannot be changed; that is no reason not to serve.
     let _ = process.oom_score.apply(&process.settings(), log);
     presence::log_panics(&process);
-    let served = run_cores(&process, layout, dealer, ready);
+    let served = run_cores(&process, layout, dealer, nodes, ready);
     if let Some(path) = pid_file {
         log.notice(format_args!("Removing the pid file."));
         let _ = std::fs::remove_file(path);
@@ -161,6 +175,7 @@ fn layout(settings: &Settings) -> Result<Layout, BootError> {
         cores => cores,
     };
     let shards = match settings.value(directive::SHARDS) {
+        0 if settings.value(directive::CLUSTER_ENABLED) => 1,
         0 => cores,
         shards => shards,
     };
@@ -205,8 +220,17 @@ fn fit_descriptors(settings: &mut Settings, log: &Log) {
     }
 }
 
-fn listen_tcp(settings: &Settings, log: &Log) -> Result<Vec<OwnedFd>, BootError> {
-    let port = settings.value(directive::PORT);
+/// The listeners of each shard.
+fn listen_nodes(settings: &Settings, shards: u16, log: &Log) -> Result<Vec<Vec<OwnedFd>>, BootError> {
+    let port = |index| match (formation::node_port(settings, index), formation::bus_port(settings, index)) {
+        (Some(port), Some(_)) if port > index => Ok(port),
+        _ => Err(BootError::NodePorts),
+    };
+    let ports = (0..shards).map(port).collect::<Result<Vec<_>, _>>()?;
+    ports.into_iter().map(|port| listen_tcp(settings, port, log)).collect()
+}
+
+fn listen_tcp(settings: &Settings, port: u16, log: &Log) -> Result<Vec<OwnedFd>, BootError> {
     let backlog = settings.value(directive::TCP_BACKLOG) as u32;
     let mut listeners = Vec::new();
     if port == 0 {
@@ -268,7 +292,9 @@ fn make_process(settings: Settings, identity: Identity, layout: &Layout, log: Ar
             Board::new(layout.cpus.as_ref().map(|cpus| cpus[core]), slots, databases)
         })
         .collect();
-    Process::new(settings, identity, boards, map, log)
+    let is_clustered = settings.value(directive::CLUSTER_ENABLED);
+    let seats = if is_clustered { formation::seats(&settings, &map, identity.started_at.0) } else { Vec::new() };
+    Process::new(settings, identity, boards, map, log).with_seats(seats)
 }
 
 fn identify(config_file: Option<&Path>, supervisor: Supervisor) -> Identity {
@@ -284,7 +310,14 @@ fn identify(config_file: Option<&Path>, supervisor: Supervisor) -> Identity {
 }
 
 /// Starts a thread for each core and waits for all of them.
-fn run_cores(process: &Arc<Process>, layout: &Layout, dealer: Dealer, ready: Ready) -> Result<(), BootError> {
+fn run_cores(
+    process: &Arc<Process>,
+    layout: &Layout,
+    dealer: Dealer,
+    nodes: Vec<Vec<OwnedFd>>,
+    ready: Ready,
+) -> Result<(), BootError> {
+    let mut nodes = nodes.into_iter();
     let hasher = KeyHasher::new([entropy::random_u64(), entropy::random_u64()]);
     let mut dealer = Some(dealer);
     let mut threads = Vec::new();
@@ -294,6 +327,7 @@ fn run_cores(process: &Arc<Process>, layout: &Layout, dealer: Dealer, ready: Rea
             cpu: layout.cpus.as_ref().map(|cpus| cpus[core]),
             may_spin: layout.enough_cpus,
             dealer: dealer.take(),
+            node_port: NodePort::new(nodes.next().unwrap_or_default()),
             hasher,
             process: process.clone(),
         };
@@ -318,13 +352,14 @@ struct CoreTask {
     cpu: Option<usize>,
     may_spin: bool,
     dealer: Option<Dealer>,
+    node_port: NodePort,
     hasher: KeyHasher,
     process: Arc<Process>,
 }
 
 impl CoreTask {
     fn run(self, mail: Mail<Parcel>) {
-        let Self { core, cpu, may_spin, dealer, hasher, process } = self;
+        let Self { core, cpu, may_spin, dealer, node_port, hasher, process } = self;
         if let Some(cpu) = cpu
             && let Err(error) = slotmesh_io::pin_to(cpu)
         {
@@ -341,7 +376,9 @@ impl CoreTask {
         });
         let log = process.clone();
         let engine = Engine::new(core as u16, shard, process, hasher, settings);
-        let serve = || slotmesh_io::run_core(mail, |io| Core::new(io, engine, dealer, may_spin).run());
+        let serve = || {
+            slotmesh_io::run_core(mail, |io| Core::new(io, engine, dealer, may_spin).with_node_port(node_port).run())
+        };
         // Others wait for this core's answers, and its data is gone: there is nothing to go on with.
         let Ok(served) = catch_unwind(AssertUnwindSafe(serve)) else {
             log.log.warning(format_args!("Core {core} has met a bug: the process stops"));

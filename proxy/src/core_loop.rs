@@ -4,7 +4,8 @@ use crate::batch::{Batch, Decoded, LentTail, Origin, Source};
 use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
-use crate::listener::Dealer;
+use crate::listener::{Dealer, NODE};
+use crate::node_port::NodePort;
 use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::{Flags, Reach, Spec};
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) batch: Batch,
     /// Accepts and deals connections; on core 0.
     pub(crate) dealer: Option<Dealer>,
+    /// Where clients come to the core's shard, if it is a node of a cluster.
+    pub(crate) node_port: NodePort,
     /// Whether cores have CPUs of their own, so that spinning pays.
     pub(crate) may_spin: bool,
     next_cron: u64,
@@ -40,7 +43,21 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(io: DataLoop<Parcel>, engine: Engine, dealer: Option<Dealer>, may_spin: bool) -> Self {
-        Self { io, engine, batch: Batch::default(), dealer, may_spin, next_cron: 0, stopping: false }
+        Self {
+            io,
+            engine,
+            batch: Batch::default(),
+            dealer,
+            node_port: NodePort::default(),
+            may_spin,
+            next_cron: 0,
+            stopping: false,
+        }
+    }
+
+    /// With the port of its shard.
+    pub(crate) fn with_node_port(self, node_port: NodePort) -> Self {
+        Self { node_port, ..self }
     }
 
     /// Serves until the process is told to stop.
@@ -49,6 +66,7 @@ impl Core {
         if let Some(dealer) = &mut self.dealer {
             dealer.start(&mut self.io);
         }
+        self.node_port.start(&mut self.io);
         let mut wait = Wait::No;
         while !self.stopping && !self.engine.process.is_stopping() {
             let engine = &self.engine;
@@ -91,6 +109,8 @@ impl Core {
                     }
                 }
             }
+            Event::Accepted { token: NODE, socket } => NodePort::take(&mut self.io, &mut self.engine, socket),
+            Event::AcceptFailed { token: NODE, error } => self.node_port.note_failure(&self.engine, &error),
             Event::Accepted { token, socket } => {
                 let Self { dealer, io, engine, .. } = self;
                 if let Some(dealer) = dealer {
@@ -485,6 +505,7 @@ impl Core {
         if monotonic.0 >= self.next_cron {
             self.next_cron = monotonic.0 + CRON_NANOS;
             self.check_clients();
+            self.node_port.retry(&mut self.io);
             if let Some(dealer) = &mut self.dealer {
                 dealer.retry(&mut self.io);
                 self.engine.process.measure(monotonic);

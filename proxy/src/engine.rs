@@ -10,7 +10,7 @@ use crate::exchange::Service;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Lending;
 use crate::post::Post;
-use crate::process::{NodeView, Process};
+use crate::process::{NodeView, Process, Seat};
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
@@ -19,7 +19,8 @@ use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
 use slotmesh_shard::{
-    Context, Gather, NodeAction, Part, Placement, Shard, admit, place, run_connection_command, run_node_command, split,
+    Context, Gather, NodeAction, Part, Placement, Shard, admit, admit_at_node, place, run_connection_command,
+    run_node_command, split,
 };
 use std::sync::Arc;
 
@@ -51,6 +52,8 @@ pub(crate) struct Engine {
     /// Cores whose shards have put connections in line that are gone.
     pub(crate) departed: Vec<(u16, ReturnAddress)>,
     pub(crate) process: Arc<Process>,
+    /// The place of our shard in its cluster, if it is a node.
+    pub(crate) seat: Option<Seat>,
     pub(crate) hasher: KeyHasher,
     pub(crate) settings: Arc<Settings>,
     pub(crate) settings_version: u64,
@@ -100,6 +103,7 @@ impl Engine {
             departed: Vec::new(),
             hasher,
             settings_version: process.settings_version(),
+            seat: process.seats.get(usize::from(core)).cloned(),
             process,
             hot: settings.hot(),
             settings,
@@ -173,7 +177,14 @@ impl Engine {
         self.running = Some((index, spec));
         let client = &mut connection.client;
         let mut refusal = Reply::new(&mut self.scratch, client.protocol);
-        let Some(spec) = admit(client, spec, args, &mut refusal) else { return self.refuse(hands, index) };
+        let admitted = match &self.seat {
+            Some(seat) if client.is_at_node => {
+                let slot = first_key.map(|(slot, _)| slot);
+                admit_at_node(client, spec, args, slot, seat.member(), &mut refusal)
+            }
+            _ => admit(client, spec, args, &mut refusal),
+        };
+        let Some(spec) = admitted else { return self.refuse(hands, index) };
         client.active_at = self.now;
         self.running = Some((index, Some(spec)));
         let done = match spec.reach {
@@ -201,6 +212,9 @@ impl Engine {
         let hashed = first_key.or_else(|| batch::first_key(spec, args, &self.hasher));
         let key = hashed.zip(first_key_index(spec, args.len()));
         let key = key.map(|((slot, hash), at)| Key { bytes: args.at(at), slot, hash });
+        if self.connections[index as usize].as_deref().is_some_and(|connection| connection.client.is_at_node) {
+            return self.run_at_node(hands, index, spec, args, key);
+        }
         let placement = place(spec, args, key.as_ref(), &self.process.map);
         if spec.flags.contains(Flags::BLOCKING) {
             return self.run_blocking(hands, index, spec, args, key, placement);
@@ -212,6 +226,21 @@ impl Engine {
             Placement::Everywhere => self.run_everywhere(hands, index, spec, args),
             Placement::Loan => self.run_loaned(hands, index, spec, args),
         }
+    }
+
+    /// Runs an admitted command of a client at our shard's own port, which hears of no other shard.
+    fn run_at_node(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        key: Option<Key<'_>>,
+    ) -> Done {
+        if spec.flags.contains(Flags::BLOCKING) {
+            return self.run_blocking(hands, index, spec, args, key, Placement::Core(self.core));
+        }
+        self.run_here(hands, index, spec, args, key)
     }
 
     /// Sends what `admit` has written, if anything.
@@ -248,7 +277,8 @@ impl Engine {
         self.publish();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let client = &mut connection.client;
-        let node = NodeView { process: &self.process, settings: &self.settings };
+        let at_node = client.is_at_node.then_some(self.core);
+        let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
         let mut reply = Reply::new(&mut self.scratch, client.protocol);
         match spec.reach {
             Reach::Connection(command) => {
@@ -295,7 +325,7 @@ impl Engine {
             first_key,
             limits,
             partial: false,
-            is_node: false,
+            is_node: connection.client.is_at_node,
             may_block: false,
         };
         let Some(shard) = self.lending.home() else { return Done::NotYet };

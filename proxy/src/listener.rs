@@ -17,6 +17,8 @@ const TCP: u32 = 0;
 const UNIX: u32 = 1;
 /// Token of the signals' descriptor.
 const SIGNALS: u32 = 2;
+/// Token of the listeners of a core's own shard.
+pub(crate) const NODE: u32 = 3;
 
 /// Accepts for all cores; lives on core 0.
 #[derive(Debug)]
@@ -46,7 +48,7 @@ impl Dealer {
 
     /// Gives a new connection to the core with the fewest clients.
     pub(crate) fn deal(&mut self, io: &mut DataLoop<Parcel>, engine: &mut Engine, socket: OwnedFd, token: u32) {
-        if let Some(error) = refusal(engine, &socket, token) {
+        if let Some(error) = refusal(engine, &socket, token == TCP) {
             let text = format!("-{error}\r\n");
             tcp::send_farewell(socket.as_fd(), text.as_bytes());
             engine.process.rejected.fetch_add(1, Ordering::Relaxed);
@@ -113,20 +115,20 @@ impl Dealer {
 }
 
 /// Why a connection is not taken, if it is not.
-fn refusal(engine: &Engine, socket: &OwnedFd, token: u32) -> Option<ReplyError> {
+pub(crate) fn refusal(engine: &Engine, socket: &OwnedFd, is_tcp: bool) -> Option<ReplyError> {
     if engine.process.clients() >= u64::from(engine.hot.maxclients) {
         return Some(ReplyError::MaxClients);
     }
     let is_open = engine.hot.protected_mode && engine.hot.requirepass.is_none();
-    if token == TCP && is_open {
+    if is_tcp && is_open {
         let is_local = tcp::addresses(socket.as_fd()).is_ok_and(|(peer, _)| tcp::is_loopback(peer.ip()));
         return (!is_local).then_some(ReplyError::ProtectedMode);
     }
     None
 }
 
-/// Serves a connection on this core.
-pub(crate) fn adopt(io: &mut DataLoop<Parcel>, engine: &mut Engine, socket: OwnedFd, unix_socket: bool) {
+/// Serves a connection on this core; its place.
+pub(crate) fn adopt(io: &mut DataLoop<Parcel>, engine: &mut Engine, socket: OwnedFd, unix_socket: bool) -> u32 {
     let mut client = Client::new(engine.process.next_client(), engine.now);
     client.fd = socket.as_raw_fd();
     client.authenticated = engine.hot.requirepass.is_none();
@@ -149,4 +151,5 @@ pub(crate) fn adopt(io: &mut DataLoop<Parcel>, engine: &mut Engine, socket: Owne
     let id = io.sockets.adopt(socket);
     engine.counters.connections += 1;
     engine.adopt(id, Connection::new(id, client));
+    id.index
 }

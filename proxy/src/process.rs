@@ -6,6 +6,7 @@ use crate::log::Log;
 use crate::oom_score::OomScore;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, UnixMillis};
+use slotmesh_cluster::{Member, NodeIndex, Topology};
 use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directive, rewrite};
 use slotmesh_io::process as os;
 use slotmesh_shard::{CoreFacts, Node, ProcessFacts, Rates, SlotMap};
@@ -24,6 +25,19 @@ pub(crate) struct Identity {
     pub(crate) supervisor: Supervisor,
 }
 
+/// The place of a shard in its cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) myself: NodeIndex,
+}
+
+impl Seat {
+    pub(crate) fn member(&self) -> Member<'_> {
+        Member { topology: &self.topology, myself: self.myself }
+    }
+}
+
 /// The process, shared by its cores. Nothing here is touched on the way of a command.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -33,6 +47,8 @@ pub(crate) struct Process {
     identity: Identity,
     pub(crate) boards: Vec<Board>,
     pub(crate) map: SlotMap,
+    /// The place of each core's shard in its cluster; empty if the shards are no nodes.
+    pub(crate) seats: Vec<Seat>,
     pub(crate) log: Arc<Log>,
     pub(crate) oom_score: OomScore,
     next_client: AtomicU64,
@@ -54,6 +70,7 @@ impl Process {
             baseline: Mutex::new(vec![CoreFacts::default(); boards.len()]),
             boards,
             map,
+            seats: Vec::new(),
             log,
             oom_score: OomScore::default(),
             next_client: AtomicU64::new(1),
@@ -62,6 +79,11 @@ impl Process {
             meter: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// With the places of its shards in their cluster.
+    pub(crate) fn with_seats(self, seats: Vec<Seat>) -> Self {
+        Self { seats, ..self }
     }
 
     /// The settings in force.
@@ -248,6 +270,8 @@ impl Meter {
 pub(crate) struct NodeView<'a> {
     pub(crate) process: &'a Process,
     pub(crate) settings: &'a Settings,
+    /// The core whose shard shows itself as a node of a cluster, if the client has come to its port.
+    pub(crate) node: Option<u16>,
 }
 
 impl Node for NodeView<'_> {
@@ -264,11 +288,19 @@ impl Node for NodeView<'_> {
     }
 
     fn cores(&self) -> Vec<CoreFacts> {
-        self.process.cores()
+        let mut cores = self.process.cores();
+        if let Some(node) = self.node {
+            cores = vec![cores.swap_remove(usize::from(node))];
+        }
+        cores
     }
 
     fn process(&self) -> ProcessFacts {
         self.process.facts()
+    }
+
+    fn cluster(&self) -> Option<Member<'_>> {
+        self.node.map(|core| self.process.seats[usize::from(core)].member())
     }
 
     fn reset_statistics(&self) {

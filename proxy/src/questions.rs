@@ -89,24 +89,29 @@ impl Engine {
         gather: fn(usize, Protocol) -> Gather,
         own: impl FnOnce(&mut Self, &mut Hands<'_>, Protocol, ReturnAddress) -> Option<Vec<u8>>,
     ) -> Done {
-        let cores = self.process.boards.len();
+        let Some(connection) = self.connections[index as usize].as_deref() else { return Done::Yes };
+        // A node of a cluster speaks for itself.
+        let others: Vec<u16> = match connection.client.is_at_node {
+            true => Vec::new(),
+            false => (0..self.process.boards.len() as u16).filter(|&core| core != self.core).collect(),
+        };
         let words = || words.iter().copied();
         let len = hop::request_len(words());
-        let others: Vec<u16> = (0..cores as u16).filter(|&core| core != self.core).collect();
         if others.iter().any(|&core| !has_room(hands.mail, core, len)) {
             return Done::NotYet;
         }
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let (protocol, socket) = (connection.client.protocol, connection.socket);
-        let ticket = connection.pipeline.expect_gathered(gather(cores, protocol));
+        let ticket = connection.pipeline.expect_gathered(gather(others.len() + 1, protocol));
         cork(&mut self.corked, self.turn, connection, hands.sockets);
-        for core in others {
-            let back = ReturnAddress { socket, ticket, part: u32::from(core) };
+        let own_part = others.len() as u32;
+        for (part, core) in others.into_iter().enumerate() {
+            let back = ReturnAddress { socket, ticket, part: part as u32 };
             let head = RequestHead { kind, protocol, partial: true, db: 0, first_key: None, back };
             send_request(hands.mail, core, &head, len, words());
             self.outstanding += 1;
         }
-        let back = ReturnAddress { socket, ticket, part: u32::from(self.core) };
+        let back = ReturnAddress { socket, ticket, part: own_part };
         if let Some(part) = own(self, hands, protocol, back) {
             self.accept_part(back, &part);
             self.release(hands, index);
@@ -132,9 +137,15 @@ impl Engine {
         asking: Option<(u32, usize)>,
         text: &mut Vec<u8>,
     ) {
+        let at_node = asking.and_then(|(index, _)| self.connections[index as usize].as_deref());
+        let at_node = at_node.is_some_and(|connection| connection.client.is_at_node);
         for (index, connection) in (0u32..).zip(&self.connections) {
             let Some(connection) = connection else { continue };
             let client = &connection.client;
+            // A node shows its own clients only.
+            if at_node && !client.is_at_node {
+                continue;
+            }
             if ids.is_empty() || ids.contains(&client.id) {
                 let output = sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes();
                 let request = asking.filter(|asking| asking.0 == index).map_or(0, |asking| asking.1);

@@ -10,7 +10,8 @@ use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Spec, TransactionCommand, key_indexes};
 use slotmesh_resp::{Args, Protocol, Reply};
 use slotmesh_shard::{
-    Gather, Shard, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction, run_transaction_command,
+    Gather, Shard, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction, judge_transaction,
+    run_transaction_command,
 };
 use std::collections::BTreeMap;
 
@@ -38,7 +39,18 @@ impl Engine {
 
     fn exec(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        let cores = exec_cores(&connection.client, self.core, &self.process.map);
+        let client = &mut connection.client;
+        if let Some(seat) = self.seat.as_ref().filter(|_| client.is_at_node)
+            && let Some(transaction) = &client.transaction
+            && let Err(redirect) = judge_transaction(transaction, seat.member())
+        {
+            let text = redirect.text(&seat.topology, client.reached_at()).to_string();
+            Reply::new(&mut self.scratch, client.protocol).error_text(text.as_bytes());
+            client.transaction = None;
+            self.end_watch(hands, index);
+            return self.reply_scratch(hands, index);
+        }
+        let cores = exec_cores(client, self.core, &self.process.map);
         let is_ours = cores == [self.core];
         if !is_ours && !cores.is_empty() {
             let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
@@ -70,7 +82,8 @@ impl Engine {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         let client = &mut connection.client;
         self.counters.commands += client.transaction.as_ref().map_or(0, |transaction| transaction.len() as u64);
-        let node = NodeView { process: &self.process, settings: &self.settings };
+        let at_node = client.is_at_node.then_some(self.core);
+        let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
         let chance = slotmesh_io::entropy::random_u64();
         let reply_bytes_max = match self.hot.output_limits.normal.hard_bytes {
             0 => usize::MAX,

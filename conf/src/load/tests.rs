@@ -139,7 +139,7 @@ fn a_wrong_line_is_named_with_its_reason() {
         ("server_cpulist x", "'server_cpulist x': argument must be a list of CPUs such as 0-3,8 or 0-7:2"),
         ("logfile \"a", "'logfile \"a': Unbalanced quotes in configuration line"),
         ("nonsense 1", "'nonsense': Bad directive or wrong number of arguments"),
-        ("cluster-enabled yes", "'cluster-enabled yes': not supported yet"),
+        ("gateway-port 65536", "'gateway-port 65536': argument must be between 0 and 65535 inclusive"),
         ("aclfile u", "'aclfile u': not supported yet"),
         ("replicaof a 1", "'replicaof a 1': not supported yet"),
         ("slaveof a b", "'slaveof a b': Invalid master port"),
