@@ -8,9 +8,16 @@ PYTHON_PACKAGES := $(TARGET)/python
 REDIS_TOOLS := redis-server redis-cli redis-benchmark
 BENCH ?= suite
 
+# Where `make install` puts the node. DESTDIR stands before all of it, for packages.
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+CONFDIR ?= /etc/slotmesh
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+BINARY ?= $(TARGET)/release/slotmesh
+
 PHASES := peers python format lint build units conform doc
 
-.PHONY: test bench fmt conf $(PHASES)
+.PHONY: test bench fmt conf install uninstall $(PHASES)
 
 test:
 	@for phase in $(PHASES); do \
@@ -64,6 +71,21 @@ doc:
 bench:
 	$(CARGO) build --release -p slotmesh
 	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)
+
+# The binary (built if it is not there), the configuration unless there is one already, and the systemd unit.
+install: $(BINARY)
+	install -D -m 755 $(BINARY) $(DESTDIR)$(BINDIR)/slotmesh
+	[ -e $(DESTDIR)$(CONFDIR)/slotmesh.conf ] || install -D -m 644 conf/slotmesh.conf $(DESTDIR)$(CONFDIR)/slotmesh.conf
+	install -d $(DESTDIR)$(UNITDIR)
+	sed -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@CONFDIR@|$(CONFDIR)|g' conf/slotmesh.service >$(DESTDIR)$(UNITDIR)/slotmesh.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/slotmesh.service
+
+$(TARGET)/release/slotmesh:
+	$(CARGO) build --release -p slotmesh
+
+# Leaves the configuration.
+uninstall:
+	rm -f $(DESTDIR)$(BINDIR)/slotmesh $(DESTDIR)$(UNITDIR)/slotmesh.service
 
 fmt:
 	$(CARGO) fmt --all
