@@ -6,7 +6,7 @@
 use crate::arguments::EchoServer;
 use crate::failure::Failure;
 use crate::workload::{Sizes, value};
-use slotmesh_io::{DataLoop, Event, Wait, mesh, pin_to, run_core, tcp};
+use slotmesh_io::{Backend, DataLoop, Event, Wait, mesh, pin_to, run_core, tcp};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -45,7 +45,7 @@ pub(crate) fn listen(port: u16) -> Result<OwnedFd, Failure> {
 /// If the kernel refuses the rings.
 pub(crate) fn serve_on(listener: OwnedFd, sizes: Sizes) -> io::Result<()> {
     let mail = mesh::<()>(1).pop().expect("a mesh of one core has one mailbox");
-    run_core(mail, |mut io| async move {
+    run_core(Backend::IoUring, mail, |mut io| async move {
         io.listen(listener, 0);
         let replies = Replies::new(sizes);
         let (mut progress, mut events) = (Vec::new(), Vec::new());

@@ -10,7 +10,7 @@ use crate::tally::Tally;
 use crate::workload::Requests;
 use slotmesh_base::Rng;
 use slotmesh_io::clock::monotonic_nanos;
-use slotmesh_io::{DataLoop, Event, SocketId, Wait, mesh, pin_to, run_core};
+use slotmesh_io::{Backend, DataLoop, Event, SocketId, Wait, mesh, pin_to, run_core};
 use slotmesh_resp::ReplyScanner;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,7 +94,7 @@ pub(super) fn work(
             .map_err(|error| Failure::Kernel { what: "cannot pin a load thread (--cpus)", error })?;
     }
     let mail = mesh::<()>(1).pop().expect("a mesh of one core has one mailbox");
-    let outcome = run_core(mail, |io| async move {
+    let outcome = run_core(Backend::IoUring, mail, |io| async move {
         let mut worker = Worker::new(io, endpoint, load, index);
         let ready = worker.prepare().await;
         // Also a thread that has failed waits for the others: rings are neither opened nor closed under load.
@@ -449,7 +449,7 @@ mod tests {
         let endpoint = tests::start_echo();
         let load = Load { rate: Some(1000.0), ..tests::load(3, 1, 1, 100) };
         let mail = mesh::<()>(1).pop().unwrap();
-        let tally = run_core(mail, |io| async {
+        let tally = run_core(Backend::IoUring, mail, |io| async {
             let mut worker = Worker::new(io, &endpoint, &load, 0);
             worker.prepare().await.unwrap();
             let start = monotonic_nanos() - 500_000_000;

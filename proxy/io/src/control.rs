@@ -1,21 +1,23 @@
 //! The control plane of a core: a monoio runtime on the same thread, driven by the data loop.
 //!
-//! The data loop is the future that monoio's `block_on` runs, and it sleeps in the raw ring only, which polls
-//! the descriptor of monoio's ring. When that fires, or a task was spawned, the loop awaits monoio operations
+//! The data loop is the future that monoio's `block_on` runs, and it sleeps in its own ring or epoll set only, which
+//! polls the descriptor of monoio's. When that fires, or a task was spawned, the loop awaits monoio operations
 //! that are ready at once, so that monoio submits, reaps and runs its tasks. What a task submits in the pass that
-//! resumes the main future is still unsubmitted, so the loop goes on until no task was polled for two passes.
+//! resumes the main future is still unsubmitted, so the loop goes on until no task was polled for two passes. On epoll
+//! monoio looks for what is ready whenever a task waits to be run, so there a task that does nothing makes a pass.
 //!
-//! Nobody may use monoio's timers: their deadline is private to monoio, so the raw ring cannot sleep no longer
+//! Nobody may use monoio's timers: their deadline is private to monoio, so the data loop cannot sleep no longer
 //! than it. Deadlines belong to [`crate::Wait`].
 #![allow(unsafe_code)]
 
+use crate::Backend;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
 
-/// Entries of monoio's ring: a few links and files per core.
+/// Entries of monoio's ring or epoll set: a few links and files per core.
 const ENTRIES: u32 = 256;
 /// Passes without a polled task after which everything is submitted.
 const QUIET_PASSES: usize = 2;
@@ -52,50 +54,59 @@ where
 /// Runtimes are built one at a time, so that the descriptor that appears in between is known to be theirs.
 static BUILD: Mutex<()> = Mutex::new(());
 
-pub(crate) type Runtime = monoio::Runtime<monoio::IoUringDriver>;
+pub(crate) type Runtime = monoio::FusionRuntime<monoio::IoUringDriver, monoio::LegacyDriver>;
 
-/// Builds a runtime for the calling thread; also gives the descriptor of its ring.
+/// Builds a runtime for the calling thread; also gives the descriptor of its ring or epoll set.
 ///
 /// # Errors
-/// As `io_uring_setup`.
-pub(crate) fn build_runtime() -> io::Result<(Runtime, RawFd)> {
+/// As `io_uring_setup` or `epoll_create`.
+pub(crate) fn build_runtime(backend: Backend) -> io::Result<(Runtime, RawFd)> {
     let guard = BUILD.lock().expect("nobody panics while building a runtime");
-    let before = ring_descriptors()?;
-    let mut flags = io_uring06::IoUring::builder();
-    // Not DEFER_TASKRUN: a poll on a deferring ring's descriptor never wakes.
-    flags.setup_single_issuer().setup_coop_taskrun().setup_submit_all();
-    let runtime =
-        monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().with_entries(ENTRIES).uring_builder(flags).build()?;
-    let mut new = ring_descriptors()?.into_iter().filter(|fd| !before.contains(fd));
-    let fd = new.next().expect("building a monoio runtime opens a ring");
-    assert!(new.next().is_none(), "building a monoio runtime opens one ring, and nobody else opens any meanwhile");
+    let before = descriptors(backend)?;
+    let runtime: Runtime = match backend {
+        Backend::IoUring => {
+            let mut flags = io_uring06::IoUring::builder();
+            // Not DEFER_TASKRUN: a poll on a deferring ring's descriptor never wakes.
+            flags.setup_single_issuer().setup_coop_taskrun().setup_submit_all();
+            let builder = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new().with_entries(ENTRIES);
+            builder.uring_builder(flags).build()?.into()
+        }
+        Backend::Epoll => monoio::RuntimeBuilder::<monoio::LegacyDriver>::new().with_entries(ENTRIES).build()?.into(),
+    };
+    let mut new = descriptors(backend)?.into_iter().filter(|fd| !before.contains(fd));
+    let fd = new.next().expect("building a monoio runtime opens a ring or an epoll set");
+    assert!(new.next().is_none(), "building a monoio runtime opens one of these, and nobody else opens any meanwhile");
     drop(guard);
     Ok((runtime, fd))
 }
 
-/// Opens or closes a ring under the same lock, so that none is mistaken for a runtime's.
+/// Opens or closes a ring or an epoll set under the same lock, so that none is mistaken for a runtime's.
 pub(crate) fn while_no_runtime_is_built<T>(open_or_close: impl FnOnce() -> T) -> T {
     let _guard = BUILD.lock().expect("nobody panics while building a runtime");
     open_or_close()
 }
 
-fn ring_descriptors() -> io::Result<Vec<RawFd>> {
-    let mut rings = Vec::new();
+/// The process's descriptors of the kind that a runtime of `backend` opens.
+fn descriptors(backend: Backend) -> io::Result<Vec<RawFd>> {
+    let kind = match backend {
+        Backend::IoUring => "anon_inode:[io_uring]",
+        Backend::Epoll => "anon_inode:[eventpoll]",
+    };
+    let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         let entry = entry?;
-        let is_ring =
-            std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == "anon_inode:[io_uring]");
-        if let (true, Some(fd)) = (is_ring, entry.file_name().to_str().and_then(|name| name.parse().ok())) {
-            rings.push(fd);
+        let is_one = std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == kind);
+        if let (true, Some(fd)) = (is_one, entry.file_name().to_str().and_then(|name| name.parse().ok())) {
+            found.push(fd);
         }
     }
-    Ok(rings)
+    Ok(found)
 }
 
 /// Lets monoio do what is ready.
 pub(crate) struct Control {
-    /// An eventfd that is readable for ever, in the shape that monoio can wait for.
-    always_ready: monoio::net::TcpStream,
+    /// On a ring: an eventfd that is readable for ever, in the shape that monoio can wait for.
+    always_ready: Option<monoio::net::TcpStream>,
     /// The activity that a pass has dealt with.
     seen: Cell<u64>,
 }
@@ -105,7 +116,15 @@ impl Control {
     ///
     /// # Errors
     /// If no descriptor can be had.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(backend: Backend) -> io::Result<Self> {
+        let always_ready = match backend {
+            Backend::IoUring => Some(Self::always_ready()?),
+            Backend::Epoll => None,
+        };
+        Ok(Self { always_ready, seen: Cell::new(u64::MAX) })
+    }
+
+    fn always_ready() -> io::Result<monoio::net::TcpStream> {
         // SAFETY: plain syscall without pointers.
         let fd = unsafe { libc::eventfd(1, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
@@ -113,8 +132,7 @@ impl Control {
         }
         // SAFETY: the descriptor is new and ours.
         let owned = unsafe { OwnedFd::from_raw_fd(fd) };
-        let always_ready = monoio::net::TcpStream::from_std(std::net::TcpStream::from(owned))?;
-        Ok(Self { always_ready, seen: Cell::new(u64::MAX) })
+        monoio::net::TcpStream::from_std(std::net::TcpStream::from(owned))
     }
 
     /// Whether tasks were spawned since the last pass.
@@ -129,8 +147,11 @@ impl Control {
         let mut quiet = 0;
         for _ in 0..PASSES_MAX {
             let before = ACTIVITY.get();
-            // An eventfd with a count is readable; an error would only mean one pass less.
-            let _ = self.always_ready.readable(true).await;
+            match &self.always_ready {
+                // An eventfd with a count is readable; an error would only mean one pass less.
+                Some(always_ready) => drop(always_ready.readable(true).await),
+                None => monoio::spawn(async {}).await,
+            }
             quiet = if ACTIVITY.get() == before { quiet + 1 } else { 0 };
             if quiet == QUIET_PASSES {
                 self.seen.set(before);

@@ -4,10 +4,9 @@
 //! enters the kernel once (sleeping there only if nothing is left to do), and delivers what has completed.
 
 use crate::control::{self, Control};
-use crate::ring::Ring;
-use crate::sockets::{Operation, Outcome};
-use crate::{Chunk, Mail, ReceiveBuffers, SocketId, Sockets, clock};
-use io_uring::{cqueue, opcode, types};
+use crate::kernel::{Completion, Kernel, Operation};
+use crate::sockets::Outcome;
+use crate::{Backend, Chunk, Mail, ReceiveBuffers, SocketId, Sockets, clock};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -92,13 +91,14 @@ pub struct DataLoop<P> {
     /// Whether to look for answers a moment before sleeping: set while answers of other cores are outstanding,
     /// but not if cores share a CPU.
     pub spins: bool,
-    ring: Ring,
+    kernel: Kernel,
     listeners: Vec<Listener>,
     control: Control,
-    control_ring: RawFd,
+    /// What the control plane's runtime sleeps in.
+    control_descriptor: RawFd,
     control_due: bool,
     /// Room for the completions of one turn.
-    completed: Vec<cqueue::Entry>,
+    completed: Vec<Completion>,
     /// Events of completions seen before their turn.
     early: Vec<Event>,
     stats: LoopStats,
@@ -118,34 +118,33 @@ impl<P> std::fmt::Debug for DataLoop<P> {
     }
 }
 
-/// Builds the rings of the calling thread and runs `body` with its data loop, inside of a monoio runtime.
+/// Builds the rings (or epoll sets) of the calling thread and runs `body` with its data loop, inside of a monoio
+/// runtime. All cores of a mesh have the same backend.
 ///
 /// # Errors
-/// If the kernel refuses the rings; [`crate::probe`] says why in words.
-pub fn run_core<P, T, F>(mail: Mail<P>, body: impl FnOnce(DataLoop<P>) -> F) -> io::Result<T>
+/// If the kernel refuses; [`crate::probe`] says in words why there can be no rings.
+pub fn run_core<P, T, F>(backend: Backend, mail: Mail<P>, body: impl FnOnce(DataLoop<P>) -> F) -> io::Result<T>
 where
     F: Future<Output = T>,
 {
-    let (mut runtime, control_ring) = control::build_runtime()?;
-    let result = runtime.block_on(async move { Ok(body(DataLoop::new(mail, control_ring)?).await) });
+    let (mut runtime, descriptor) = control::build_runtime(backend)?;
+    let result = runtime.block_on(async move { Ok(body(DataLoop::new(backend, mail, descriptor)?).await) });
     control::while_no_runtime_is_built(|| drop(runtime));
     result
 }
 
 impl<P> DataLoop<P> {
-    fn new(mut mail: Mail<P>, control_ring: RawFd) -> io::Result<Self> {
-        let ring = Ring::new()?;
-        let input = ReceiveBuffers::register(&ring)?;
-        mail.set_ring(ring.fd());
+    fn new(backend: Backend, mut mail: Mail<P>, control_descriptor: RawFd) -> io::Result<Self> {
+        let (kernel, input) = Kernel::open(backend, &mut mail)?;
         let mut data_loop = Self {
             input,
             sockets: Sockets::default(),
             mail,
             spins: false,
-            ring,
+            kernel,
             listeners: Vec::new(),
-            control: Control::new()?,
-            control_ring,
+            control: Control::new(backend)?,
+            control_descriptor,
             control_due: false,
             completed: Vec::new(),
             early: Vec::new(),
@@ -182,31 +181,24 @@ impl<P> DataLoop<P> {
     fn accept_on(&mut self, place: usize) {
         let listener = &mut self.listeners[place];
         listener.armed = true;
-        let entry = opcode::AcceptMulti::new(types::Fd(listener.descriptor.as_raw_fd()))
-            .flags(libc::SOCK_CLOEXEC)
-            .build()
-            .user_data(Operation::Accept.tagged(place as u32));
-        self.ring.push(&entry);
+        self.kernel.accept(place as u32, listener.descriptor.as_raw_fd());
     }
 
     /// Reports once that `descriptor` is readable. It must stay open until then.
     pub fn poll_readable(&mut self, descriptor: BorrowedFd<'_>, token: u32) {
-        let entry = opcode::PollAdd::new(types::Fd(descriptor.as_raw_fd()), libc::POLLIN as u32)
-            .build()
-            .user_data(Operation::Poll.tagged(token));
-        self.ring.push(&entry);
+        self.kernel.poll(Operation::Poll, token, descriptor.as_raw_fd());
     }
 
     /// Counters.
     pub fn stats(&self) -> LoopStats {
-        LoopStats { enters: self.ring.enters, sent_bytes: self.sockets.sent_bytes, ..self.stats }
+        LoopStats { enters: self.kernel.enters(), sent_bytes: self.sockets.sent_bytes, ..self.stats }
     }
 
     /// Sends what has been written so far in this turn, without ending the turn: bounds what the arena holds.
     /// Chunks of this turn stay readable.
     pub fn send_now(&mut self) {
-        self.sockets.flush(&mut self.ring);
-        self.ring.submit();
+        self.sockets.flush(&mut self.kernel);
+        self.kernel.submit();
         self.reap();
     }
 
@@ -215,7 +207,7 @@ impl<P> DataLoop<P> {
         events.clear();
         self.stats.turns += 1;
         self.input.give_back();
-        self.sockets.flush(&mut self.ring);
+        self.sockets.flush(&mut self.kernel);
         self.publish_mail();
         self.enter(wait);
         self.mail.awake();
@@ -233,40 +225,37 @@ impl<P> DataLoop<P> {
     }
 
     fn publish_mail(&mut self) {
-        let Self { mail, ring, stats, .. } = self;
-        mail.publish(|peer| {
+        let Self { mail, kernel, stats, .. } = self;
+        mail.publish(|doorbell| {
             stats.wakes += 1;
-            let message = opcode::MsgRingData::new(types::Fd(peer), 0, Operation::Wake.tagged(0), None);
-            ring.push(
-                &message.build().user_data(Operation::Ignored.tagged(0)).flags(io_uring::squeue::Flags::SKIP_SUCCESS),
-            );
+            kernel.wake(doorbell);
         });
     }
 
     fn enter(&mut self, wait: Wait) {
         if wait == Wait::No || self.control.is_due() || !self.early.is_empty() || self.mail.has_arrivals() {
-            return self.ring.submit_and_reap();
+            return self.kernel.submit_and_reap(&mut self.input);
         }
         if self.spins && self.spin() {
             return;
         }
         if !self.mail.prepare_sleep() {
-            return self.ring.submit_and_reap();
+            return self.kernel.submit_and_reap(&mut self.input);
         }
         let timeout = match wait {
             Wait::Until(instant) => Some(Duration::from_nanos(instant.saturating_sub(clock::monotonic_nanos()))),
             Wait::No | Wait::Forever => None,
         };
-        self.ring.submit_and_wait(timeout);
+        self.kernel.submit_and_wait(timeout, &mut self.input);
     }
 
     /// Submits, then looks for something to do for a moment; whether there is.
     fn spin(&mut self) -> bool {
-        self.ring.submit_and_reap();
+        self.kernel.submit_and_reap(&mut self.input);
         let until = clock::monotonic_nanos() + SPIN_NANOS;
         loop {
-            if self.ring.has_completions() {
-                self.ring.submit_and_reap();
+            if self.kernel.has_completions() {
+                self.kernel.fetch();
                 return true;
             }
             if self.mail.has_arrivals() {
@@ -283,30 +272,29 @@ impl<P> DataLoop<P> {
     fn reap(&mut self) {
         let mut completed = std::mem::take(&mut self.completed);
         loop {
-            let is_submitted = !self.ring.has_unsubmitted();
-            completed.extend(self.ring.completions());
-            completed.drain(..).for_each(|entry| self.complete(&entry));
+            let is_submitted = !self.kernel.has_unsubmitted();
+            self.kernel.take(&mut completed);
+            completed.drain(..).for_each(|completion| self.complete(completion));
             // Every send must have been tried, and a short one be seen, before the arena is used again.
-            if is_submitted && !self.ring.has_overflow() {
+            if is_submitted && !self.kernel.has_overflow() {
                 break;
             }
-            self.ring.submit_and_reap();
+            self.kernel.submit_and_reap(&mut self.input);
         }
         self.completed = completed;
-        self.sockets.after_enter(&mut self.ring);
+        self.sockets.after_enter(&mut self.kernel);
     }
 
-    fn complete(&mut self, entry: &cqueue::Entry) {
-        let (result, index) = (entry.result(), entry.user_data() as u32);
-        let more = cqueue::more(entry.flags());
-        match Operation::of(entry.user_data()) {
-            Operation::Receive => self.received(entry, index, more),
+    fn complete(&mut self, completion: Completion) {
+        let Completion { operation, more, index, result, .. } = completion;
+        match operation {
+            Operation::Receive => self.received(completion),
             Operation::SendArena => {
-                let outcome = self.sockets.arena_send_fell_short(index, result, &mut self.ring);
+                let outcome = self.sockets.arena_send_fell_short(index, result, &mut self.kernel);
                 self.note_end(outcome, index);
             }
             Operation::SendQueue => {
-                let outcome = self.sockets.queue_sent(index, result, &mut self.ring);
+                let outcome = self.sockets.queue_sent(index, result, &mut self.kernel);
                 self.note_end(outcome, index);
             }
             Operation::Accept => self.accepted(result, index as usize, more),
@@ -339,12 +327,11 @@ impl<P> DataLoop<P> {
     }
 
     #[inline]
-    fn received(&mut self, entry: &cqueue::Entry, index: u32, more: bool) {
-        let result = entry.result();
+    fn received(&mut self, completion: Completion) {
+        let Completion { more, buffer, index, result, .. } = completion;
         self.stats.buffers_exhausted += u64::from(result == -libc::ENOBUFS);
-        let buffer = cqueue::buffer_select(entry.flags());
         let live = self.sockets.live_id(index);
-        let outcome = self.sockets.received(index, result, more, &mut self.ring);
+        let outcome = self.sockets.received(index, result, more, &mut self.kernel);
         match (outcome, buffer, live) {
             (Outcome::Received, Some(buffer), Some(socket)) => {
                 self.stats.received_bytes += result as u64;
@@ -365,9 +352,6 @@ impl<P> DataLoop<P> {
     }
 
     fn arm_control(&mut self) {
-        let entry = opcode::PollAdd::new(types::Fd(self.control_ring), libc::POLLIN as u32)
-            .build()
-            .user_data(Operation::Control.tagged(0));
-        self.ring.push(&entry);
+        self.kernel.poll(Operation::Control, 0, self.control_descriptor);
     }
 }

@@ -1,10 +1,10 @@
 //! Everything that touches the kernel on the data path: rings, sockets, mailboxes, clocks, entropy.
 //!
-//! *For*: one raw io_uring per core for client connections (the data plane), monoio on the same thread (the
-//! control plane), messages from core to core. *Not here*: RESP, slots, nodes, settings.
-//! *Invariants*: one enter per turn; no wait but in [`DataLoop::turn`]; memory that the kernel writes to or
+//! *For*: one raw io_uring per core for client connections (the data plane), or an epoll set where there is none, monoio
+//! on the same thread (the control plane), messages from core to core. *Not here*: RESP, slots, nodes, settings.
+//! *Invariants*: one enter or epoll wait per turn; no wait but in [`DataLoop::turn`]; memory that the kernel writes to or
 //! reads from lives until its completion; nobody else names monoio or io-uring.
-//! *Read first*: `data_loop.rs`, then `sockets.rs` and `mailbox.rs`.
+//! *Read first*: `data_loop.rs`, then `sockets.rs`, `kernel.rs` and `mailbox.rs`.
 
 mod buffers;
 pub mod clock;
@@ -12,6 +12,8 @@ mod control;
 mod cpu;
 mod data_loop;
 pub mod entropy;
+mod epoll;
+mod kernel;
 mod mailbox;
 mod probe;
 pub mod process;
@@ -23,6 +25,7 @@ pub use buffers::{Chunk, ReceiveBuffers};
 pub use control::spawn_control;
 pub use cpu::{allowed_cpus, pin_to};
 pub use data_loop::{DataLoop, Event, LoopStats, Wait, run_core};
+pub use kernel::Backend;
 pub use mailbox::{Lane, Mail, mesh};
 pub use probe::{Refusal, probe};
 pub use sockets::{SocketId, Sockets};

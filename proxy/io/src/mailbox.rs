@@ -2,15 +2,15 @@
 //! writer and one reader, and a queue of parcels beside each for what is too large or no bytes.
 //!
 //! A record is written straight into the ring and read straight out of it; nothing is allocated. The writer
-//! publishes what it wrote once per turn. A sleeping reader is woken by a message to its ring, at most one per
-//! turn and peer.
+//! publishes what it wrote once per turn. A sleeping reader is woken by its doorbell, at most once per turn
+//! and peer.
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
 use std::collections::VecDeque;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering, fence};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Bytes of one ring for small processes; a power of two.
 const RING_BYTES: usize = 256 * 1024;
@@ -177,7 +177,10 @@ pub enum Lane {
 #[derive(Debug)]
 struct Doorbell {
     sleeping: AtomicBool,
-    ring: AtomicI32,
+    /// What is written to, or whose ring gets a message.
+    descriptor: AtomicI32,
+    /// The descriptor, where its core does not need it itself: open for as long as somebody may use it.
+    kept: OnceLock<OwnedFd>,
 }
 
 type Parcels<P> = Arc<Mutex<VecDeque<P>>>;
@@ -208,8 +211,9 @@ impl<P> std::fmt::Debug for Mail<P> {
 /// The mailboxes of `cores` cores, by core.
 pub fn mesh<P: Send>(cores: usize) -> Vec<Mail<P>> {
     let bytes = if cores < MANY_CORES { RING_BYTES } else { RING_BYTES_MANY };
-    let doorbells: Vec<_> =
-        (0..cores).map(|_| Arc::new(Doorbell { sleeping: AtomicBool::new(false), ring: AtomicI32::new(-1) })).collect();
+    let doorbell =
+        || Doorbell { sleeping: AtomicBool::new(false), descriptor: AtomicI32::new(-1), kept: OnceLock::new() };
+    let doorbells: Vec<_> = (0..cores).map(|_| Arc::new(doorbell())).collect();
     let rings: Vec<Vec<[Arc<Bytes>; 2]>> = (0..cores)
         .map(|from| {
             let len = |to| if from == to { HEAD } else { bytes };
@@ -343,7 +347,7 @@ impl<P> Mail<P> {
         self.peers.iter_mut().any(has_some)
     }
 
-    /// Lets the other cores see what was written in this turn; calls `wake` with the ring of each that sleeps.
+    /// Lets the other cores see what was written in this turn; calls `wake` with the doorbell of each that sleeps.
     pub(crate) fn publish(&mut self, mut wake: impl FnMut(RawFd)) {
         for peer in &mut self.peers {
             if !peer.out.iter().any(Writer::has_unpublished) {
@@ -353,7 +357,7 @@ impl<P> Mail<P> {
             // Pairs with the fence in `prepare_sleep`: either we see it sleeping, or it sees what we published.
             fence(Ordering::SeqCst);
             if peer.doorbell.sleeping.load(Ordering::Relaxed) && peer.doorbell.sleeping.swap(false, Ordering::AcqRel) {
-                wake(peer.doorbell.ring.load(Ordering::Acquire));
+                wake(peer.doorbell.descriptor.load(Ordering::Acquire));
             }
         }
     }
@@ -381,9 +385,16 @@ impl<P> Mail<P> {
         self.own.sleeping.store(false, Ordering::Relaxed);
     }
 
-    /// Makes the core's ring known to those who wake it.
-    pub(crate) fn set_ring(&mut self, fd: RawFd) {
-        self.own.ring.store(fd, Ordering::Release);
+    /// Tells the others how to wake this core.
+    pub(crate) fn set_doorbell(&mut self, descriptor: RawFd) {
+        self.own.descriptor.store(descriptor, Ordering::Release);
+    }
+
+    /// The same with a descriptor of which nobody knows when its last use is over, while its number could be another's
+    /// soon: it stays open until all cores have ended.
+    pub(crate) fn keep_doorbell(&mut self, descriptor: OwnedFd) {
+        self.set_doorbell(descriptor.as_raw_fd());
+        assert!(self.own.kept.set(descriptor).is_ok(), "a core has one data loop");
     }
 }
 
@@ -524,7 +535,7 @@ mod tests {
     fn only_a_sleeping_core_is_woken_and_only_once() {
         let mut mails = mesh::<()>(2);
         let (mut b, mut a) = (mails.pop().unwrap(), mails.pop().unwrap());
-        b.set_ring(77);
+        b.set_doorbell(77);
         let mut woken = Vec::new();
         a.reserve(1, Lane::Requests, 1).unwrap();
         a.publish(|fd| woken.push(fd));

@@ -3,8 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::ReceiveBuffers;
+use crate::kernel::Operation;
 use crate::ring::Ring;
-use crate::sockets::Operation;
 use io_uring::{opcode, types};
 use std::fmt;
 use std::io;

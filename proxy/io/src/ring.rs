@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use crate::control;
-use io_uring::{IoUring, cqueue, squeue, types};
+use crate::kernel::{Operation, SEND_BYTES_MAX};
+use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, RawFd};
@@ -68,6 +69,58 @@ impl Ring {
             }
             self.submit();
         }
+    }
+
+    pub(crate) fn accept(&mut self, place: u32, listener: RawFd) {
+        let entry = opcode::AcceptMulti::new(types::Fd(listener)).flags(libc::SOCK_CLOEXEC).build();
+        self.push(&entry.user_data(Operation::Accept.tagged(place)));
+    }
+
+    pub(crate) fn poll(&mut self, operation: Operation, value: u32, descriptor: RawFd) {
+        let entry = opcode::PollAdd::new(types::Fd(descriptor), libc::POLLIN as u32).build();
+        self.push(&entry.user_data(operation.tagged(value)));
+    }
+
+    /// Sends a message to another ring.
+    pub(crate) fn wake(&mut self, ring: RawFd) {
+        let message = opcode::MsgRingData::new(types::Fd(ring), 0, Operation::Wake.tagged(0), None).build();
+        self.push(&message.user_data(Operation::Ignored.tagged(0)).flags(squeue::Flags::SKIP_SUCCESS));
+    }
+
+    pub(crate) fn receive(&mut self, index: u32, socket: RawFd) {
+        let entry = opcode::RecvMulti::new(types::Fd(socket), crate::buffers::GROUP).build();
+        self.push(&entry.user_data(Operation::Receive.tagged(index)));
+    }
+
+    pub(crate) fn stop_receiving(&mut self, index: u32) {
+        let entry = opcode::AsyncCancel::new(Operation::Receive.tagged(index)).build();
+        self.push(&entry.user_data(Operation::Ignored.tagged(0)));
+    }
+
+    pub(crate) fn cancel(&mut self, _index: u32, socket: RawFd) {
+        let all = types::CancelBuilder::fd(types::Fd(socket)).all();
+        self.push(&opcode::AsyncCancel2::new(all).build().user_data(Operation::Ignored.tagged(0)));
+    }
+
+    /// A send that the kernel tries once and completes inside of the enter, silently if every byte went out.
+    #[inline]
+    pub(crate) fn send_now(&mut self, index: u32, socket: RawFd, bytes: &[u8]) {
+        let length = bytes.len().min(SEND_BYTES_MAX);
+        let entry = opcode::Send::new(types::Fd(socket), bytes.as_ptr(), length as u32)
+            .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(Operation::SendArena.tagged(index));
+        // A cut one must report what it sent, so that the rest can follow.
+        self.push(&if length == bytes.len() { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry });
+    }
+
+    pub(crate) fn send(&mut self, index: u32, socket: RawFd, bytes: &[u8]) {
+        let length = bytes.len().min(SEND_BYTES_MAX);
+        let entry = opcode::Send::new(types::Fd(socket), bytes.as_ptr(), length as u32)
+            .flags(libc::MSG_NOSIGNAL)
+            .build()
+            .user_data(Operation::SendQueue.tagged(index));
+        self.push(&entry);
     }
 
     /// Hands queued operations to the kernel without waiting and without running deferred work.

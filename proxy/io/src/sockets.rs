@@ -9,12 +9,9 @@
 //! **Closing.** A socket's number is free again only when the kernel has completed every operation on it, so that
 //! no completion can be taken for another socket's.
 
-use crate::ring::Ring;
-use io_uring::{opcode, squeue, types};
+use crate::kernel::Kernel;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
-/// Longest single send in bytes; the kernel cuts at 2 GiB.
-const SEND_BYTES_MAX: usize = 1 << 30;
 /// Capacity of the arena that is kept from turn to turn, in bytes.
 const ARENA_BYTES_KEPT: usize = 1 << 20;
 /// Capacity of a socket's own queue that is kept when it is empty, in bytes.
@@ -27,39 +24,6 @@ pub struct SocketId {
     pub index: u32,
     /// How often the place was used before (24 bits).
     pub generation: u32,
-}
-
-/// What a completion belongs to; the upper byte of its `user_data`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Operation {
-    Ignored = 0,
-    Accept = 1,
-    Receive = 2,
-    SendArena = 3,
-    SendQueue = 4,
-    Poll = 5,
-    Wake = 6,
-    Control = 7,
-}
-
-impl Operation {
-    pub(crate) fn of(user_data: u64) -> Self {
-        match (user_data >> 56) as u8 {
-            1 => Self::Accept,
-            2 => Self::Receive,
-            3 => Self::SendArena,
-            4 => Self::SendQueue,
-            5 => Self::Poll,
-            6 => Self::Wake,
-            7 => Self::Control,
-            _ => Self::Ignored,
-        }
-    }
-
-    pub(crate) const fn tagged(self, value: u32) -> u64 {
-        (self as u64) << 56 | value as u64
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -357,7 +321,7 @@ impl Sockets {
 
     /// Queues this turn's sends and what `pause`, `resume`, `close` ask of the kernel. The arena must then stay
     /// as it is until [`after_enter`](Self::after_enter).
-    pub(crate) fn flush(&mut self, ring: &mut Ring) {
+    pub(crate) fn flush(&mut self, kernel: &mut Kernel) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             let socket = &mut self.table[index as usize];
@@ -368,33 +332,31 @@ impl Sockets {
             if matches!(socket.phase, Phase::Open | Phase::Finishing { .. }) && !socket.broken {
                 let (start, stop) = socket.range;
                 self.sent_bytes += (stop - start) as u64;
-                ring.push(&send_now(socket.raw(), &self.arena[start..stop], Operation::SendArena.tagged(index)));
+                kernel.send_now(index, socket.raw(), &self.arena[start..stop]);
             }
         }
         self.dirty = dirty;
         // What follows may end a socket, so it comes behind the sends.
         let mut touched = std::mem::take(&mut self.touched);
         for index in touched.drain(..) {
-            self.arrange(index, ring);
+            self.arrange(index, kernel);
         }
         self.touched = touched;
     }
 
     /// Brings the kernel's side of a socket in line with what is wanted of it.
-    fn arrange(&mut self, index: u32, ring: &mut Ring) {
+    fn arrange(&mut self, index: u32, kernel: &mut Kernel) {
         let socket = &mut self.table[index as usize];
-        let user_data = Operation::Receive.tagged(index);
         match (socket.phase, socket.receiving) {
             (Phase::Open, Receiving::Idle) if !socket.ended && !socket.paused => {
                 socket.receiving = Receiving::Armed;
-                let entry = opcode::RecvMulti::new(types::Fd(socket.raw()), crate::buffers::GROUP).build();
-                ring.push(&entry.user_data(user_data));
+                kernel.receive(index, socket.raw());
             }
             (Phase::Open, Receiving::Armed) if socket.paused => {
                 socket.receiving = Receiving::Stopping;
-                ring.push(&opcode::AsyncCancel::new(user_data).build().user_data(Operation::Ignored.tagged(0)));
+                kernel.stop_receiving(index);
             }
-            (Phase::Closing, _) => self.release(index, ring),
+            (Phase::Closing, _) => self.release(index, kernel),
             // Whether anything is left to send shows only after the enter.
             (Phase::Finishing { .. }, _) => self.finishing.push(index),
             (Phase::Open | Phase::Free, _) => {}
@@ -402,40 +364,40 @@ impl Sockets {
     }
 
     /// Closes the descriptor if the kernel has nothing of this socket any more, else cancels what it has.
-    fn release(&mut self, index: u32, ring: &mut Ring) {
+    fn release(&mut self, index: u32, kernel: &mut Kernel) {
         let socket = &mut self.table[index as usize];
         if socket.receiving == Receiving::Idle && !socket.sending {
+            kernel.forget(index);
             *socket = Socket::free((socket.generation + 1) & 0xff_ffff);
             self.free.push(index);
             self.open -= 1;
             self.closed += 1;
             return;
         }
-        let all = types::CancelBuilder::fd(types::Fd(socket.raw())).all();
-        ring.push(&opcode::AsyncCancel2::new(all).build().user_data(Operation::Ignored.tagged(0)));
+        kernel.cancel(index, socket.raw());
     }
 
     /// A receive's completion; `more` says whether the receive goes on.
-    pub(crate) fn received(&mut self, index: u32, result: i32, more: bool, ring: &mut Ring) -> Outcome {
+    pub(crate) fn received(&mut self, index: u32, result: i32, more: bool, kernel: &mut Kernel) -> Outcome {
         let socket = &mut self.table[index as usize];
         let mut outcome = if result > 0 { Outcome::Received } else { Outcome::Nothing };
         if !more {
             socket.receiving = Receiving::Idle;
             let again = result > 0 || matches!(-result, libc::ENOBUFS | libc::ECANCELED | libc::EINTR | libc::EAGAIN);
             if socket.phase == Phase::Closing {
-                self.release(index, ring);
+                self.release(index, kernel);
             } else if !again {
                 socket.ended = true;
                 outcome = Outcome::Ended;
             } else {
-                self.arrange(index, ring);
+                self.arrange(index, kernel);
             }
         }
         outcome
     }
 
     /// The completion of a send out of the arena: it was short, or failed.
-    pub(crate) fn arena_send_fell_short(&mut self, index: u32, result: i32, ring: &mut Ring) -> Outcome {
+    pub(crate) fn arena_send_fell_short(&mut self, index: u32, result: i32, kernel: &mut Kernel) -> Outcome {
         let socket = &mut self.table[index as usize];
         let (start, stop) = socket.range;
         let sent = match result {
@@ -449,16 +411,16 @@ impl Sockets {
         self.sent_bytes -= (stop - start - sent) as u64;
         socket.flying.clear();
         socket.flying.extend_from_slice(&self.arena[start + sent..stop]);
-        self.send_flying(index, ring);
+        self.send_flying(index, kernel);
         Outcome::Nothing
     }
 
     /// The completion of a send out of the socket's own queue.
-    pub(crate) fn queue_sent(&mut self, index: u32, result: i32, ring: &mut Ring) -> Outcome {
+    pub(crate) fn queue_sent(&mut self, index: u32, result: i32, kernel: &mut Kernel) -> Outcome {
         let socket = &mut self.table[index as usize];
         socket.sending = false;
         if socket.phase == Phase::Closing {
-            self.release(index, ring);
+            self.release(index, kernel);
             return Outcome::Nothing;
         }
         match result {
@@ -479,25 +441,19 @@ impl Sockets {
             std::mem::swap(&mut socket.flying, &mut socket.queue);
             if socket.flying.is_empty() {
                 if matches!(socket.phase, Phase::Finishing { .. }) {
-                    self.finish(index, ring);
+                    self.finish(index, kernel);
                 }
                 return Outcome::Nothing;
             }
         }
-        self.send_flying(index, ring);
+        self.send_flying(index, kernel);
         Outcome::Nothing
     }
 
-    fn send_flying(&mut self, index: u32, ring: &mut Ring) {
+    fn send_flying(&mut self, index: u32, kernel: &mut Kernel) {
         let socket = &mut self.table[index as usize];
         socket.sending = true;
-        let rest = &socket.flying[socket.flown..];
-        let length = rest.len().min(SEND_BYTES_MAX);
-        let entry = opcode::Send::new(types::Fd(socket.raw()), rest.as_ptr(), length as u32)
-            .flags(libc::MSG_NOSIGNAL)
-            .build()
-            .user_data(Operation::SendQueue.tagged(index));
-        ring.push(&entry);
+        kernel.send(index, socket.raw(), &socket.flying[socket.flown..]);
     }
 
     fn broke(&mut self, index: u32) -> Outcome {
@@ -514,18 +470,18 @@ impl Sockets {
         if std::mem::replace(&mut socket.ended, true) { Outcome::Nothing } else { Outcome::Ended }
     }
 
-    fn finish(&mut self, index: u32, ring: &mut Ring) {
+    fn finish(&mut self, index: u32, kernel: &mut Kernel) {
         self.table[index as usize].phase = Phase::Closing;
-        self.release(index, ring);
+        self.release(index, kernel);
     }
 
     /// Ends a turn: the enter that sent out of the arena has returned and all its completions were seen.
     /// Finishing sockets whose bytes went out are closed.
-    pub(crate) fn after_enter(&mut self, ring: &mut Ring) {
+    pub(crate) fn after_enter(&mut self, kernel: &mut Kernel) {
         while let Some(index) = self.finishing.pop() {
             let socket = &self.table[index as usize];
             if matches!(socket.phase, Phase::Finishing { .. }) && !socket.sending {
-                self.finish(index, ring);
+                self.finish(index, kernel);
             }
         }
         self.arena.clear();
@@ -533,15 +489,4 @@ impl Sockets {
             self.arena.shrink_to(ARENA_BYTES_KEPT);
         }
     }
-}
-
-/// A send that the kernel tries once and completes inside of the enter, silently if every byte went out.
-fn send_now(fd: RawFd, bytes: &[u8], user_data: u64) -> squeue::Entry {
-    let length = bytes.len().min(SEND_BYTES_MAX);
-    let entry = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), length as u32)
-        .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
-        .build()
-        .user_data(user_data);
-    // A cut one must report what it sent, so that the rest can follow.
-    if length == bytes.len() { entry.flags(squeue::Flags::SKIP_SUCCESS) } else { entry }
 }

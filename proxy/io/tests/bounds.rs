@@ -2,14 +2,22 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
-use slotmesh_io::{DataLoop, Event, Wait, clock, mesh, run_core, tcp};
+mod backend;
+
+use slotmesh_io::{Backend, DataLoop, Event, Wait, clock, mesh, run_core, tcp};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 
+backend::each! {
+    the_last_word_of_a_turn_decides_whether_a_socket_is_read
+    a_listener_that_goes_on_is_not_started_again_with_those_that_stopped
+    a_peer_that_takes_nothing_cannot_keep_its_closed_socket
+}
+
 /// Runs a loop's body on a thread with rings of its own.
-fn with_loop<F: Future<Output = ()>>(body: impl FnOnce(DataLoop<()>) -> F) {
-    run_core(mesh::<()>(1).pop().unwrap(), body).unwrap();
+fn with_loop<F: Future<Output = ()>>(backend: Backend, body: impl FnOnce(DataLoop<()>) -> F) {
+    run_core(backend, mesh::<()>(1).pop().unwrap(), body).unwrap();
 }
 
 fn pair() -> (TcpStream, OwnedFd) {
@@ -33,9 +41,8 @@ async fn events_within(io: &mut DataLoop<()>, millis: u64) -> Vec<String> {
     seen
 }
 
-#[test]
-fn the_last_word_of_a_turn_decides_whether_a_socket_is_read() {
-    with_loop(async |mut io| {
+fn the_last_word_of_a_turn_decides_whether_a_socket_is_read(backend: Backend) {
+    with_loop(backend, async |mut io| {
         let (mut client, server) = pair();
         let socket = io.sockets.adopt(server);
         events_within(&mut io, 1).await;
@@ -54,9 +61,8 @@ fn the_last_word_of_a_turn_decides_whether_a_socket_is_read() {
     });
 }
 
-#[test]
-fn a_listener_that_goes_on_is_not_started_again_with_those_that_stopped() {
-    with_loop(async |mut io| {
+fn a_listener_that_goes_on_is_not_started_again_with_those_that_stopped(backend: Backend) {
+    with_loop(backend, async |mut io| {
         let listeners: Vec<_> = (0..2).map(|_| tcp::listen("127.0.0.1:0".parse().unwrap(), 16).unwrap()).collect();
         // A listener that was shut down fails to accept; the name of its type does not matter to the kernel.
         let stop = |listener: OwnedFd| TcpStream::from(listener).shutdown(Shutdown::Both).unwrap();
@@ -75,9 +81,8 @@ fn a_listener_that_goes_on_is_not_started_again_with_those_that_stopped() {
     });
 }
 
-#[test]
-fn a_peer_that_takes_nothing_cannot_keep_its_closed_socket() {
-    with_loop(async |mut io| {
+fn a_peer_that_takes_nothing_cannot_keep_its_closed_socket(backend: Backend) {
+    with_loop(backend, async |mut io| {
         let sockets: Vec<_> = (0..2)
             .map(|_| {
                 let (client, server) = pair();

@@ -2,12 +2,25 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
-use slotmesh_io::{DataLoop, Event, Lane, Mail, Wait, mesh, run_core, tcp};
+mod backend;
+
+use slotmesh_io::{Backend, DataLoop, Event, Lane, Mail, Wait, mesh, run_core, tcp};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
+
+backend::each! {
+    many_connections_get_their_own_bytes_back_in_order
+    a_reader_that_is_slow_or_half_closed_loses_nothing
+    connections_that_vanish_under_load_harm_nobody
+    tasks_of_the_control_plane_run_beside_the_loop
+    cores_wake_each_other
+    a_deadline_ends_the_wait
+    loops_start_while_others_end
+    a_corked_socket_sends_once_and_in_order
+}
 
 const STOP: &[u8] = b"stop";
 
@@ -46,11 +59,11 @@ async fn echo(mut io: DataLoop<()>, listener: std::os::fd::OwnedFd) -> slotmesh_
     }
 }
 
-fn start_echo() -> (SocketAddr, std::thread::JoinHandle<slotmesh_io::LoopStats>) {
+fn start_echo(backend: Backend) -> (SocketAddr, std::thread::JoinHandle<slotmesh_io::LoopStats>) {
     let listener = tcp::listen("127.0.0.1:0".parse().unwrap(), 128).unwrap();
     let address = tcp::listener_address(listener.as_fd()).unwrap();
     let mail = mesh::<()>(1).pop().unwrap();
-    (address, std::thread::spawn(move || run_core(mail, |io| echo(io, listener)).unwrap()))
+    (address, std::thread::spawn(move || run_core(backend, mail, |io| echo(io, listener)).unwrap()))
 }
 
 fn stop(address: SocketAddr, server: std::thread::JoinHandle<slotmesh_io::LoopStats>) -> slotmesh_io::LoopStats {
@@ -62,9 +75,8 @@ fn pattern(seed: usize, len: usize) -> Vec<u8> {
     (0..len).map(|i| ((i * 31 + seed * 17) >> 3) as u8).collect()
 }
 
-#[test]
-fn many_connections_get_their_own_bytes_back_in_order() {
-    let (address, server) = start_echo();
+fn many_connections_get_their_own_bytes_back_in_order(backend: Backend) {
+    let (address, server) = start_echo(backend);
     let mut streams: Vec<_> = (0..200).map(|_| TcpStream::connect(address).unwrap()).collect();
     for round in 0..20 {
         let bytes: Vec<_> = (0..streams.len()).map(|n| pattern(n + round, 1 + n * 37 + round)).collect();
@@ -81,9 +93,8 @@ fn many_connections_get_their_own_bytes_back_in_order() {
     assert!(stats.enters <= stats.turns + early, "{stats:?}");
 }
 
-#[test]
-fn a_reader_that_is_slow_or_half_closed_loses_nothing() {
-    let (address, server) = start_echo();
+fn a_reader_that_is_slow_or_half_closed_loses_nothing(backend: Backend) {
+    let (address, server) = start_echo(backend);
     let bytes = pattern(3, 24 << 20);
     let mut stream = TcpStream::connect(address).unwrap();
     let mut writer = stream.try_clone().unwrap();
@@ -103,9 +114,8 @@ fn a_reader_that_is_slow_or_half_closed_loses_nothing() {
     assert_eq!(stop(address, server).sent_bytes, bytes.len() as u64);
 }
 
-#[test]
-fn connections_that_vanish_under_load_harm_nobody() {
-    let (address, server) = start_echo();
+fn connections_that_vanish_under_load_harm_nobody(backend: Backend) {
+    let (address, server) = start_echo(backend);
     let mut faithful = TcpStream::connect(address).unwrap();
     for round in 0..300 {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -122,8 +132,7 @@ fn connections_that_vanish_under_load_harm_nobody() {
     stop(address, server);
 }
 
-#[test]
-fn tasks_of_the_control_plane_run_beside_the_loop() {
+fn tasks_of_the_control_plane_run_beside_the_loop(backend: Backend) {
     let (address, server) = {
         let listener = tcp::listen("127.0.0.1:0".parse().unwrap(), 128).unwrap();
         let address = tcp::listener_address(listener.as_fd()).unwrap();
@@ -131,7 +140,7 @@ fn tasks_of_the_control_plane_run_beside_the_loop() {
         let control_address = control.local_addr().unwrap();
         let mail = mesh::<()>(1).pop().unwrap();
         let server = std::thread::spawn(move || {
-            run_core(mail, |io| {
+            run_core(backend, mail, |io| {
                 slotmesh_io::spawn_control(async move {
                     use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
                     control.set_nonblocking(true).unwrap();
@@ -194,14 +203,14 @@ async fn ping_pong(
     HashMap::from([("wakes", io.stats().wakes), ("seen", u64::from(seen))])
 }
 
-#[test]
-fn cores_wake_each_other() {
+fn cores_wake_each_other(backend: Backend) {
     for spins in [false, true] {
         let rounds = 5000;
         let mut mails = mesh::<()>(2);
         let (b, a): (Mail<()>, Mail<()>) = (mails.pop().unwrap(), mails.pop().unwrap());
-        let other = std::thread::spawn(move || run_core(b, |io| ping_pong(io, 0, rounds, false, spins)).unwrap());
-        let first = run_core(a, |io| ping_pong(io, 1, rounds, true, spins)).unwrap();
+        let other =
+            std::thread::spawn(move || run_core(backend, b, |io| ping_pong(io, 0, rounds, false, spins)).unwrap());
+        let first = run_core(backend, a, |io| ping_pong(io, 1, rounds, true, spins)).unwrap();
         let second = other.join().unwrap();
         assert_eq!((first["seen"], second["seen"]), (u64::from(rounds), u64::from(rounds)));
         if !spins {
@@ -210,10 +219,9 @@ fn cores_wake_each_other() {
     }
 }
 
-#[test]
-fn a_deadline_ends_the_wait() {
+fn a_deadline_ends_the_wait(backend: Backend) {
     let mail = mesh::<()>(1).pop().unwrap();
-    run_core(mail, |mut io| async move {
+    run_core(backend, mail, |mut io| async move {
         let start = slotmesh_io::clock::monotonic_nanos();
         // The first turns serve the control plane.
         for _ in 0..3 {
@@ -228,14 +236,13 @@ fn a_deadline_ends_the_wait() {
 }
 
 /// A descriptor that closes while a runtime is built must not hide the runtime's own.
-#[test]
-fn loops_start_while_others_end() {
+fn loops_start_while_others_end(backend: Backend) {
     let threads: Vec<_> = (0..8)
         .map(|_| {
-            std::thread::spawn(|| {
+            std::thread::spawn(move || {
                 for _ in 0..20 {
                     let mail = mesh::<()>(1).pop().unwrap();
-                    run_core(mail, |mut io| async move { io.turn(Wait::No, &mut Vec::new()).await }).unwrap();
+                    run_core(backend, mail, |mut io| async move { io.turn(Wait::No, &mut Vec::new()).await }).unwrap();
                 }
             })
         })
@@ -243,10 +250,9 @@ fn loops_start_while_others_end() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-#[test]
-fn a_corked_socket_sends_once_and_in_order() {
+fn a_corked_socket_sends_once_and_in_order(backend: Backend) {
     let mail = mesh::<()>(1).pop().unwrap();
-    run_core(mail, |mut io| async move {
+    run_core(backend, mail, |mut io| async move {
         let (mut sockets, mut peers) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
