@@ -15,7 +15,7 @@ CONFDIR ?= /etc/slotmesh
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 BINARY ?= $(TARGET)/release/slotmesh
 
-PHASES := peers python format lint build units conform doc
+PHASES := peers python format lint build units conform epoll doc
 
 .PHONY: test bench fmt conf install uninstall $(PHASES)
 
@@ -63,6 +63,11 @@ units:
 
 conform:
 	SLOTMESH_BIN=$(abspath $(TARGET))/release/slotmesh $(CARGO) test -p slotmesh-conform
+
+# The same on the other backend: what depends on it, and a few sequences of everything.
+epoll:
+	SLOTMESH_IO_BACKEND=epoll SLOTMESH_SEQUENCES=3 SLOTMESH_BIN=$(abspath $(TARGET))/release/slotmesh $(CARGO) test \
+		-p slotmesh-conform --test pipelines --test atomicity --test connections --test differential
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps

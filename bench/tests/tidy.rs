@@ -91,7 +91,7 @@ const EMPTY_NAMES: &[&str] = &["utils", "util", "common", "misc", "types", "mana
 const UNFINISHED: &[&str] = &["todo!(", "unimplemented!(", "dbg!("];
 
 /// Where `unsafe` may stand.
-const UNSAFE_PLACES: &[&str] = &["proxy/io/", "shard/keyspace/", "bench/conform/tests/refused_start.rs"];
+const UNSAFE_PLACES: &[&str] = &["proxy/io/", "shard/keyspace/", "bench/conform/tests/forbidden/"];
 
 /// Where the text of an error reply may stand.
 const ERROR_PLACES: &[&str] = &[

@@ -38,6 +38,7 @@ const EVICTION: &[&str] = &[
     "noeviction",
 ];
 const FACILITIES: &[&str] = &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
+const IO_BACKENDS: &[&str] = &["auto", "io_uring", "epoll"];
 const PROTECTED: &[&str] = &["no", "yes", "local"];
 /// What `appendonly yes` and save points must not be taken for.
 const NO_DISK: &str = "nothing is written to disk, all data ends with the process";
@@ -130,6 +131,9 @@ directives! {
         CLUSTER_PORT: u16 = integer("cluster-port", "0", 0, 65535).fixed();
         /// CPUs for the core threads, such as `0-3,8`; empty = any. `0-7:2` is every second one of them.
         SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
+        /// How to reach the network: `io_uring`, `epoll` or `auto`. With `epoll` each send and each receive
+        /// is a system call. `auto` is io_uring where it is allowed, else epoll, with a warning that says why.
+        IO_BACKEND: &'static str = choice("io-backend", "auto", IO_BACKENDS).fixed();
         /// Number of databases.
         DATABASES: usize = integer("databases", "16", 1, DATABASES_MAX).fixed();
         /// Longest argument of a request, in bytes.

@@ -13,7 +13,7 @@ use crate::process::{Identity, Process};
 use crate::supervisor::Supervisor;
 use slotmesh_base::{SLOT_COUNT, UnixMillis};
 use slotmesh_conf::{Loaded, Settings, directive};
-use slotmesh_io::{Mail, Refusal, clock, entropy, mesh, process as os, tcp};
+use slotmesh_io::{Backend, Mail, Refusal, clock, entropy, mesh, process as os, tcp};
 use slotmesh_keyspace::KeyHasher;
 use slotmesh_shard::{Shard, ShardSettings, SlotMap};
 use std::fmt;
@@ -90,17 +90,20 @@ pub(crate) fn serve(loaded: Loaded, config_file: Option<&Path>) -> Result<(), Bo
     let path = settings.value(directive::LOGFILE).to_owned();
     let log = Arc::new(Log::open(&settings).map_err(|error| BootError::Log { path, error })?);
     let layout = layout(&settings)?;
-    slotmesh_io::probe().map_err(BootError::Ring)?;
+    let (backend, refusal) = choose_backend(&settings)?;
     let supervisor = Supervisor::find(settings.value(directive::SUPERVISED), &log);
     let in_background = settings.value(directive::DAEMONIZE) && !supervisor.watches();
     if in_background {
         os::daemonize().map_err(BootError::System)?;
     }
     greet(&log, &layout, config_file.as_deref());
+    if let Some(refusal) = refusal {
+        log.warning(format_args!("Serving by epoll, which is slower: {refusal}"));
+    }
     for unused in without_effect.iter().filter(|unused| !unused.is_default) {
         log.warning(format_args!("{unused}"));
     }
-    let identity = identify(config_file.as_deref(), supervisor);
+    let identity = identify(config_file.as_deref(), backend, supervisor);
     let served = start(settings, identity, &layout, &log, in_background);
     if let Err(error) = &served {
         log.warning(format_args!("{error}"));
@@ -186,6 +189,19 @@ fn layout(settings: &Settings) -> Result<Layout, BootError> {
     let cpus = if listed.is_empty() { allowed } else { listed };
     let pins = !settings.value(directive::SERVER_CPULIST).is_empty() && cores <= cpus.len() || cores == cpus.len();
     Ok(Layout { cores, shards, enough_cpus: cores <= cpus.len(), cpus: pins.then_some(cpus) })
+}
+
+/// What the cores stand on; and if the choice was left to us and fell on the slower one, what refuses the faster.
+fn choose_backend(settings: &Settings) -> Result<(Backend, Option<Refusal>), BootError> {
+    let wanted = settings.value(directive::IO_BACKEND);
+    if wanted == Backend::Epoll.name() {
+        return Ok((Backend::Epoll, None));
+    }
+    match slotmesh_io::probe() {
+        Ok(()) => Ok((Backend::IoUring, None)),
+        Err(refusal) if wanted == Backend::IoUring.name() => Err(BootError::Ring(refusal)),
+        Err(refusal) => Ok((Backend::Epoll, Some(refusal))),
+    }
 }
 
 fn greet(log: &Log, layout: &Layout, config_file: Option<&Path>) {
@@ -297,11 +313,12 @@ fn make_process(settings: Settings, identity: Identity, layout: &Layout, log: Ar
     Process::new(settings, identity, boards, map, log).with_seats(seats)
 }
 
-fn identify(config_file: Option<&Path>, supervisor: Supervisor) -> Identity {
+fn identify(config_file: Option<&Path>, backend: Backend, supervisor: Supervisor) -> Identity {
     let digits: String = (0..3).map(|_| format!("{:016x}", entropy::random_u64())).collect();
     let text = |path: &Path| path.to_string_lossy().into_owned();
     Identity {
         run_id: digits[..40].to_owned(),
+        backend,
         started_at: UnixMillis(clock::unix_millis()),
         executable: std::env::current_exe().map_or_else(|_| String::new(), |path| text(&path)),
         config_file: config_file.map_or_else(String::new, text),
@@ -374,10 +391,12 @@ impl CoreTask {
                 seed: entropy::random_u64(),
             }))
         });
-        let log = process.clone();
+        let (log, backend) = (process.clone(), process.backend());
         let engine = Engine::new(core as u16, shard, process, hasher, settings);
         let serve = || {
-            slotmesh_io::run_core(mail, |io| Core::new(io, engine, dealer, may_spin).with_node_port(node_port).run())
+            slotmesh_io::run_core(backend, mail, |io| {
+                Core::new(io, engine, dealer, may_spin).with_node_port(node_port).run()
+            })
         };
         // Others wait for this core's answers, and its data is gone: there is nothing to go on with.
         let Ok(served) = catch_unwind(AssertUnwindSafe(serve)) else {
@@ -387,7 +406,7 @@ impl CoreTask {
         if let Err(error) = served {
             // The probe has passed, so this is scarcity: descriptors or locked memory for this many cores.
             log.log.warning(format_args!(
-                "Core {core} cannot set up its rings: {error}; lower 'cores', or raise ulimit -l and ulimit -n"
+                "Core {core} cannot set up its data loop: {error}; lower 'cores', or raise ulimit -l and ulimit -n"
             ));
             std::process::exit(1);
         }

@@ -8,7 +8,7 @@ use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_cluster::{Member, NodeIndex, Topology};
 use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directive, rewrite};
-use slotmesh_io::process as os;
+use slotmesh_io::{Backend, process as os};
 use slotmesh_shard::{CoreFacts, Node, ProcessFacts, Rates, SlotMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use tikv_jemalloc_ctl::{epoch, stats};
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) run_id: String,
+    pub(crate) backend: Backend,
     pub(crate) started_at: UnixMillis,
     pub(crate) executable: String,
     pub(crate) config_file: String,
@@ -105,6 +106,11 @@ impl Process {
     /// A number for a new client.
     pub(crate) fn next_client(&self) -> u64 {
         self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What the cores stand on.
+    pub(crate) fn backend(&self) -> Backend {
+        self.identity.backend
     }
 
     /// Measures what all cores did since the last call; to be called about once per second.
@@ -239,7 +245,7 @@ impl Process {
             cpu_user_micros,
             rejected_connections: self.rejected.load(Ordering::Relaxed),
             rates: self.meter.lock().expect("no holder panics").rates,
-            io_backend: "io_uring",
+            io_backend: self.identity.backend.name(),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Server {
         Self::start("redis-server", command, &[&["--save", ""], args].concat())
     }
 
-    /// Ours, with so many cores and shards, with further arguments.
+    /// Ours, with so many cores and shards, with further arguments. `SLOTMESH_IO_BACKEND` chooses its backend.
     ///
     /// # Panics
     /// If it does not start.
@@ -103,7 +103,11 @@ impl Server {
         let (cores, shards) = (cores.to_string(), shards.to_string());
         let own = ["--save", "", "--cores", cores.as_str(), "--shards", shards.as_str()];
         let own = if is_self_test() { &own[..2] } else { &own };
-        Self::start("slotmesh", node_command(), &[own, args].concat())
+        let mut command = node_command();
+        if let Some(backend) = std::env::var_os("SLOTMESH_IO_BACKEND").filter(|_| !is_self_test()) {
+            command.arg("--io-backend").arg(backend);
+        }
+        Self::start("slotmesh", command, &[own, args].concat())
     }
 
     /// Starts `command` with a port, a directory and a unix socket, then `args`.

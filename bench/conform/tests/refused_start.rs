@@ -1,5 +1,7 @@
 //! Starts that cannot succeed: one clear line on standard error, and exit code 1.
 
+mod forbidden;
+
 use slotmesh_conform::{
     Server, await_condition, binary, is_self_test, node_command, unused_port, without_test_variables,
 };
@@ -126,9 +128,10 @@ fn help_and_version_succeed() {
 }
 
 #[test]
-fn a_forbidden_io_uring_is_told() {
-    let mut command = node(&["--port", &unused_port().to_string(), "--cores", "1"]);
-    forbidden::forbid_io_uring(&mut command);
+fn an_io_uring_that_is_asked_for_and_forbidden_is_told() {
+    let mut command = node(&["--port", &unused_port().to_string(), "--cores", "1", "--io-backend", "io_uring"]);
+    // As container runtimes do.
+    forbidden::forbid(&mut command, &[(libc::SYS_io_uring_setup, libc::EPERM)]);
     assert_says(&refusal(command), &["io_uring", "forbid"]);
 }
 
@@ -145,7 +148,7 @@ fn a_limit_of_locked_memory_is_obeyed_or_told() {
     let mut command = without_test_variables(Command::new("prlimit"));
     // Root is not bound by the limit while it has the capability to pass it.
     command.args(["--memlock=0:0", "setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock"]);
-    command.arg(binary()).args(["--cores", "1", "--port", &port.to_string()]);
+    command.arg(binary()).args(["--cores", "1", "--port", &port.to_string(), "--io-backend", "io_uring"]);
     let mut child =
         command.stdout(Stdio::null()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().expect("prlimit is there");
     let mut serves = false;
@@ -175,44 +178,4 @@ fn a_second_server_on_the_same_socket_is_refused() {
     let port = first.port().to_string();
     assert_says(&refusal(node(&["--port", &port, "--cores", "1"])), &[&port]);
     assert_eq!(first.connect().say("PING"), b"+PONG\r\n");
-}
-
-/// A child in whose world there is no io_uring.
-mod forbidden {
-    #![allow(unsafe_code)]
-
-    use std::io;
-    use std::os::unix::process::CommandExt;
-    use std::process::Command;
-
-    const FILTER_LENGTH: usize = 4;
-
-    /// The filter: load the system call's number; is it the one that makes rings? then EPERM, else allow.
-    fn filter() -> [libc::sock_filter; FILTER_LENGTH] {
-        let statement = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-        let setup = u32::try_from(libc::SYS_io_uring_setup).expect("a small number");
-        [
-            // Offset 0 of `seccomp_data` is the number.
-            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-            statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, setup),
-            statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs()),
-            statement(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ]
-    }
-
-    /// Makes `io_uring_setup` fail with EPERM in the child, as container runtimes do.
-    pub(crate) fn forbid_io_uring(command: &mut Command) {
-        let mut filter = filter();
-        let install = move || {
-            let program = libc::sock_fprog { len: FILTER_LENGTH as u16, filter: filter.as_mut_ptr() };
-            // SAFETY: `program` and the filter it points to live through both calls, which copy them.
-            let installed = unsafe {
-                libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                    && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) == 0
-            };
-            if installed { Ok(()) } else { Err(io::Error::last_os_error()) }
-        };
-        // SAFETY: between fork and exec it makes two system calls and touches its own memory only.
-        unsafe { command.pre_exec(install) };
-    }
 }

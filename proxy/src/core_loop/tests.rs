@@ -6,7 +6,7 @@ use crate::process::{Identity, Process};
 use crate::supervisor::Supervisor;
 use slotmesh_command::{Call, HandlerResult, Reach, Spec, find};
 use slotmesh_conf::{Invocation, Reader, load};
-use slotmesh_io::{mesh, run_core};
+use slotmesh_io::{Backend, mesh, run_core};
 use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::{ArgRange, Args};
 use slotmesh_shard::{Client, KeptRequests, Shard, ShardSettings, SlotMap};
@@ -14,6 +14,18 @@ use std::io::{Read, Write};
 use std::ops::RangeInclusive;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, LazyLock};
+
+/// Makes of each function that takes a backend one test per backend: `io_uring::name`, `epoll::name`.
+macro_rules! on_each_backend {
+    ($($name:ident)+) => {
+        mod io_uring {
+            $( #[test] fn $name() { super::$name(slotmesh_io::Backend::IoUring); } )+
+        }
+        mod epoll {
+            $( #[test] fn $name() { super::$name(slotmesh_io::Backend::Epoll); } )+
+        }
+    };
+}
 
 fn stumble(_: &mut Call<'_>) -> HandlerResult {
     panic!("as a bug would");
@@ -23,7 +35,7 @@ fn stumble(_: &mut Call<'_>) -> HandlerResult {
 static STUMBLE: LazyLock<Spec> = LazyLock::new(|| Spec { reach: Reach::Slot(stumble), ..*find(b"get").unwrap() });
 
 /// A process of `cores` cores with a shard each, told this on its command line.
-fn process(cores: u16, told: &str) -> Arc<Process> {
+fn process(backend: Backend, cores: u16, told: &str) -> Arc<Process> {
     let Invocation::Serve(line) = Invocation::parse(told.split_whitespace().map(Into::into)).unwrap() else {
         panic!("{told} does not serve")
     };
@@ -32,6 +44,7 @@ fn process(cores: u16, told: &str) -> Arc<Process> {
         .settings;
     let identity = Identity {
         run_id: "0".repeat(40),
+        backend,
         started_at: UnixMillis(0),
         executable: String::new(),
         config_file: String::new(),
@@ -73,11 +86,14 @@ async fn receive(core: &mut Core) {
     }
 }
 
-#[test]
-fn a_panic_in_a_read_closes_its_connection_and_no_other() {
+on_each_backend! {
+    a_panic_in_a_read_closes_its_connection_and_no_other
+}
+
+fn a_panic_in_a_read_closes_its_connection_and_no_other(backend: Backend) {
     let mail = mesh::<Parcel>(1).pop().unwrap();
-    run_core(mail, |io| async move {
-        let mut core = core(io, process(1, ""));
+    run_core(backend, mail, |io| async move {
+        let mut core = core(io, process(backend, 1, ""));
         let (mut unlucky, place) = connect(&mut core);
         let (mut other, _) = connect(&mut core);
         unlucky.write_all(b"PING\r\nGET a\r\nPING\r\n").unwrap();
@@ -107,8 +123,8 @@ const PANICS: &str = "SLOTMESH_TEST_PANICS";
 /// Runs MULTI, a command with a bug, EXEC.
 fn panic_in_a_transaction() {
     let mail = mesh::<Parcel>(1).pop().unwrap();
-    run_core(mail, |io| async move {
-        let mut core = core(io, process(1, ""));
+    run_core(Backend::IoUring, mail, |io| async move {
+        let mut core = core(io, process(Backend::IoUring, 1, ""));
         let (mut unlucky, _) = connect(&mut core);
         unlucky.write_all(b"MULTI\r\nGET a\r\nEXEC\r\n").unwrap();
         receive(&mut core).await;
@@ -121,8 +137,8 @@ fn panic_in_a_transaction() {
 /// Has a loan wait for the shard, and brings that home under a command that only reads.
 fn panic_in_a_loan() {
     let mail = mesh::<Parcel>(1).pop().unwrap();
-    run_core(mail, |io| async move {
-        let mut core = core(io, process(1, ""));
+    run_core(Backend::IoUring, mail, |io| async move {
+        let mut core = core(io, process(Backend::IoUring, 1, ""));
         let (_unlucky, place) = connect(&mut core);
         let shard = core.engine.lending.take_home().unwrap();
         let (socket, ticket) = core.engine.raise_barrier(place).unwrap();

@@ -116,7 +116,7 @@ pub struct ProcessFacts {
     pub rejected_connections: u64,
     /// Commands, bytes received and bytes sent in the last second that was measured.
     pub rates: Rates,
-    /// Name of the data loop's backend (`io_uring`).
+    /// Name of the data loop's backend (`io_uring` or `epoll`).
     pub io_backend: &'static str,
 }
 

@@ -5,6 +5,14 @@ use std::net::Shutdown;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+on_each_backend! {
+    whoever_leaves_while_it_is_blocked_takes_nothing
+    a_pipeline_of_loans_is_not_read_faster_than_it_runs
+    a_transaction_is_bounded_though_its_commands_come_one_by_one
+    whoever_quits_or_ends_behind_a_walk_is_closed
+    a_transaction_whose_replies_are_too_long_runs_and_closes_its_client
+}
+
 /// A process under test. With two cores, `a` lies on core 1 and `b` on core 0.
 struct Served {
     process: Arc<Process>,
@@ -17,8 +25,8 @@ struct Served {
 const CLIENTS: usize = 3;
 
 impl Served {
-    fn new(cores: u16, told: &str) -> Self {
-        let process = process(cores, told);
+    fn new(backend: Backend, cores: u16, told: &str) -> Self {
+        let process = process(backend, cores, told);
         let (mut threads, mut clients) = (Vec::new(), Vec::new());
         for mail in mesh::<Parcel>(usize::from(cores)) {
             let (sender, receiver) = std::sync::mpsc::channel();
@@ -29,7 +37,7 @@ impl Served {
                     sender.send((0..CLIENTS).map(|_| connect(&mut core).0).collect()).unwrap();
                     core.run().await;
                 };
-                run_core(mail, serve).unwrap();
+                run_core(backend, mail, serve).unwrap();
             }));
             clients.push(receiver.recv().unwrap());
         }
@@ -72,9 +80,8 @@ fn expect_end(client: &mut UnixStream) {
     }
 }
 
-#[test]
-fn whoever_leaves_while_it_is_blocked_takes_nothing() {
-    let mut served = Served::new(2, "");
+fn whoever_leaves_while_it_is_blocked_takes_nothing(backend: Backend) {
+    let mut served = Served::new(backend, 2, "");
     for core in [0, 1] {
         let mut leaver = served.client(core);
         // More than may be outstanding, so that it is not read for a while, and something behind.
@@ -92,9 +99,8 @@ fn whoever_leaves_while_it_is_blocked_takes_nothing() {
     served.stop();
 }
 
-#[test]
-fn a_pipeline_of_loans_is_not_read_faster_than_it_runs() {
-    let mut served = Served::new(2, "--client-query-buffer-limit 1mb");
+fn a_pipeline_of_loans_is_not_read_faster_than_it_runs(backend: Backend) {
+    let mut served = Served::new(backend, 2, "--client-query-buffer-limit 1mb");
     let mut client = served.client(0);
     let mut reader = client.try_clone().unwrap();
     let requests = 3000;
@@ -108,9 +114,8 @@ fn a_pipeline_of_loans_is_not_read_faster_than_it_runs() {
     served.stop();
 }
 
-#[test]
-fn a_transaction_is_bounded_though_its_commands_come_one_by_one() {
-    let mut served = Served::new(1, "--client-query-buffer-limit 1mb");
+fn a_transaction_is_bounded_though_its_commands_come_one_by_one(backend: Backend) {
+    let mut served = Served::new(backend, 1, "--client-query-buffer-limit 1mb");
     let mut client = served.client(0);
     client.write_all(b"MULTI\r\n").unwrap();
     expect(&mut client, "+OK\r\n");
@@ -123,9 +128,8 @@ fn a_transaction_is_bounded_though_its_commands_come_one_by_one() {
     served.stop();
 }
 
-#[test]
-fn whoever_quits_or_ends_behind_a_walk_is_closed() {
-    let mut served = Served::new(1, "--enable-debug-command yes");
+fn whoever_quits_or_ends_behind_a_walk_is_closed(backend: Backend) {
+    let mut served = Served::new(backend, 1, "--enable-debug-command yes");
     let [mut quits, mut ends] = [served.client(0), served.client(0)];
     quits.write_all(b"DEBUG SNAPSHOT\r\nQUIT\r\n").unwrap();
     expect_end(&mut quits);
@@ -135,9 +139,8 @@ fn whoever_quits_or_ends_behind_a_walk_is_closed() {
     served.stop();
 }
 
-#[test]
-fn a_transaction_whose_replies_are_too_long_runs_and_closes_its_client() {
-    let mut served = Served::new(2, "--client-output-buffer-limit normal 100kb 0 0");
+fn a_transaction_whose_replies_are_too_long_runs_and_closes_its_client(backend: Backend) {
+    let mut served = Served::new(backend, 2, "--client-output-buffer-limit normal 100kb 0 0");
     let [mut client, mut other] = [served.client(0), served.client(0)];
     let exec = format!("SET b {}\r\nMULTI\r\nINCR a\r\n{}EXEC\r\n", "x".repeat(1000), "GET b\r\n".repeat(200));
     client.write_all(exec.as_bytes()).unwrap();
