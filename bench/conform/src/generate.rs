@@ -4,7 +4,7 @@
 //! Times to live are either over or far off and drawn from wide ranges: which of two is the later one must not
 //! depend on the milliseconds between two servers' runs.
 
-use crate::grammar::{AUTHENTICATION, CONFIGURATION, DATA, LISTS, REST, Rows, TRANSACTIONS};
+use crate::grammar::{AUTHENTICATION, CONFIGURATION, DATA, LISTS, REST, Rows, STRINGS, TRANSACTIONS};
 use crate::vocabulary::*;
 use crate::{Grammar, Step};
 use slotmesh_base::Rng;
@@ -41,6 +41,7 @@ impl Generator {
         let template = match self.grammar {
             Grammar::Everything if rest => self.row(REST),
             Grammar::Everything | Grammar::Data => self.row(DATA),
+            Grammar::Strings => self.row(STRINGS),
             Grammar::Lists => self.row(LISTS),
             Grammar::Transactions if rest => self.row(TRANSACTIONS),
             Grammar::Transactions if is_list => self.row(LISTS),
@@ -60,7 +61,8 @@ impl Generator {
             b"EXEC" | b"DISCARD" | b"RESET" | b"QUIT" => self.is_queueing = false,
             _ => {}
         }
-        let is_mostly_valid = matches!(self.grammar, Grammar::Data | Grammar::Lists | Grammar::Transactions);
+        let is_mostly_valid =
+            matches!(self.grammar, Grammar::Data | Grammar::Strings | Grammar::Lists | Grammar::Transactions);
         let spoilt = if is_mostly_valid { 1 } else { 6 };
         // A time to wait that is spoilt may have no end.
         let may_wait = args[0].starts_with(b"BL") || args[0].starts_with(b"BR");
@@ -116,6 +118,23 @@ impl Generator {
         let text = match word {
             "K" => return args.push(self.key()),
             "V" => return args.push(self.value()),
+            "STRINGVALUE" => return args.push(self.string_value()),
+            "FLOAT" => self.float(),
+            "BIT" => self.bit(),
+            "FARBIT" => self.pick(FAR_BITS).to_owned(),
+            "RANGEOFFSET" => self.pick(RANGE_OFFSETS).to_owned(),
+            "BITVALUE" => self.pick(BIT_VALUES).to_owned(),
+            "UNIT" => self.pick(&["BIT", "BYTE", "bit", "byte", "BITS"]).to_owned(),
+            "BITOPERATION" => self.pick(BIT_OPERATIONS).to_owned(),
+            "FIELDOPERATION" => return self.expand_one_of(FIELD_OPERATIONS, args),
+            "FIELDREAD" => return self.expand_line("GET FIELDTYPE FIELDOFFSET", args),
+            "FIELDTYPE" => self.field_type(),
+            "FIELDOFFSET" if self.chance(30) => format!("#{}", self.below(8)),
+            "FIELDOFFSET" => self.bit(),
+            "FIELDNUMBER" if self.chance(60) => (self.below(600) as i64 - 300).to_string(),
+            "FIELDNUMBER" => self.pick(INTEGERS).to_owned(),
+            "GETEXOPTION" => return self.expand_one_of(GETEX_OPTIONS, args),
+            "LCSOPTION" => return self.expand_one_of(LCS_OPTIONS, args),
             "ELEMENT" => return args.push(self.element()),
             "MANY" => return (0..100).for_each(|_| args.push(self.element())),
             "POSITIONOPTION" => return self.expand_one_of(POSITION_OPTIONS, args),
@@ -167,7 +186,7 @@ impl Generator {
         let known = match self.grammar {
             Grammar::Data => &KEYS[..8],
             Grammar::Lists => &KEYS[5..8],
-            Grammar::Transactions => &KEYS[3..8],
+            Grammar::Strings | Grammar::Transactions => &KEYS[3..8],
             _ => KEYS,
         };
         match self.pick(known) {
@@ -189,6 +208,51 @@ impl Generator {
             6 => vec![b'v'; self.below(20_000)],
             _ => vec![b'v'; self.below(80)],
         }
+    }
+
+    /// Few different bytes, so that strings have much in common.
+    fn string_value(&mut self) -> Vec<u8> {
+        let longest = [4, 24, 60, 300][self.below(4)];
+        let length = self.below(longest);
+        match self.below(5) {
+            0 => vec![0xff; length],
+            1 => vec![0; length],
+            2 => self.pick(INTEGERS).into(),
+            _ => (0..length).map(|_| b"abcd"[self.below(4)]).collect(),
+        }
+    }
+
+    /// Numbers with all sorts of digits and exponents, edges among them.
+    fn float(&mut self) -> String {
+        let sign = ["", "", "-", "+"][self.below(4)];
+        let digits: u64 = self.rng.next_u64() >> self.below(64);
+        match self.below(8) {
+            0 => self.pick(FLOATS).to_owned(),
+            1 => self.pick(INTEGERS).to_owned(),
+            2 => format!("{sign}{digits}"),
+            3 => format!("{sign}{}.{}", self.below(100), digits),
+            4 => format!("{sign}{digits}e{}", self.below(60) as i64 - 30),
+            5 => format!("{sign}{}.{digits}E{}", self.below(10), self.below(10_000) as i64 - 5000),
+            6 => format!("{sign}0x{digits:x}.{:x}p{}", self.below(4096), self.below(200) as i64 - 100),
+            _ => format!("{sign}{}.{}", self.below(1000), self.below(1000)),
+        }
+    }
+
+    fn bit(&mut self) -> String {
+        match self.below(20) {
+            0 => self.pick(BAD_BITS).to_owned(),
+            1 => self.below(20_000).to_string(),
+            _ => self.below(100).to_string(),
+        }
+    }
+
+    fn field_type(&mut self) -> String {
+        if self.chance(5) {
+            return self.pick(BAD_FIELDS).to_owned();
+        }
+        let sign = ["i", "u"][self.below(2)];
+        let bits = if self.chance(50) { 1 + self.below(16) } else { 1 + self.below(64) };
+        format!("{sign}{bits}")
     }
 
     fn element(&mut self) -> Vec<u8> {

@@ -86,6 +86,115 @@ pub(crate) const POSITION_OPTIONS: &[&str] = &[
     "RANK",
     "JUNK 1",
 ];
+/// Floats at the edges of what a `long double` holds, and what is none.
+pub(crate) const FLOATS: &[&str] = &[
+    "0.1",
+    "1e-17",
+    "-1e-17",
+    "5e-18",
+    "4.9e-18",
+    "1e4932",
+    "-1e4932",
+    "1.2e4932",
+    "1e-4932",
+    "1e-4950",
+    "1e-4951",
+    "1e-5000",
+    "1e5000",
+    "inf",
+    "-inf",
+    "+INF",
+    "infinity",
+    "nan",
+    "-nan",
+    "nan(1)",
+    "0x1p16383",
+    "0x1p16384",
+    "0x1p-16445",
+    "0x1p-16446",
+    "0x",
+    "0x.8",
+    "0x8.",
+    "0xg",
+    "1e",
+    "1e+",
+    ".",
+    ".5",
+    "5.",
+    "-.5",
+    "1.5.5",
+    " 1.5",
+    "1.5 ",
+    "3.0e3",
+    "-0.0",
+    "1,5",
+    "1e99999999999999999999",
+    "0e99999999999999999999",
+    "18446744073709551615.5",
+    "9223372036854775807.5",
+    "0.3",
+    "17.10",
+];
+/// Offsets of SETRANGE that make no long strings.
+pub(crate) const RANGE_OFFSETS: &[&str] = &[
+    "0",
+    "1",
+    "10",
+    "-1",
+    "536870912",
+    "536870911000",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "x",
+    "",
+    "01",
+    "1.0",
+    "4294967296",
+];
+/// Bits that no string has.
+pub(crate) const BAD_BITS: &[&str] = &[
+    "-1",
+    "4294967296",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "x",
+    "",
+    "#1",
+    "01",
+    "1.0",
+    "9999999999999999999",
+];
+/// Bits that only a read may ask for.
+pub(crate) const FAR_BITS: &[&str] = &["4294967295", "4294967296", "100000", "-1"];
+pub(crate) const BIT_VALUES: &[&str] = &["0", "1", "0", "1", "0", "1", "2", "-1", "x", ""];
+pub(crate) const BIT_OPERATIONS: &[&str] = &["AND", "OR", "XOR", "NOT", "and", "Or", "xor", "not", "NAND", ""];
+pub(crate) const BAD_FIELDS: &[&str] = &["u64", "i65", "u0", "i0", "x8", "", "u", "i", "8", "I8", "u08", "i-1", "u8x"];
+pub(crate) const FIELD_OPERATIONS: &[&str] = &[
+    "GET FIELDTYPE FIELDOFFSET",
+    "SET FIELDTYPE FIELDOFFSET FIELDNUMBER",
+    "INCRBY FIELDTYPE FIELDOFFSET FIELDNUMBER",
+    "set FIELDTYPE FIELDOFFSET FIELDNUMBER",
+    "incrby FIELDTYPE FIELDOFFSET FIELDNUMBER",
+    "OVERFLOW WRAP",
+    "OVERFLOW SAT",
+    "OVERFLOW FAIL",
+    "overflow fail INCRBY FIELDTYPE FIELDOFFSET FIELDNUMBER",
+    "overflow sat SET FIELDTYPE FIELDOFFSET FIELDNUMBER",
+];
+pub(crate) const GETEX_OPTIONS: &[&str] = &[
+    "EX SECONDS",
+    "PX MILLIS",
+    "EXAT UNIXSECONDS",
+    "PXAT UNIXMILLIS",
+    "PERSIST",
+    "persist",
+    "KEEPTTL",
+    "EX",
+    "NX",
+    "JUNK",
+];
+pub(crate) const LCS_OPTIONS: &[&str] =
+    &["LEN", "IDX", "idx", "MINMATCHLEN NUMBER", "MINMATCHLEN INT", "WITHMATCHLEN", "MINMATCHLEN", "JUNK"];
 pub(crate) const COPY_OPTIONS: &[&str] = &["REPLACE", "replace", "DB DB", "db DB", "DB", "JUNK"];
 /// Times to wait that are over soon, or none.
 pub(crate) const SHORT_TIMES: &[&str] =

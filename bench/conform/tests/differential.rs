@@ -71,6 +71,11 @@ fn data_change_as_in_redis() {
 }
 
 #[test]
+fn strings_change_as_in_redis() {
+    compare(Grammar::Strings, 200, &[words("FLUSHALL")], QUICK);
+}
+
+#[test]
 fn lists_change_as_in_redis() {
     compare(Grammar::Lists, 150, &[words("FLUSHALL")], QUICK);
 }

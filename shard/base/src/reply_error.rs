@@ -47,6 +47,32 @@ pub enum ReplyError {
     IncrementOverflow,
     /// `DECRBY` with the smallest integer.
     DecrementOverflow,
+    /// `INCRBYFLOAT` would make no finite number.
+    IncrementNotFinite,
+    /// `SETRANGE` with a negative offset.
+    OffsetOutOfRange,
+    /// `LCS` of keys that hold other types.
+    LcsNotStrings,
+    /// `LCS` that is asked for the length alone and for the indexes.
+    LcsAmbiguous,
+    /// `LCS` of a string whose positions do not fit 32 bits.
+    LcsTooLong,
+    /// `LCS` whose table would pass `proto-max-bulk-len`.
+    LcsMemory,
+    /// A bit offset is no number, negative or beyond `proto-max-bulk-len`.
+    BitOffset,
+    /// A bit to store is neither 0 nor 1.
+    BitValue,
+    /// A bit to look for is neither 0 nor 1.
+    BitSearched,
+    /// `BITOP NOT` of several keys.
+    BitopNotSingle,
+    /// A type of `BITFIELD` is not one from i1 to i64 or from u1 to u63.
+    BitfieldType,
+    /// `BITFIELD` with an unknown way to overflow.
+    BitfieldOverflow,
+    /// `BITFIELD_RO` that would write.
+    BitfieldReadOnly,
     /// A value would pass `proto-max-bulk-len`.
     StringTooLong,
     /// No such database.
@@ -151,6 +177,21 @@ impl fmt::Display for ReplyError {
             Self::SameObject => "ERR source and destination objects are the same",
             Self::IncrementOverflow => "ERR increment or decrement would overflow",
             Self::DecrementOverflow => "ERR decrement would overflow",
+            Self::IncrementNotFinite => "ERR increment would produce NaN or Infinity",
+            Self::OffsetOutOfRange => "ERR offset is out of range",
+            Self::LcsNotStrings => "ERR The specified keys must contain string values",
+            Self::LcsAmbiguous => "ERR If you want both the length and indexes, please just use IDX.",
+            Self::LcsTooLong => "ERR String too long for LCS",
+            Self::LcsMemory => "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+            Self::BitOffset => "ERR bit offset is not an integer or out of range",
+            Self::BitValue => "ERR bit is not an integer or out of range",
+            Self::BitSearched => "ERR The bit argument must be 1 or 0.",
+            Self::BitopNotSingle => "ERR BITOP NOT must be called with a single source key.",
+            Self::BitfieldType => {
+                "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is."
+            }
+            Self::BitfieldOverflow => "ERR Invalid OVERFLOW type specified",
+            Self::BitfieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
             Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Self::DbIndexOutOfRange => "ERR DB index is out of range",
             Self::InvalidFirstDbIndex => "ERR invalid first DB index",

@@ -7,6 +7,8 @@ pub enum Group {
     Generic,
     /// `string`
     String,
+    /// `bitmap`
+    Bitmap,
     /// `list`
     List,
     /// `cluster`
@@ -25,6 +27,7 @@ impl Group {
         match self {
             Self::Generic => "generic",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
             Self::List => "list",
             Self::Cluster => "cluster",
             Self::Connection => "connection",
@@ -49,6 +52,8 @@ pub struct DocArg {
     pub optional: bool,
     /// Whether it may be repeated.
     pub multiple: bool,
+    /// Whether its token is repeated with it.
+    pub multiple_token: bool,
     /// Parts of a block or choices of a oneof.
     pub parts: &'static [DocArg],
 }
@@ -60,7 +65,16 @@ impl DocArg {
     pub(crate) const VALUE: Self = Self::new("value", DocKind::String);
 
     pub(crate) const fn new(name: &'static str, kind: DocKind) -> Self {
-        Self { name, kind, token: None, since: None, optional: false, multiple: false, parts: &[] }
+        Self {
+            name,
+            kind,
+            token: None,
+            since: None,
+            optional: false,
+            multiple: false,
+            multiple_token: false,
+            parts: &[],
+        }
     }
 
     /// A word that stands for itself.
@@ -99,6 +113,11 @@ impl DocArg {
 
     pub(crate) const fn multiple(mut self) -> Self {
         self.multiple = true;
+        self
+    }
+
+    pub(crate) const fn multiple_token(mut self) -> Self {
+        self.multiple_token = true;
         self
     }
 }

@@ -10,6 +10,7 @@ mod call;
 mod describe;
 mod doc;
 mod effect;
+mod extended;
 mod family;
 mod flags;
 pub mod glob;

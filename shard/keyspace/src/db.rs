@@ -10,6 +10,7 @@ mod expire;
 mod list;
 mod loose;
 mod snapshot;
+mod string;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,7 @@ use crate::page::NEVER;
 use crate::slot_table::{Place, SlotTable};
 use crate::tally::Tally;
 use crate::value::Value;
-use crate::{Cursor, Entry, Key, KeyHasher, ValueRef};
+use crate::{Cursor, Entry, Key, KeyHasher, StringForm, ValueRef};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 pub use loose::Loose;
@@ -113,11 +114,24 @@ impl Db {
 
     /// Stores a string under `key`, whatever was there before; whether a key was there that had not expired.
     /// One that had is as good as absent: it is counted as expired, and `Expiry::Keep` keeps nothing of it.
+    #[inline]
     pub fn put_string(&mut self, key: &Key<'_>, value: &[u8], expiry: Expiry, now: UnixMillis) -> bool {
+        self.put_string_as(key, value, StringForm::ByContent, expiry, now)
+    }
+
+    /// As [`put_string`](Self::put_string), the string in that form.
+    pub fn put_string_as(
+        &mut self,
+        key: &Key<'_>,
+        value: &[u8],
+        form: StringForm,
+        expiry: Expiry,
+        now: UnixMillis,
+    ) -> bool {
         let (block, index) = split_slot(key.slot);
         let tables = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables;
         let Some(place) = tables[index].find(key) else {
-            tables[index].insert_string(key, value, expiry, &self.hasher, &mut self.tally);
+            tables[index].insert_string(key, (value, form), expiry, &self.hasher, &mut self.tally);
             self.note_insert(key.slot);
             self.note_expiry(key.slot, expiry);
             self.note_event(key, Change::Created);
@@ -132,7 +146,7 @@ impl Db {
             Expiry::Keep if was_live => old,
             Expiry::Keep => None,
         };
-        page.set_string(entry, key.bytes, value, new, &mut self.tally);
+        page.set_string(entry, key.bytes, (value, form), new, &mut self.tally);
         self.expired += u64::from(!was_live);
         self.note_expiry(key.slot, expiry);
         if was_live {
@@ -142,18 +156,6 @@ impl Db {
             self.note_event(key, Change::Created);
         }
         was_live
-    }
-
-    /// Appends to the string of `key`; its new length. `None` if the key is not there; the caller has checked
-    /// the type and removed an expired entry by [`get`](Self::get).
-    pub fn append(&mut self, key: &Key<'_>, tail: &[u8]) -> Option<usize> {
-        let (block, index) = split_slot(key.slot);
-        let table = &mut self.blocks[block].as_mut()?.tables[index];
-        let place = table.find(key)?;
-        let (page, entry) = table.at_mut(key.slot, place, &mut self.tally);
-        let length = page.append(entry, key.bytes, tail, &mut self.tally);
-        self.note_event(key, Change::Changed);
-        Some(length)
     }
 
     /// Removes `key`; whether it was there and had not expired.

@@ -34,4 +34,6 @@ pub use key::{Key, KeyHasher};
 pub use keyspace::{Keyspace, KeyspaceStats};
 pub use observe::{Change, Event};
 pub use snapshot::{SnapshotEntry, SnapshotId, SnapshotWalk};
-pub use value::{Element, End, Entry, List, PackedLimit, Remains, Side, Value, ValueKind, ValueRef, WrongKind};
+pub use value::{
+    Element, End, Entry, List, PackedLimit, Remains, Side, StringForm, Value, ValueKind, ValueRef, WrongKind,
+};

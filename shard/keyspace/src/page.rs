@@ -27,7 +27,8 @@ pub(crate) use boxed::live;
 use crate::buffer::{Buffer, LENGTH_BYTES, prefetch};
 use crate::tags::{GROUP, matches};
 use crate::tally::Tally;
-use crate::value::{Entry, Value, ValueRef};
+use crate::value::{Entry, StringForm, Value, ValueRef};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 pub(crate) use entry::{Draft, INLINE_BYTES_MAX};
@@ -190,6 +191,11 @@ impl Page {
         Entry { value, expires_at: layout.expiry(&self.0).map(UnixMillis) }
     }
 
+    /// The form of an entry's string.
+    pub(crate) fn form(&self, index: usize) -> StringForm {
+        self.layout(index).form()
+    }
+
     /// When an entry expires.
     #[inline]
     pub(crate) fn expiry(&self, index: usize) -> Option<i64> {
@@ -202,18 +208,19 @@ impl Page {
         self.expiry(index).is_some_and(|expiry| is_expired(expiry, now))
     }
 
-    /// Gives the entry of `key` a string and an expiry.
+    /// Gives the entry of `key` a string in some form, and an expiry.
     #[inline]
     pub(crate) fn set_string(
         &mut self,
         index: usize,
         key: &[u8],
-        value: &[u8],
+        (value, form): (&[u8], StringForm),
         expiry: Option<i64>,
         tally: &mut Tally,
     ) {
         let layout = self.layout(index);
         if layout.overwrite(&mut self.0, value, expiry, tally) {
+            layout.set_form(&mut self.0, form);
             return self.note_earliest(expiry);
         }
         if let Some(record) = self.record_alone(layout)
@@ -223,9 +230,10 @@ impl Page {
             let old = record.value.overwrite(value);
             tally.change_bytes(old_bytes, record.bytes());
             old.into_iter().for_each(|old| tally.bury(old));
+            layout.set_form(&mut self.0, form);
             return self.set_expiry(index, expiry, tally);
         }
-        self.replace(index, &Draft::string(key, value, expiry), tally);
+        self.replace(index, &Draft::string(key, value, expiry).form(form), tally);
     }
 
     /// Appends to the string of `key`, which is no other type; its new length.
@@ -237,6 +245,7 @@ impl Page {
             extend(string, tail);
             let length = string.len();
             tally.change_bytes(old_bytes, record.bytes());
+            layout.set_form(&mut self.0, StringForm::Raw);
             return length;
         }
         let Entry { value: ValueRef::String(old), expires_at } = self.entry(index) else { return 0 };
@@ -246,14 +255,57 @@ impl Page {
             let mut joined = [0; INLINE_BYTES_MAX];
             joined[..old.len()].copy_from_slice(old);
             joined[old.len()..length].copy_from_slice(tail);
-            self.replace(index, &Draft::string(key, &joined[..length], expiry), tally);
+            self.replace(index, &Draft::string(key, &joined[..length], expiry).form(StringForm::Raw), tally);
         } else {
             let mut joined = Vec::with_capacity(length);
             joined.extend_from_slice(old);
             joined.extend_from_slice(tail);
-            self.replace(index, &Draft::boxed(key, Value::String(joined), expiry), tally);
+            self.replace(index, &Draft::boxed(key, Value::String(joined), expiry).form(StringForm::Raw), tally);
         }
         length
+    }
+
+    /// Changes the string of `key` in place, made longer with zeros if it is shorter than `length_min`; `None` if it is
+    /// no string. Whether it has changed is true as well if it has grown.
+    pub(crate) fn edit_string<R>(
+        &mut self,
+        index: usize,
+        key: &[u8],
+        length_min: usize,
+        tally: &mut Tally,
+        change: impl FnOnce(&mut [u8]) -> (R, bool),
+    ) -> Option<(R, bool)> {
+        let layout = self.layout(index);
+        if let Some(record) = self.record_alone(layout) {
+            let old_bytes = record.bytes();
+            let Value::String(string) = &mut record.value else { return None };
+            let grows = string.len() < length_min;
+            lengthen(string, length_min);
+            let (result, has_changed) = change(string);
+            tally.change_bytes(old_bytes, record.bytes());
+            layout.set_form(&mut self.0, StringForm::Raw);
+            return Some((result, grows || has_changed));
+        }
+        let Entry { value: ValueRef::String(old), expires_at } = self.entry(index) else { return None };
+        if !layout.is_boxed() && length_min <= old.len() {
+            layout.set_form(&mut self.0, StringForm::Raw);
+            return Some(change(layout.value_mut(&mut self.0)));
+        }
+        let expiry = expires_at.map(|at| at.0);
+        let (length, grows) = (old.len().max(length_min), old.len() < length_min);
+        if fits_inline(key, length) {
+            let mut longer = [0; INLINE_BYTES_MAX];
+            longer[..old.len()].copy_from_slice(old);
+            let (result, has_changed) = change(&mut longer[..length]);
+            self.replace(index, &Draft::string(key, &longer[..length], expiry).form(StringForm::Raw), tally);
+            return Some((result, grows || has_changed));
+        }
+        // All zero at once, so that the system need not give the memory of a long gap.
+        let mut longer = vec![0; length];
+        longer[..old.len()].copy_from_slice(old);
+        let (result, has_changed) = change(&mut longer);
+        self.replace(index, &Draft::boxed(key, Value::String(longer), expiry).form(StringForm::Raw), tally);
+        Some((result, grows || has_changed))
     }
 
     /// Changes when an entry expires.
@@ -479,6 +531,17 @@ impl fmt::Debug for Page {
 #[inline]
 fn is_wide(size: usize) -> bool {
     size > 1 << 16
+}
+
+/// Appends zeros up to a length, with room to spare as [`extend`].
+fn lengthen(string: &mut Vec<u8>, length: usize) {
+    if length > string.capacity() {
+        let spare = if length < DOUBLING_BYTES_MAX { length } else { length / 4 };
+        string.reserve_exact(length + spare - string.len());
+    }
+    if length > string.len() {
+        string.resize(length, 0);
+    }
 }
 
 /// Appends with room to spare: double below [`DOUBLING_BYTES_MAX`], a quarter above.

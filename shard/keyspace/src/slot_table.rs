@@ -21,7 +21,7 @@ mod walk;
 
 use crate::page::{Draft, NEVER, Page, is_expired};
 use crate::tally::Tally;
-use crate::value::Value;
+use crate::value::{StringForm, Value};
 use crate::{Expiry, Key, KeyHasher};
 use alloc::vec::Vec;
 use core::mem;
@@ -96,7 +96,7 @@ impl SlotTable {
     pub(crate) fn insert_string(
         &mut self,
         key: &Key<'_>,
-        value: &[u8],
+        (value, form): (&[u8], StringForm),
         expiry: Expiry,
         hasher: &KeyHasher,
         tally: &mut Tally,
@@ -105,7 +105,7 @@ impl SlotTable {
             Expiry::At(at) => Some(at.0),
             Expiry::Keep | Expiry::Never => None,
         };
-        self.insert(key, &Draft::string(key.bytes, value, expiry), hasher, tally);
+        self.insert(key, &Draft::string(key.bytes, value, expiry).form(form), hasher, tally);
     }
 
     /// Adds a value of any type, in a record of its own, under a key that is not there.

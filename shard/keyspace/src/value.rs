@@ -126,6 +126,18 @@ impl ValueRef<'_> {
     }
 }
 
+/// How Redis would keep a string, where that does not follow from its bytes (`OBJECT ENCODING`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum StringForm {
+    /// As its bytes say: an integer, embedded, or raw.
+    #[default]
+    ByContent,
+    /// Not as an integer, even if it spells one.
+    Text,
+    /// Raw, however short it is: it was changed in place.
+    Raw,
+}
+
 /// The key holds another type than the one asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WrongKind;

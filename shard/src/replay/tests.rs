@@ -20,7 +20,7 @@ fn no_write_is_left_out() {
 #[test]
 fn whatever_was_done_its_effects_do_the_same() {
     let (mut bytes, mut keys, mut called) = (0, 0, 0);
-    for seed in 0..240 {
+    for seed in 0..320 {
         let mut chance = Rng::new(seed);
         let mut process = Process::new(1 + (seed % 3) as u16);
         for step in 0..300 {

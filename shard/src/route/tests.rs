@@ -138,6 +138,7 @@ fn one_shard_takes_everything_whole() {
 
 /// For each command of several keys, or maybe several, a request: `k` is a key.
 const SEVERAL_KEYS: &[&str] = &[
+    "BITOP XOR k k k",
     "BLMOVE k k LEFT RIGHT 0",
     "BLMPOP 0 3 k k k LEFT COUNT 2",
     "BLPOP k k k 0",
@@ -146,6 +147,7 @@ const SEVERAL_KEYS: &[&str] = &[
     "COPY k k DB 1 REPLACE",
     "DEL k k k",
     "EXISTS k k k",
+    "LCS k k",
     "LMOVE k k LEFT LEFT",
     "LMPOP 2 k k LEFT",
     "MGET k k k k",

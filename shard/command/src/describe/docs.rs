@@ -91,7 +91,11 @@ fn write_argument(argument: &DocArg, reply: &mut Reply<'_>) {
     }
     if repeats {
         reply.bulk(b"flags");
-        let words = [argument.optional.then_some("optional"), argument.multiple.then_some("multiple")];
+        let words = [
+            argument.optional.then_some("optional"),
+            argument.multiple.then_some("multiple"),
+            argument.multiple_token.then_some("multiple_token"),
+        ];
         let words: Vec<_> = words.into_iter().flatten().collect();
         write_words(words.into_iter(), reply);
     }

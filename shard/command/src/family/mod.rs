@@ -1,5 +1,6 @@
 //! The families of commands: rows and handlers, one file (or folder) each.
 
+mod bitmap;
 mod cluster;
 mod connection;
 mod database;
@@ -16,6 +17,7 @@ use crate::Spec;
 /// The rows of all families.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
     [
+        bitmap::ROWS,
         cluster::ROWS,
         connection::ROWS,
         expire::ROWS,

@@ -6,7 +6,7 @@ use crate::{
     Call, Categories, Doc, DocArg, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips, find,
     parse_integer, write_help,
 };
-use slotmesh_keyspace::{List, ValueRef};
+use slotmesh_keyspace::{List, StringForm, ValueRef};
 
 /// Longest string that Redis keeps together with its head (`OBJ_ENCODING_EMBSTR_SIZE_LIMIT`), in bytes.
 const EMBEDDED_BYTES_MAX: usize = 44;
@@ -19,13 +19,13 @@ pub(crate) static ROWS: &[Spec] =
         Spec::new("object|help", 2, Flags::LOADING.union(Flags::STALE), Categories::KEYSPACE, Reach::Slot(help), HELP),
     ])];
 
-/// A string that was appended to counts by its content here; Redis calls it `raw`.
 fn encoding(call: &mut Call<'_>) -> HandlerResult {
     let key = call.key(2);
-    let entry = call.keyspace.db(call.db).get(&key, call.now);
-    let name = entry.map(|entry| match entry.value {
-        ValueRef::String(text) if parse_integer(text).is_ok() => "int",
-        ValueRef::String(text) if text.len() <= EMBEDDED_BYTES_MAX => "embstr",
+    let db = call.keyspace.db(call.db);
+    let form = db.string_form(&key, call.now).unwrap_or_default();
+    let name = db.get(&key, call.now).map(|entry| match entry.value {
+        ValueRef::String(text) if form == StringForm::ByContent && parse_integer(text).is_ok() => "int",
+        ValueRef::String(text) if form != StringForm::Raw && text.len() <= EMBEDDED_BYTES_MAX => "embstr",
         ValueRef::List(list) if List::is_packed(list) => "listpack",
         ValueRef::List(_) => "quicklist",
         _ => "raw",

@@ -3,6 +3,10 @@
 //! Mirrors Redis 7.2 `t_string.c`.
 
 mod counter;
+mod float;
+mod getex;
+mod lcs;
+mod range;
 mod set;
 
 use crate::call::At;
@@ -30,9 +34,16 @@ pub(crate) static ROWS: &[Spec] = &[
     Spec::new("get", 2, READ_FAST, STRING, Reach::Slot(get), GET).keys(ONE_READ),
     Spec::new("getdel", 2, Flags::WRITE.union(Flags::FAST), STRING, Reach::Slot(getdel), GETDEL)
         .keys(&[KeySpec::one(KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::DELETE))]),
+    Spec::new("getex", -2, Flags::WRITE.union(Flags::FAST), STRING, Reach::Slot(getex::getex), getex::DOC)
+        .keys(getex::KEYS),
+    Spec::new("getrange", 4, Flags::READONLY, STRING, Reach::Slot(range::getrange), range::GETRANGE).keys(ONE_READ),
     Spec::new("getset", 3, WRITE_GROWS_FAST, STRING, Reach::Slot(getset), GETSET).keys(ONE_CHANGE),
     Spec::new("incr", 2, WRITE_GROWS_FAST, STRING, Reach::Slot(counter::incr), INCR).keys(ONE_CHANGE),
     Spec::new("incrby", 3, WRITE_GROWS_FAST, STRING, Reach::Slot(counter::incrby), INCRBY).keys(ONE_CHANGE),
+    Spec::new("incrbyfloat", 3, WRITE_GROWS_FAST, STRING, Reach::Slot(float::incrbyfloat), float::INCRBYFLOAT)
+        .keys(ONE_CHANGE),
+    Spec::new("lcs", -3, Flags::READONLY, STRING, Reach::Slot(lcs::lcs), lcs::DOC)
+        .keys(&[KeySpec { last: 1, ..KeySpec::one(KeyFlags::RO.union(KeyFlags::ACCESS)) }]),
     Spec::new("mget", -2, READ_FAST, STRING, Reach::Slot(mget), MGET)
         .keys(&[KeySpec::all(KeyFlags::RO.union(KeyFlags::ACCESS), 1)])
         .tips(Tips::policies(RequestPolicy::MultiShard, ResponsePolicy::Default)),
@@ -46,7 +57,10 @@ pub(crate) static ROWS: &[Spec] = &[
     Spec::new("setex", 4, WRITE_GROWS, STRING, Reach::Slot(set::setex), SETEX).keys(ONE_OVERWRITE),
     Spec::new("setnx", 3, WRITE_GROWS_FAST, STRING, Reach::Slot(set::setnx), SETNX)
         .keys(&[KeySpec::one(KeyFlags::OW.union(KeyFlags::INSERT))]),
+    Spec::new("setrange", 4, WRITE_GROWS, STRING, Reach::Slot(range::setrange), range::SETRANGE)
+        .keys(&[KeySpec::one(KeyFlags::RW.union(KeyFlags::UPDATE))]),
     Spec::new("strlen", 2, READ_FAST, STRING, Reach::Slot(strlen), STRLEN).keys(&[KeySpec::one(KeyFlags::RO)]),
+    Spec::new("substr", 4, Flags::READONLY, STRING, Reach::Slot(range::getrange), range::SUBSTR).keys(ONE_READ),
 ];
 
 fn get(call: &mut Call<'_>) -> HandlerResult {

@@ -5,14 +5,16 @@ use crate::block::{Block, split_slot};
 use crate::observe::Change;
 use crate::page::Draft;
 use crate::value::{List, Value};
-use crate::{Entry, Expiry, Key, ValueRef};
+use crate::{Entry, Expiry, Key, StringForm, ValueRef};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use slotmesh_base::UnixMillis;
 
 /// A value that no key holds.
 #[derive(Debug)]
 pub struct Loose {
     value: Value,
+    form: StringForm,
     /// When the key expires that will hold it.
     pub expires_at: Option<UnixMillis>,
 }
@@ -22,12 +24,17 @@ impl Loose {
     pub fn list(fill: impl FnOnce(&mut List)) -> Self {
         let mut list = List::new();
         fill(&mut list);
-        Self { value: Value::List(list), expires_at: None }
+        Self { value: Value::List(list), form: StringForm::ByContent, expires_at: None }
     }
 
     /// A string.
     pub fn string(bytes: &[u8]) -> Self {
-        Self { value: Value::String(bytes.to_vec()), expires_at: None }
+        Self { value: Value::String(bytes.to_vec()), form: StringForm::ByContent, expires_at: None }
+    }
+
+    /// A string that counts as raw.
+    pub fn raw_string(bytes: Vec<u8>) -> Self {
+        Self { value: Value::String(bytes), form: StringForm::Raw, expires_at: None }
     }
 
     /// The value.
@@ -43,17 +50,18 @@ impl Db {
         let (block, index) = split_slot(key.slot);
         let table = &mut self.blocks[block].as_mut()?.tables[index];
         let (page, entry) = table.at(place);
-        let expires_at = page.expiry(entry).map(UnixMillis);
+        let (expires_at, form) = (page.expiry(entry).map(UnixMillis), page.form(entry));
         let value = table.take(key.slot, place, &mut self.tally);
         self.note_removals(key.slot, 1);
         self.note_event(key, Change::Removed);
-        Some(Loose { value, expires_at })
+        Some(Loose { value, form, expires_at })
     }
 
     /// A copy of value and expiry of `key`. A large value is shared until one of the two changes.
     pub fn duplicate(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Loose> {
+        let form = self.string_form(key, now).unwrap_or_default();
         let Entry { value, expires_at } = self.get(key, now)?;
-        Some(Loose { value: value.to_owned(), expires_at })
+        Some(Loose { value: value.to_owned(), form, expires_at })
     }
 
     /// Puts a value under `key`, whatever was there before. For callers that have dealt with an expired old value (by
@@ -63,7 +71,7 @@ impl Db {
     /// If it is a list without elements.
     pub fn put(&mut self, key: &Key<'_>, mut loose: Loose) {
         assert!(!matches!(&loose.value, Value::List(list) if list.is_empty()), "an empty list is no value");
-        let draft = Draft::value(key.bytes, &mut loose.value, loose.expires_at.map(|at| at.0));
+        let draft = Draft::value(key.bytes, &mut loose.value, loose.expires_at.map(|at| at.0)).form(loose.form);
         let (block, index) = split_slot(key.slot);
         let table = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables[index];
         let change = match table.find(key) {

@@ -3,6 +3,7 @@ use crate::page::{INLINE_BYTES_MAX, live};
 use alloc::collections::BTreeMap;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use std::format;
+use std::vec;
 
 const HASHER: KeyHasher = KeyHasher::new([3, 4]);
 
@@ -53,6 +54,7 @@ impl Db {
 enum Step {
     Set(Vec<u8>, usize, Expiry),
     Append(Vec<u8>, usize),
+    Edit(Vec<u8>, usize),
     Remove(Vec<u8>),
     SetExpiry(Vec<u8>, Expiry),
     Get(Vec<u8>),
@@ -90,6 +92,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         40 => (any_key(), any_length(), any_expiry()).prop_map(|(key, length, expiry)| Step::Set(key, length, expiry)),
         6 => (any_key(), any_length()).prop_map(|(key, length)| Step::Append(key, length)),
+        6 => (any_key(), any_length()).prop_map(|(key, at)| Step::Edit(key, at)),
         1 => any_key().prop_map(|key| Step::Set(key, 100_000, Expiry::Never)),
         12 => any_key().prop_map(Step::Remove),
         8 => (any_key(), any_expiry()).prop_map(|(key, expiry)| Step::SetExpiry(key, expiry)),
@@ -152,6 +155,19 @@ fn run(db: &mut Db, model: &mut Model, step: Step, number: usize) {
                 value.len()
             });
             assert_eq!(db.append(&HASHER.key(&key), &fill(length)), expected);
+        }
+        Step::Edit(key, at) => {
+            model.drop_if_expired(&key);
+            let (value, _) = model.map.entry(key.clone()).or_default();
+            value.resize(value.len().max(at + 1), 0);
+            value[at] = number as u8;
+            let expected = value.clone();
+            let edited = db.edit_or_make_string(&HASHER.key(&key), now, at + 1, |bytes| {
+                bytes[at] = number as u8;
+                (bytes.to_vec(), true)
+            });
+            assert_eq!(edited, Ok((expected, true)));
+            assert_eq!(db.string_form(&HASHER.key(&key), now), Some(StringForm::Raw));
         }
         Step::Remove(key) => {
             assert_eq!(db.remove(&HASHER.key(&key), now), model.live(&key).is_some());

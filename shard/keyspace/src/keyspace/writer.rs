@@ -144,7 +144,15 @@ impl Writer {
                     db.append(&key, &value);
                 }
             }
-            4 => _ = db.set_string(&key, &value, expiry),
+            4 => {
+                let at = self.below(300);
+                let change = |bytes: &mut [u8]| {
+                    bytes[at] ^= 0x55;
+                    ((), true)
+                };
+                _ = db.edit_or_make_string(&key, now, at + 1, change);
+            }
+            5 => _ = db.set_string(&key, &value, expiry),
             _ => _ = db.put_string(&key, &value, expiry, now),
         }
     }

@@ -7,8 +7,8 @@
 //! on the heap holds the value, and the key too if that is longer than its length byte can say.
 
 use super::boxed::Boxed;
-use crate::Value;
 use crate::tally::Tally;
+use crate::{StringForm, Value};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
@@ -23,6 +23,11 @@ pub(super) const EXPIRES: u8 = 1;
 pub(super) const BOXED: u8 = 2;
 /// The record holds the key.
 pub(super) const LONG_KEY: u8 = 4;
+
+/// The string counts as raw ([`StringForm::Raw`]).
+const RAW: u8 = 8;
+/// The string does not count as an integer ([`StringForm::Text`]).
+const TEXT: u8 = 16;
 
 /// Bytes in front of every entry.
 pub(super) const ENTRY_HEADER_BYTES: usize = 3;
@@ -46,6 +51,21 @@ impl Layout {
         Self { start, flags: header[0], key_bytes: header[1] as usize, value_bytes: header[2] as usize }
     }
 
+    /// The form of the entry's string.
+    pub(super) fn form(self) -> StringForm {
+        match self.flags & (RAW | TEXT) {
+            0 => StringForm::ByContent,
+            TEXT => StringForm::Text,
+            _ => StringForm::Raw,
+        }
+    }
+
+    /// Sets the form of the entry's string.
+    #[inline]
+    pub(super) fn set_form(self, bytes: &mut [u8], form: StringForm) {
+        bytes[self.start] = self.flags & !(RAW | TEXT) | form_bits(form);
+    }
+
     /// Whether a record on the heap belongs to the entry.
     #[inline]
     pub(super) fn is_boxed(self) -> bool {
@@ -67,6 +87,12 @@ impl Layout {
     #[inline]
     pub(super) fn value(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.key_start() + self.key_bytes..][..self.value_bytes]
+    }
+
+    /// The value, as far as it stands in the page, to change it.
+    #[inline]
+    pub(super) fn value_mut(self, bytes: &mut [u8]) -> &mut [u8] {
+        &mut bytes[self.key_start() + self.key_bytes..][..self.value_bytes]
     }
 
     /// The address of the record, if there is one.
@@ -133,6 +159,7 @@ pub(crate) struct Draft<'a> {
     key: &'a [u8],
     long_key: bool,
     value: &'a [u8],
+    form: StringForm,
     pub(super) expiry: Option<i64>,
 }
 
@@ -140,7 +167,8 @@ impl<'a> Draft<'a> {
     /// A string: in the page if it fits, else in a new record, which the entry owns once it is written.
     pub(crate) fn string(key: &'a [u8], value: &'a [u8], expiry: Option<i64>) -> Self {
         if fits_inline(key, value.len()) {
-            return Self { record: None, heap_bytes: 0, key, long_key: false, value, expiry };
+            let form = StringForm::ByContent;
+            return Self { record: None, heap_bytes: 0, key, long_key: false, value, form, expiry };
         }
         Self::boxed(key, Value::String(value.to_vec()), expiry)
     }
@@ -161,7 +189,14 @@ impl<'a> Draft<'a> {
         let record = Box::new(Boxed::new(own_key, value));
         let heap_bytes = record.bytes();
         let key = if long_key { &[] } else { key };
-        Self { record: Some(record.into_bits()), heap_bytes, key, long_key, value: &[], expiry }
+        let form = StringForm::ByContent;
+        Self { record: Some(record.into_bits()), heap_bytes, key, long_key, value: &[], form, expiry }
+    }
+
+    /// The same, its string in that form.
+    pub(crate) fn form(mut self, form: StringForm) -> Self {
+        self.form = form;
+        self
     }
 
     /// Bytes that the entry takes.
@@ -178,7 +213,7 @@ impl<'a> Draft<'a> {
     /// Writes the entry at `start`.
     #[inline]
     pub(super) fn write(&self, bytes: &mut [u8], start: usize) {
-        let mut flags = 0;
+        let mut flags = form_bits(self.form);
         flags |= if self.expiry.is_some() { EXPIRES } else { 0 };
         flags |= if self.record.is_some() { BOXED } else { 0 };
         flags |= if self.long_key { LONG_KEY } else { 0 };
@@ -194,6 +229,15 @@ impl<'a> Draft<'a> {
         if let Some(expiry) = self.expiry {
             put(out, &expiry.to_ne_bytes());
         }
+    }
+}
+
+#[inline]
+fn form_bits(form: StringForm) -> u8 {
+    match form {
+        StringForm::ByContent => 0,
+        StringForm::Text => TEXT,
+        StringForm::Raw => RAW,
     }
 }
 

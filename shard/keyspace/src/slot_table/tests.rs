@@ -44,7 +44,13 @@ impl Fixture {
     fn insert(&mut self, name: &str) {
         let key = key_of(&self.hasher, name.as_bytes());
         if self.table.find(&key).is_none() {
-            self.table.insert_string(&key, b"0123456789", Expiry::Never, &self.hasher, &mut self.tally);
+            self.table.insert_string(
+                &key,
+                (b"0123456789", StringForm::ByContent),
+                Expiry::Never,
+                &self.hasher,
+                &mut self.tally,
+            );
         }
     }
 

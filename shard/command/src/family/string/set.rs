@@ -143,14 +143,14 @@ enum Condition {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Unit {
+pub(super) enum Unit {
     Seconds,
     Milliseconds,
 }
 
 /// How long the new value lives.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Lifetime<'a> {
+pub(super) enum Lifetime<'a> {
     Endless,
     Kept,
     Given { number: &'a [u8], unit: Unit, relative: bool },
@@ -188,7 +188,7 @@ impl<'a> Options<'a> {
 }
 
 impl<'a> Lifetime<'a> {
-    fn parse(word: &[u8], words: &mut impl Iterator<Item = &'a [u8]>) -> Option<Self> {
+    pub(super) fn parse(word: &[u8], words: &mut impl Iterator<Item = &'a [u8]>) -> Option<Self> {
         let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
         let (unit, relative) = if is(b"ex") {
             (Unit::Seconds, true)
@@ -207,7 +207,7 @@ impl<'a> Lifetime<'a> {
     }
 
     /// Whether an option of this kind may be followed by `other`.
-    fn gives_way_to(&self, other: &Self) -> bool {
+    pub(super) fn gives_way_to(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Endless, _) | (Self::Kept, Self::Kept) => true,
             (Self::Given { unit, relative, .. }, Self::Given { unit: other_unit, relative: other_relative, .. }) => {
@@ -217,12 +217,17 @@ impl<'a> Lifetime<'a> {
         }
     }
 
+    /// Whether it is given as a point in time.
+    pub(super) fn is_absolute(&self) -> bool {
+        matches!(self, Self::Given { relative: false, .. })
+    }
+
     /// The expiry to store.
     ///
     /// # Errors
     /// `NotAnInteger`, or `InvalidExpire` for what is not positive or overflows (Redis:
     /// `getExpireMillisecondsOrReply`).
-    fn expiry(&self, command: &'static str, now: UnixMillis) -> Result<Expiry, ReplyError> {
+    pub(super) fn expiry(&self, command: &'static str, now: UnixMillis) -> Result<Expiry, ReplyError> {
         let (number, unit, relative) = match *self {
             Self::Endless => return Ok(Expiry::Never),
             Self::Kept => return Ok(Expiry::Keep),

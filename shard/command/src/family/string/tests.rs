@@ -309,3 +309,137 @@ fn msetnx_sets_all_or_nothing() {
         ("MSETNX a", "-ERR wrong number of arguments for 'msetnx' command"),
     ]);
 }
+
+#[test]
+fn parts_of_strings() {
+    Fixture::new().script(&[
+        ("GETRANGE a 0 -1", "$0 "),
+        ("SETRANGE a 3 ", ":0"),
+        ("EXISTS a", ":0"),
+        ("SETRANGE a 3 def", ":6"),
+        ("GET a", "$6 \0\0\0def"),
+        ("OBJECT ENCODING a", "$3 raw"),
+        ("SETRANGE a 0 abc", ":6"),
+        ("SETRANGE a 100 ", ":6"),
+        ("GETRANGE a 1 -2", "$4 bcde"),
+        ("SUBSTR a -3 -1", "$3 def"),
+        ("GETRANGE a 4 2", "$0 "),
+        ("GETRANGE a x 2", NOT_AN_INTEGER),
+        ("GETRANGE a 0 9223372036854775807", "$6 abcdef"),
+        ("SETRANGE a -1 x", "-ERR offset is out of range"),
+        ("SETRANGE a x x", NOT_AN_INTEGER),
+        ("SETRANGE a 536870912 x", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+        ("SETRANGE a 9223372036854775807 x", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+        ("SET b 12 EX 100", "+OK"),
+        ("SETRANGE b 1 5", ":2"),
+        ("TTL b", ":100"),
+        ("INCR b", ":16"),
+        ("RPUSH l x", ":1"),
+        ("GETRANGE l 0 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("SETRANGE l 0 ", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ("SETRANGE l 536870912 x", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+    ]);
+}
+
+#[test]
+fn the_form_of_a_string_is_that_of_redis() {
+    Fixture::new().script(&[
+        ("SET a 1", "+OK"),
+        ("APPEND a 2", ":2"),
+        ("OBJECT ENCODING a", "$3 raw"),
+        ("COPY a b", ":1"),
+        ("OBJECT ENCODING b", "$3 raw"),
+        ("RENAME b c", "+OK"),
+        ("OBJECT ENCODING c", "$3 raw"),
+        ("EXPIRE c 100", ":1"),
+        ("OBJECT ENCODING c", "$3 raw"),
+        ("SET c 12", "+OK"),
+        ("OBJECT ENCODING c", "$3 int"),
+        ("GETSET a 34", "$2 12"),
+        ("OBJECT ENCODING a", "$3 int"),
+        ("INCRBYFLOAT a 1", "$2 35"),
+        ("OBJECT ENCODING a", "$6 embstr"),
+        ("INCR a", ":36"),
+        ("OBJECT ENCODING a", "$3 int"),
+        ("APPEND new 12", ":2"),
+        ("OBJECT ENCODING new", "$3 int"),
+    ]);
+}
+
+#[test]
+fn floats() {
+    Fixture::new().script(&[
+        ("INCRBYFLOAT a 10.5", "$4 10.5"),
+        ("INCRBYFLOAT a 0.1", "$4 10.6"),
+        ("SET a 5.0e3 EX 100", "+OK"),
+        ("INCRBYFLOAT a 2.0e2", "$4 5200"),
+        ("TTL a", ":100"),
+    ]);
+    Fixture::new().script(&[
+        ("SET a abc", "+OK"),
+        ("INCRBYFLOAT a 1", "-ERR value is not a valid float"),
+        ("SET a 1", "+OK"),
+        ("INCRBYFLOAT a abc", "-ERR value is not a valid float"),
+        ("INCRBYFLOAT a nan", "-ERR value is not a valid float"),
+        ("INCRBYFLOAT a inf", "-ERR increment would produce NaN or Infinity"),
+        ("RPUSH l x", ":1"),
+        ("INCRBYFLOAT l x", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+    ]);
+}
+
+#[test]
+fn getex_changes_the_expiry() {
+    Fixture::new().script(&[
+        ("GETEX a", NIL),
+        ("GETEX a EX 0", NIL),
+        ("SET a 1", "+OK"),
+        ("GETEX a", "$1 1"),
+        ("GETEX a EX 10", "$1 1"),
+        ("TTL a", ":10"),
+        ("GETEX a", "$1 1"),
+        ("TTL a", ":10"),
+        ("GETEX a PERSIST", "$1 1"),
+        ("TTL a", ":-1"),
+        ("GETEX a PXAT 1700000000500", "$1 1"),
+        ("PTTL a", ":500"),
+        ("GETEX a EX 0", "-ERR invalid expire time in 'getex' command"),
+        ("GETEX a EX x", NOT_AN_INTEGER),
+        ("GETEX a KEEPTTL", SYNTAX),
+        ("GETEX a PERSIST EX 1", SYNTAX),
+        ("GETEX a EX 1 PERSIST", SYNTAX),
+        ("GETEX a EX 1 PX 1", SYNTAX),
+        ("GETEX a EX", SYNTAX),
+        ("GETEX a EX 1 EX 20", "$1 1"),
+        ("TTL a", ":20"),
+        ("GETEX a EXAT 1700000000", "$1 1"),
+        ("EXISTS a", ":0"),
+    ]);
+}
+
+#[test]
+fn longest_common_subsequences() {
+    Fixture::new().script(&[
+        ("LCS a b", "$0 "),
+        ("SET {t}a ohmytext", "+OK"),
+        ("SET {t}b mynewtext", "+OK"),
+        ("LCS {t}a {t}b", "$6 mytext"),
+        ("LCS {t}a {t}b LEN", ":6"),
+        ("LCS {t}a {t}b IDX", "*4 $7 matches *2 *2 *2 :4 :7 *2 :5 :8 *2 *2 :2 :3 *2 :0 :1 $3 len :6"),
+        ("LCS {t}a {t}b IDX MINMATCHLEN 4 WITHMATCHLEN", "*4 $7 matches *1 *3 *2 :4 :7 *2 :5 :8 :4 $3 len :6"),
+        ("LCS {t}a {t}b IDX LEN", "-ERR If you want both the length and indexes, please just use IDX."),
+        ("LCS {t}a {t}b MINMATCHLEN", SYNTAX),
+        ("LCS {t}a {t}b MINMATCHLEN x", NOT_AN_INTEGER),
+        ("LCS {t}a {t}b NOSUCH", SYNTAX),
+        ("RPUSH l x", ":1"),
+        ("LCS l {t}b NOSUCH", "-ERR The specified keys must contain string values"),
+    ]);
+    let mut fixture = Fixture::new();
+    fixture.limits.string_bytes_max = 400;
+    fixture.script(&[
+        ("SET a 123456789", "+OK"),
+        ("SET b 123456789", "+OK"),
+        ("LCS a b LEN", ":9"),
+        ("APPEND a 0", ":10"),
+        ("LCS a b", "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"),
+    ]);
+}
