@@ -5,6 +5,8 @@ PYTHON ?= python3
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The client library that the conformance tests drive from Python; `pip install --target` keeps it out of the system.
 PYTHON_PACKAGES := $(TARGET)/python
+# The same for Node.js.
+NODE_PACKAGES := $(TARGET)/node
 REDIS_TOOLS := redis-server redis-cli redis-benchmark
 BENCH ?= suite
 
@@ -15,7 +17,7 @@ CONFDIR ?= /etc/slotmesh
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 BINARY ?= $(TARGET)/release/slotmesh
 
-PHASES := peers python format lint build units conform epoll doc
+PHASES := peers python node format lint build units conform epoll doc
 
 .PHONY: test bench fmt conf install uninstall $(PHASES)
 
@@ -47,6 +49,11 @@ python:
 	@if [ -d $(PYTHON_PACKAGES)/redis ]; then exit 0; fi; \
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(PYTHON_PACKAGES) redis \
 		|| echo "WARNING: redis-py could not be installed; its round trip is skipped" >&2
+
+node:
+	@if [ -d $(NODE_PACKAGES)/node_modules/ioredis ]; then exit 0; fi; \
+	mkdir -p $(NODE_PACKAGES) && npm install --silent --no-audit --no-fund --prefix $(NODE_PACKAGES) ioredis \
+		|| echo "WARNING: ioredis could not be installed; its round trip is skipped" >&2
 
 format:
 	$(CARGO) fmt --all --check

@@ -37,6 +37,6 @@ pub use process::{await_condition, cpu_count, resident_bytes};
 pub use request::{request, show, words};
 pub use script::{Act, Manner, Move, parse_recording, parse_script, print_script};
 pub use script_generator::{Flavour, Layout, random_script};
-pub use server::{Server, binary, is_self_test, node_command, unused_port, without_test_variables};
+pub use server::{Server, binary, is_self_test, node_command, unused_port, unused_ports, without_test_variables};
 pub use shrink::{FailsAt, shrink};
 pub use transaction::Comparison;

@@ -63,13 +63,21 @@ pub fn is_self_test() -> bool {
 /// # Panics
 /// If all are in use.
 pub fn unused_port() -> u16 {
+    unused_ports(1)
+}
+
+/// The first of so many loopback ports in a row that nobody uses now.
+///
+/// # Panics
+/// If there are none.
+pub fn unused_ports(count: u16) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..PORTS {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let step = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
         // Test programs that run at once begin at different places.
         let port = FIRST_PORT + (std::process::id().wrapping_mul(211).wrapping_add(step)) % PORTS;
         let port = u16::try_from(port).expect("the range lies below 65536");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if (port..port + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return port;
         }
     }
@@ -110,12 +118,30 @@ impl Server {
         Self::start("slotmesh", command, &[own, args].concat())
     }
 
+    /// Ours as a cluster of so many shards on ports in a row, the first of which is that of the server.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn cluster(shards: u16, args: &[&str]) -> Self {
+        let port = unused_ports(shards);
+        let count = shards.to_string();
+        let own = ["--cluster-enabled", "yes", "--cluster-self-form", "yes", "--cores", &count, "--shards", &count];
+        Self::start_at(port, "slotmesh", node_command(), &[&own, args].concat())
+    }
+
     /// Starts `command` with a port, a directory and a unix socket, then `args`.
     ///
     /// # Panics
     /// If it does not start.
-    pub fn start(name: &'static str, mut command: Command, args: &[&str]) -> Self {
-        let port = unused_port();
+    pub fn start(name: &'static str, command: Command, args: &[&str]) -> Self {
+        Self::start_at(unused_port(), name, command, args)
+    }
+
+    /// As [`start`](Self::start), on this port.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_at(port: u16, name: &'static str, mut command: Command, args: &[&str]) -> Self {
         let dir = std::env::temp_dir().join(format!("slotmesh-conform-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).expect("the directory for temporary files can be written to");
         let log = File::create(dir.join("log")).expect("a new directory takes a file");
