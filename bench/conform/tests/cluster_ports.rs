@@ -431,7 +431,9 @@ fn redis_rs_finds_its_way() -> redis::RedisResult<()> {
         assert_eq!(connection.get::<_, i64>(format!("key:{index}"))?, index);
     }
     let mut pipe = redis::cluster::cluster_pipe();
-    (0..100).for_each(|index| drop(pipe.incr(format!("pipe:{index}"), 1)));
+    for index in 0..100 {
+        pipe.incr(format!("pipe:{index}"), 1);
+    }
     assert_eq!(pipe.query::<Vec<i64>>(&mut connection)?, vec![1; 100]);
     assert_eq!(redis::cmd("DBSIZE").query::<i64>(&mut connection)?, 400);
     Ok(())
