@@ -68,8 +68,15 @@ build:
 units:
 	$(CARGO) test --workspace --exclude slotmesh-conform
 
+# With SUITE=<a source tree of Redis>: Redis's own Tcl suite against the node instead, into bench/RESULTS.md; UNITS="…"
+# runs some units and prints what failed.
 conform:
+ifdef SUITE
+	$(CARGO) build --release -p slotmesh
+	SLOTMESH_BIN=$(abspath $(TARGET))/release/slotmesh $(CARGO) run -p slotmesh-conform -- $(SUITE) $(UNITS)
+else
 	SLOTMESH_BIN=$(abspath $(TARGET))/release/slotmesh $(CARGO) test -p slotmesh-conform
+endif
 
 # The same on the other backend: what depends on it, and a few sequences of everything.
 epoll:

@@ -24,6 +24,7 @@ mod script;
 mod script_generator;
 mod server;
 mod shrink;
+pub mod suite;
 mod transaction;
 mod vocabulary;
 
