@@ -87,7 +87,7 @@ fn bad_directives_are_told_with_their_place() {
         (&["--no-such-directive", "yes"], &["no-such-directive"]),
         (&["--timeout", "soon"], &["timeout"]),
         (&["--port", "99999999"], &["port"]),
-        (&["--cluster-enabled", "yes"], &["cluster-enabled"]),
+        (&["--tls-port", "7000"], &["tls-port", "not supported"]),
         (&[path(&unknown)], &["unknown.conf", "3", "no-such-directive"]),
         (&[path(&bad)], &["bad.conf", "1", "timeout"]),
         (&[path(&unbalanced)], &["unbalanced.conf", "1"]),
