@@ -34,6 +34,8 @@ pub enum Kind {
     Flags(&'static [&'static str]),
     /// Any text; empty stands for "not set".
     Text,
+    /// Text with variables in braces, as `proc-title-template` has it.
+    Template,
     /// A file name without a directory; may be empty if the flag says so.
     FileName {
         /// Whether the empty name is allowed.

@@ -162,6 +162,12 @@ directives! {
         CRASH_LOG_ENABLED: bool = boolean("crash-log-enabled", "yes");
         /// Whether the log begins with a logo also where it is not read at a terminal.
         ALWAYS_SHOW_LOGO: bool = boolean("always-show-logo", "no").fixed();
+        /// Whether the process names itself, for `ps` and `top`.
+        SET_PROC_TITLE: bool = boolean("set-proc-title", "yes").fixed();
+        /// The name, with variables in braces. They are {title} (the command), {listen-addr}, {server-mode},
+        /// {port}, {tls-port}, {unixsocket} and {config-file}.
+        PROC_TITLE_TEMPLATE: str =
+            special("proc-title-template", "\"{title} {listen-addr} {server-mode}\"", Kind::Template);
         /// Whether to run in the background. Not obeyed where somebody supervises.
         DAEMONIZE: bool = boolean("daemonize", "no").fixed();
         /// File that holds the process id while we serve; empty = none. With `daemonize yes` empty is
@@ -205,7 +211,6 @@ directives! {
         boolean("rdb-del-sync-files", "no");
         boolean("activerehashing", "yes");
         boolean("stop-writes-on-bgsave-error", "yes");
-        boolean("set-proc-title", "yes").fixed();
         boolean("dynamic-hz", "yes");
         boolean("lazyfree-lazy-eviction", "no");
         boolean("lazyfree-lazy-expire", "no");
@@ -253,7 +258,6 @@ directives! {
         text("aof_rewrite_cpulist", "").fixed();
         text("bgsave_cpulist", "").fixed();
         text("ignore-warnings", "");
-        text("proc-title-template", "\"{title} {listen-addr} {server-mode}\"");
         text("bind-source-addr", "");
         text("locale-collate", "");
 

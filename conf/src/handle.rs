@@ -62,7 +62,7 @@ impl Shape {
             Kind::Boolean => Shape::Boolean,
             Kind::Integer { .. } | Kind::Memory { .. } | Kind::Octal { .. } => Shape::Number,
             Kind::Choice(_) => Shape::Choice,
-            Kind::Text | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => Shape::Text,
+            Kind::Text | Kind::Template | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => Shape::Text,
             Kind::CpuList => Shape::Cpus,
             Kind::Words { .. } | Kind::Flags(_) | Kind::OomScores => Shape::Words,
             Kind::OutputLimits => Shape::OutputLimits,

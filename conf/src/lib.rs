@@ -24,6 +24,7 @@ mod pattern;
 pub mod redis_format;
 pub mod rewrite;
 mod settings;
+pub mod title;
 mod value;
 mod words;
 

@@ -2,6 +2,7 @@
 
 use crate::declaration::{Directive, Kind};
 use crate::error::Reason;
+use crate::title;
 use crate::value::{OutputLimit, OutputLimits, SavePoint, Value};
 
 /// The event classes that `A` stands for, in the order in which Redis prints them.
@@ -66,6 +67,7 @@ fn one_word(directive: &Directive, word: &str) -> Result<Value, Reason> {
         Kind::Octal { max } => octal(word, max),
         Kind::Choice(names) => Ok(Value::Choice(one_of(word, names)?)),
         Kind::FileName { empty } => file_name(directive.name, word, empty),
+        Kind::Template if !title::is_valid(word) => Err(Reason::BadTemplate),
         Kind::CpuList => cpu_list(word).map(|_| Value::Text(word.to_owned())),
         Kind::KeyspaceEvents => keyspace_events(word),
         _ => Ok(Value::Text(word.to_owned())),

@@ -135,6 +135,7 @@ fn start(
     log.serves();
     // Behind the listeners: a second process on our port leaves the file of the first alone.
     let pid_file = presence::write_pid_file(&settings, in_background, log);
+    presence::set_title(&settings, &identity.config_file, log);
     presence::show_logo(&settings, log);
     let unix_path = settings.value(directive::UNIXSOCKET).to_owned();
     let process = Arc::new(make_process(settings, identity, layout, log.clone()));

@@ -2,7 +2,8 @@
 
 use crate::log::Log;
 use crate::process::Process;
-use slotmesh_conf::{Settings, directive};
+use slotmesh_conf::{Settings, directive, title};
+use slotmesh_io::set_process_title;
 use std::backtrace::Backtrace;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -25,6 +26,37 @@ pub(crate) fn write_pid_file(settings: &Settings, in_background: bool, log: &Log
             log.warning(format_args!("Failed to write PID file: {error}"));
             None
         }
+    }
+}
+
+/// Names the process as the template says; where the kernel does not let us, it keeps the name that it has.
+pub(crate) fn set_title(settings: &Settings, config_file: &str, log: &Log) {
+    if !settings.value(directive::SET_PROC_TITLE) {
+        return;
+    }
+    let port = settings.value(directive::PORT);
+    let socket = settings.value(directive::UNIXSOCKET);
+    let value = |name: &str| {
+        Some(match name {
+            "title" => std::env::args().next().unwrap_or_default(),
+            "listen-addr" if port == 0 => format!("unixsocket:{socket}"),
+            "listen-addr" => {
+                let first = settings.value(directive::BIND).first();
+                format!("{}:{port}", first.map_or("*", String::as_str))
+            }
+            "server-mode" if settings.value(directive::CLUSTER_ENABLED) => "[cluster]".to_owned(),
+            "server-mode" => String::new(),
+            "config-file" if config_file.is_empty() => "-".to_owned(),
+            "config-file" => config_file.to_owned(),
+            "port" => port.to_string(),
+            "tls-port" => "0".to_owned(),
+            "unixsocket" => socket.to_owned(),
+            _ => return None,
+        })
+    };
+    let title = title::expand(settings.value(directive::PROC_TITLE_TEMPLATE), value);
+    if let Some(Err(error)) = title.map(|title| set_process_title(&title)) {
+        log.verbose(format_args!("The process cannot be named: {error}"));
     }
 }
 

@@ -4,6 +4,7 @@ use crate::board::Board;
 use crate::config_file;
 use crate::log::Log;
 use crate::oom_score::OomScore;
+use crate::presence;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_cluster::{Member, NodeIndex, Topology};
@@ -148,6 +149,9 @@ impl Process {
         let rows = changed.set(pairs)?;
         self.carry_out(&settings, &mut changed, &rows)?;
         self.log.set_level(changed.value(directive::LOGLEVEL));
+        if rows.iter().any(|row| row.name == "proc-title-template") {
+            presence::set_title(&changed, &self.identity.config_file, &self.log);
+        }
         for row in rows {
             if let Some(missing) = changed.missing(row) {
                 self.log

@@ -355,6 +355,26 @@ fn the_oom_score_follows_the_settings() {
     assert_eq!(score().trim(), "23");
 }
 
+#[test]
+fn the_process_is_named_by_its_template() {
+    let server = Server::slotmesh(1, 1, &[]);
+    let title = || {
+        let bytes = fs::read(format!("/proc/{}/cmdline", server.pid())).expect("it runs");
+        String::from_utf8_lossy(&bytes).trim_end_matches('\0').to_owned()
+    };
+    if title().contains("--port") {
+        eprintln!("SKIPPED: this kernel does not let processes name themselves");
+        return;
+    }
+    assert!(title().ends_with(&format!(" 127.0.0.1:{}", server.port())), "{}", title());
+    let mut node = server.connect();
+    assert_eq!(say(&mut node, "CONFIG SET proc-title-template \"mine {port}\""), "+OK\r\n");
+    assert_eq!(title(), format!("mine {}", server.port()));
+    let refused = "-ERR CONFIG SET failed (possibly related to argument 'proc-title-template') - template format is \
+        invalid or contains unknown variables\r\n";
+    assert_eq!(say(&mut node, "CONFIG SET proc-title-template \"{pid}\""), refused);
+}
+
 /// With a list of CPUs each core thread runs on one of them and nowhere else.
 #[test]
 fn core_threads_are_bound_to_the_listed_cpus() {

@@ -185,6 +185,7 @@ fn a_value_out_of_its_bounds_is_refused_with_its_place_and_the_bounds() {
             Kind::Choice(names) | Kind::Flags(names) => {
                 vec![("neither".to_owned(), format!("argument(s) must be one of the following: {}", names.join(", ")))]
             }
+            Kind::Template => vec![("{pid}".to_owned(), Reason::BadTemplate.to_string())],
             Kind::FileName { .. } => vec![("a/b".to_owned(), "just a".to_owned())],
             Kind::HostName => vec![("x".repeat(256), Reason::HostNameTooLong.to_string())],
             Kind::CpuList => vec![("0-1024".to_owned(), Reason::NotCpuList.to_string())],
@@ -326,7 +327,7 @@ fn what_promises_the_disk_is_taken_and_the_log_says_what_is_missing() {
 }
 
 /// What Redis's test suite starts its servers with (`default.conf`, `minimal.conf`, and what the suite adds), and the
-/// file of the older cluster tests without the directives of the cluster.
+/// files of the cluster tests.
 #[test]
 fn the_files_of_the_test_suites_start_the_node() {
     let default = "always-show-logo yes\nnotify-keyspace-events KEA\ndaemonize no\npidfile /var/run/redis.pid\n\
@@ -340,7 +341,8 @@ fn the_files_of_the_test_suites_start_the_node() {
     let minimal = "always-show-logo yes\ndaemonize no\npidfile /var/run/redis.pid\nloglevel verbose\n";
     let cluster = "port 30000\nrepl-diskless-sync-delay 0\ndir ./redis_0\nlogfile log.txt\nappendonly yes\n\
         shutdown-on-sigterm force\nenable-protected-configs yes\nenable-debug-command yes\n\
-        slave-announce-port 1\nappendonly no\n";
+        cluster-enabled yes\ncluster-ping-interval 1000\ncluster-node-timeout 5000\n\
+        cluster-replica-validity-factor 10\nsave ''\n";
     for text in [default, minimal, cluster] {
         file(text).unwrap();
     }

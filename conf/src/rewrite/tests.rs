@@ -42,6 +42,7 @@ fn text_of(kind: Kind) -> BoxedStrategy<String> {
         Kind::Octal { max } => (0..=max).prop_map(|mode| format!("{mode:o}")).boxed(),
         Kind::Choice(names) | Kind::Flags(names) => proptest::sample::select(names).prop_map(str::to_owned).boxed(),
         Kind::Text => "\\PC{0,12}|[\\x01-\\x7f]{0,12}".boxed(),
+        Kind::Template => "[a-z]{1,3}[{]title[}] ?[{][{]".boxed(),
         Kind::FileName { .. } => "[^/\\\\\\x00]{1,12}".boxed(),
         Kind::HostName => "[a-zA-Z0-9.-]{0,12}".boxed(),
         Kind::CpuList => prop_oneof!["", "[0-9],1[0-9]-2[0-9]:[1-9]"].boxed(),

@@ -20,6 +20,7 @@ pub mod process;
 mod ring;
 mod sockets;
 pub mod tcp;
+mod title;
 
 pub use buffers::{Chunk, ReceiveBuffers};
 pub use control::spawn_control;
@@ -29,3 +30,4 @@ pub use kernel::Backend;
 pub use mailbox::{Lane, Mail, mesh};
 pub use probe::{Refusal, probe};
 pub use sockets::{SocketId, Sockets};
+pub use title::set_process_title;
