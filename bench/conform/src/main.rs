@@ -1,5 +1,9 @@
-//! Runs Redis's own test suite against the node: `slotmesh-conform TREE [UNIT…]`, where TREE is a source tree of Redis.
-//! Without units named, those that fit are run and the table takes its place in `bench/RESULTS.md`.
+//! Redis's own test suite against the node: `slotmesh-conform TREE [UNIT…]`, where TREE is a source tree of Redis.
+//!
+//! *For*: running the units named and printing what failed; without names, running those that fit and putting the table
+//! into `bench/RESULTS.md`. *Not here*: tests of ours, which `cargo test` runs.
+//! *Invariants*: the suite runs as it is; nothing of it is kept.
+//! *Read first*: `suite.rs`.
 
 use slotmesh_conform::suite;
 use std::path::{Path, PathBuf};
