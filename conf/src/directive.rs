@@ -195,6 +195,17 @@ directives! {
         ENABLE_PROTECTED_CONFIGS: &'static str = choice("enable-protected-configs", "no", PROTECTED).fixed();
         /// Who may use DEBUG: nobody (no), everybody (yes), or clients of this host (local).
         ENABLE_DEBUG_COMMAND: &'static str = choice("enable-debug-command", "no", PROTECTED).fixed();
+        /// Log commands (SLOWLOG) that took at least so many microseconds; 0 = all, -1 = none.
+        SLOWLOG_LOG_SLOWER_THAN: i64 = integer("slowlog-log-slower-than", "10000", -1, I64);
+        /// Most entries of that log; the oldest go.
+        SLOWLOG_MAX_LEN: i64 = integer("slowlog-max-len", "128", 0, I64);
+        /// Note what took at least so many milliseconds (LATENCY); 0 = nothing.
+        LATENCY_MONITOR_THRESHOLD: i64 = integer("latency-monitor-threshold", "0", 0, I64);
+        /// Whether to count how long each command takes (LATENCY HISTOGRAM, INFO latencystats).
+        LATENCY_TRACKING: bool = boolean("latency-tracking", "yes");
+        /// Which percentiles of that INFO prints.
+        LATENCY_TRACKING_INFO_PERCENTILES: [String] =
+            special("latency-tracking-info-percentiles", "50 99 99.9", Kind::Percentiles);
     }
     answered {
         /// Most memory for data, in bytes; 0 = no limit. INFO shows it, nothing is evicted yet.
@@ -240,7 +251,6 @@ directives! {
         boolean("disable-thp", "yes").fixed();
         boolean("cluster-allow-replica-migration", "yes");
         boolean("replica-announced", "yes");
-        boolean("latency-tracking", "yes");
         boolean("aof-disable-auto-gc", "no").hidden();
         boolean("replica-ignore-disk-write-errors", "no");
 
@@ -297,13 +307,10 @@ directives! {
         integer("repl-diskless-sync-max-replicas", "0", 0, I32);
         integer("socket-mark-id", "0", 0, U32).fixed();
         integer("active-defrag-max-scan-fields", "1000", 1, I64);
-        integer("slowlog-max-len", "128", 0, I64);
         integer("acllog-max-len", "128", 0, I64);
         integer("busy-reply-threshold", "5000", 0, I64).aliases(&["lua-time-limit"]);
         integer("cluster-node-timeout", "15000", 0, I64);
         integer("cluster-ping-interval", "0", 0, I64).hidden();
-        integer("slowlog-log-slower-than", "10000", -1, I64);
-        integer("latency-monitor-threshold", "0", 0, I64);
         integer("stream-node-max-entries", "100", 0, I64);
         integer("hash-max-listpack-entries", "512", 0, I64).aliases(&["hash-max-ziplist-entries"]);
         integer("set-max-intset-entries", "512", 0, I64);
@@ -348,7 +355,6 @@ directives! {
         special("save", "3600 1 300 100 60 10000", Kind::SavePoints).missing(NO_DISK);
         special("notify-keyspace-events", "", Kind::KeyspaceEvents);
         special("replicaof", "no one", Kind::Master).aliases(&["slaveof"]).fixed().default_only();
-        special("latency-tracking-info-percentiles", "50 99 99.9", Kind::Percentiles);
 
         // Taken in a file and forgotten, as Redis does.
         dropped("list-max-ziplist-entries");

@@ -187,6 +187,10 @@ impl Settings {
             hz: self.value(directive::HZ),
             active_expire_effort: self.value(directive::ACTIVE_EXPIRE_EFFORT),
             list_max_listpack_size: self.value(directive::LIST_MAX_LISTPACK_SIZE),
+            slow_micros: u64::try_from(self.value(directive::SLOWLOG_LOG_SLOWER_THAN)).ok(),
+            slow_log_len_max: self.value(directive::SLOWLOG_MAX_LEN) as usize,
+            latency_threshold_ms: self.value(directive::LATENCY_MONITOR_THRESHOLD) as u64,
+            latency_tracking: self.value(directive::LATENCY_TRACKING),
         }
     }
 }
@@ -250,6 +254,14 @@ pub struct Hot {
     pub active_expire_effort: u32,
     /// `list-max-listpack-size`: a number of elements, or −1 to −5 for 4 to 64 KiB.
     pub list_max_listpack_size: i32,
+    /// A command is slow from so many microseconds on; `None`: none is.
+    pub slow_micros: Option<u64>,
+    /// Most entries of the slow log.
+    pub slow_log_len_max: usize,
+    /// What takes so many milliseconds is an event of the latency monitor; 0: nothing is.
+    pub latency_threshold_ms: u64,
+    /// Whether it is counted how long each command takes.
+    pub latency_tracking: bool,
 }
 
 /// Text that `Debug` does not print. Copies share it.

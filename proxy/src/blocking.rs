@@ -3,12 +3,13 @@
 use crate::client::Wait;
 use crate::engine::{Done, Engine, Hands, has_room, send_request};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
+use crate::meter::Sender;
 use crate::post::Errand;
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_reply};
 use slotmesh_io::{SocketId, Sockets};
 use slotmesh_keyspace::Key;
-use slotmesh_resp::{Args, Reply};
+use slotmesh_resp::{ArgRange, Args, Reply};
 use slotmesh_shard::{Context, Placement, Shard, Unblock, Watcher};
 use std::collections::BTreeSet;
 
@@ -66,7 +67,7 @@ impl Engine {
             self.begin_wait(hands.sockets, index, place, wait.timeout_ms);
             return Done::Yes;
         }
-        self.reply_scratch(hands, index);
+        self.reply_and_count(hands, index, spec, args);
         self.post_letters(hands);
         Done::Yes
     }
@@ -192,9 +193,18 @@ impl Engine {
                 Unblock::Error => reply.error(ReplyError::Unblocked),
                 Unblock::Timeout | Unblock::Silently => timeout_reply(wait.spec, &mut reply),
             }
+            self.count_wait(index, wait.spec, &bytes);
             self.hand_over(hands.sockets, back, &bytes);
         }
         true
+    }
+
+    /// Counts the end of a wait on several shards, whose request is kept nowhere here.
+    fn count_wait(&mut self, index: u32, spec: &'static Spec, reply: &[u8]) {
+        let Some(connection) = self.connections[index as usize].as_deref() else { return };
+        let name = spec.name.as_bytes();
+        let ranges = [ArgRange { start: 0, len: name.len() as u32 }];
+        self.meter.end_wait_of(spec, Args::new(name, &ranges), reply, Sender::Ours(&connection.client));
     }
 
     /// Takes a ticket out of the lines of a core's shard.

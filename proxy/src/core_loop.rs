@@ -78,6 +78,8 @@ impl Core {
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
             self.engine.is_late = false;
             self.engine.refresh_settings();
+            self.engine.meter.now = self.engine.now;
+            self.engine.meter.enter_span();
             // Before anybody takes the room that there is now, or a loan would wait behind all clients.
             self.engine.post.retry(&mut self.io.mail);
             for event in events.drain(..) {
@@ -278,6 +280,7 @@ impl Core {
             return;
         }
         self.prefetch();
+        self.engine.meter.begin();
         let mut next = 0;
         while next < self.batch.frames.len() {
             // A panic in a command is laid at the door of whoever sent it, if nothing can have been half written.
@@ -287,6 +290,7 @@ impl Core {
                 next += 1;
             }
         }
+        self.engine.meter.flush();
         self.batch.clear();
         self.return_tails();
     }
@@ -367,6 +371,7 @@ impl Core {
     fn bound_output(&mut self, index: u32) {
         if self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
             self.io.send_now();
+            self.engine.meter.begin();
         }
         if self.engine.hot.output_limits.normal.hard_bytes > 0 || self.engine.hot.requirepass.is_some() {
             self.enforce_hard_limit(index);
@@ -427,7 +432,9 @@ impl Core {
 
     fn resume(&mut self, index: u32) {
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.meter.begin();
         let goes_on = self.engine.resume(&mut hands, index);
+        self.engine.meter.flush();
         self.bound_output(index);
         if goes_on {
             // Also when the peer has closed its side: what it sent before counts.
@@ -496,12 +503,12 @@ impl Core {
     fn keep_house(&mut self) -> Wait {
         let monotonic = self.engine.monotonic;
         let effort = self.engine.hot.active_expire_effort as u8;
-        let now = self.engine.now;
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.end_overdue_waits(&mut hands);
         let walks_on = self.engine.walk_drills(&mut hands);
         self.look_at_answered();
-        let expiry = self.engine.lending.home().and_then(|shard| shard.housekeep(now, monotonic, effort));
+        let Engine { lending, meter, .. } = &mut self.engine;
+        let expiry = lending.home().and_then(|shard| meter.housekeep(shard, monotonic, effort));
         if monotonic.0 >= self.next_cron {
             self.next_cron = monotonic.0 + CRON_NANOS;
             self.check_clients();
@@ -512,6 +519,7 @@ impl Core {
             }
         }
         let engine = &mut self.engine;
+        (engine.counters.commands, engine.counters.errors) = (engine.meter.commands, engine.meter.errors);
         let board = &engine.process.boards[usize::from(engine.core)];
         board.publish(self.io.stats(), engine.counters, engine.buffers);
         // A connection counts until its descriptor is closed, or clients that never read their last replies would be

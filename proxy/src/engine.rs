@@ -9,6 +9,7 @@ use crate::drill::Drill;
 use crate::exchange::Service;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Lending;
+use crate::meter::{Meter, Sender};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
@@ -68,6 +69,7 @@ pub(crate) struct Engine {
     /// Whether this turn has lasted so long that it takes up nothing more.
     pub(crate) is_late: bool,
     pub(crate) counters: Counters,
+    pub(crate) meter: Meter,
     pub(crate) buffers: BufferBytes,
     /// Requests that other cores have not answered.
     pub(crate) outstanding: usize,
@@ -94,7 +96,9 @@ impl Engine {
         hasher: KeyHasher,
         settings: Arc<Settings>,
     ) -> Self {
+        let hot = settings.hot();
         Self {
+            meter: Meter::new(process.clone(), core, &hot),
             core,
             lending: Lending::new(core, shard),
             post: Post::default(),
@@ -105,7 +109,7 @@ impl Engine {
             settings_version: process.settings_version(),
             seat: process.seats.get(usize::from(core)).cloned(),
             process,
-            hot: settings.hot(),
+            hot,
             settings,
             connections: Vec::new(),
             stalled: Vec::new(),
@@ -149,6 +153,7 @@ impl Engine {
             self.settings = self.process.settings();
             self.hot = self.settings.hot();
             self.settings_version = version;
+            self.meter.set(&self.hot);
         }
     }
 
@@ -192,7 +197,6 @@ impl Engine {
             Reach::Transaction(command) => self.run_transaction(hands, index, spec, command, args),
             Reach::Connection(_) | Reach::Node(_) | Reach::Container => self.run_locally(hands, index, spec, args),
         };
-        self.counters.commands += u64::from(done == Done::Yes);
         if may_last {
             self.look_at_clock();
         }
@@ -255,7 +259,27 @@ impl Engine {
                 connection.client.address
             ));
         }
-        self.counters.commands += 1;
+        let last_command = self.connections[index as usize].as_deref().and_then(|at| at.client.last_command);
+        if let (Some(spec), Some(b'-')) = (last_command, self.scratch.first()) {
+            self.meter.note_rejected(spec);
+        }
+        self.reply_scratch(hands, index)
+    }
+
+    /// Ends a command whose reply stands in the scratch buffer: counts it, and hands out the reply.
+    pub(crate) fn reply_and_count(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+    ) -> Done {
+        if let Some(connection) = self.connections[index as usize].as_deref() {
+            self.meter.end(spec, args, Sender::Ours(&connection.client));
+            if self.scratch.first() == Some(&b'-') {
+                self.meter.note_failed(spec);
+            }
+        }
         self.reply_scratch(hands, index)
     }
 
@@ -263,7 +287,7 @@ impl Engine {
     pub(crate) fn reply_scratch(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
         let mut scratch = std::mem::take(&mut self.scratch);
         if !scratch.is_empty() {
-            self.counters.errors += u64::from(scratch[0] == b'-');
+            self.meter.note_reply(&scratch);
             self.reply(hands, index, &scratch);
         }
         scratch.clear();
@@ -275,6 +299,8 @@ impl Engine {
     /// Runs a command on the connection or the node.
     fn run_locally(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
         self.publish();
+        // INFO counts what was done before it.
+        self.meter.flush();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let client = &mut connection.client;
         let at_node = client.is_at_node.then_some(self.core);
@@ -288,21 +314,36 @@ impl Engine {
                 }
             }
             Reach::Node(command) => match run_node_command(command, client, args, &node, self.now, &mut reply) {
-                NodeAction::Done => self.refresh_settings(),
-                NodeAction::DrillSnapshot { copies_bytes_max } => {
-                    return self.drill_snapshot(hands, index, copies_bytes_max);
+                NodeAction::Done => {
+                    self.refresh_settings();
+                    self.meter.enter_span();
                 }
-                NodeAction::Unblock { client, with_error } => {
-                    return self.unblock_anywhere(hands, index, client, with_error);
-                }
-                NodeAction::ListClients { filter, request_bytes } => {
-                    return self.list_clients(hands, index, &filter, request_bytes);
+                asking => {
+                    let done = self.ask_others(hands, index, asking);
+                    if done == Done::Yes
+                        && let Some(connection) = self.connections[index as usize].as_deref()
+                    {
+                        self.meter.end(spec, args, Sender::Ours(&connection.client));
+                    }
+                    return done;
                 }
             },
             Reach::Container => reply.error(ReplyError::WrongArity(spec.full_name)),
             Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) => unreachable!("these have their own ways"),
         }
-        self.reply_scratch(hands, index)
+        self.reply_and_count(hands, index, spec, args)
+    }
+
+    /// Does what a node command asks of all cores.
+    fn ask_others(&mut self, hands: &mut Hands<'_>, index: u32, action: NodeAction) -> Done {
+        match action {
+            NodeAction::Done => Done::Yes,
+            NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
+            NodeAction::Unblock { client, with_error } => self.unblock_anywhere(hands, index, client, with_error),
+            NodeAction::ListClients { filter, request_bytes } => {
+                self.list_clients(hands, index, &filter, request_bytes)
+            }
+        }
     }
 
     /// Runs a command on our own shard.
@@ -331,7 +372,16 @@ impl Engine {
         let Some(shard) = self.lending.home() else { return Done::NotYet };
         self.shard_used = true;
         if !connection.pipeline.is_empty() {
-            connection.pipeline.append(|output| _ = shard.execute(spec, args, &context, output));
+            let mut bytes = 0;
+            connection.pipeline.append(|output| {
+                let start = output.len();
+                shard.execute(spec, args, &context, output);
+                bytes = output.len() - start;
+                if self.meter.note_reply(&output[start..]) {
+                    self.meter.note_failed(spec);
+                }
+            });
+            self.meter.end_brief(spec, args, bytes, Sender::Ours(&connection.client));
             let has_letters = shard.has_letters();
             self.release(hands, index);
             if has_letters {
@@ -342,7 +392,10 @@ impl Engine {
         let Some(output) = hands.sockets.output(connection.socket) else { return Done::Yes };
         let start = output.len();
         shard.execute(spec, args, &context, output);
-        self.counters.errors += u64::from(output.get(start) == Some(&b'-'));
+        if self.meter.note_reply(&output[start..]) {
+            self.meter.note_failed(spec);
+        }
+        self.meter.end_brief(spec, args, output.len() - start, Sender::Ours(&connection.client));
         hands.sockets.commit(connection.socket);
         if shard.has_letters() {
             self.post_letters(hands);
@@ -465,6 +518,15 @@ impl Engine {
         let mut reply = Vec::new();
         shard.execute(spec, Args::new(&request, &ranges), &context, &mut reply);
         self.shard_used = true;
+        let sender = Sender::Ours(&connection.client);
+        if back.part > 0 {
+            self.meter.end_share(spec, Args::new(&request, &ranges), sender);
+        } else {
+            self.meter.end(spec, Args::new(&request, &ranges), sender);
+            if self.meter.note_reply(&reply) {
+                self.meter.note_failed(spec);
+            }
+        }
         connection.pipeline.accept(back.ticket, back.part, &reply);
     }
 
@@ -526,7 +588,7 @@ impl Engine {
             Reply::new(&mut bytes, connection.client.protocol).protocol_error(error);
             connection.client.closing = true;
             self.process.log.verbose(format_args!("Protocol error ({error}) from a client"));
-            self.counters.errors += 1;
+            self.meter.note_reply(&bytes);
             self.reply(hands, index, &bytes);
         }
         Done::Yes

@@ -7,6 +7,7 @@ use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Done, Engine, Hands, uncork_if_answered};
 use crate::hop::{self, Parcel, ReplyKind, ReplyRecord, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Arrival;
+use crate::meter::Sender;
 use crate::post::Freight;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_base::{ReplyError, Slot};
@@ -155,6 +156,9 @@ impl Engine {
 
     /// Takes all replies that `core` has sent.
     pub(crate) fn take_replies(&mut self, hands: &mut Hands<'_>, core: usize) {
+        if self.process.has_unsigned() {
+            self.sign_slow_log();
+        }
         let Hands { sockets, mail } = hands;
         while mail
             .receive_batch::<RECORDS_AT_ONCE, _>(core, Lane::Replies, |records, take_parcel| {
@@ -209,7 +213,10 @@ impl Engine {
         if connection.socket != back.socket {
             return;
         }
-        self.counters.errors += u64::from(reply.first() == Some(&b'-'));
+        // Where one part of a gathered reply is an error, all are.
+        if back.part == 0 {
+            self.meter.note_reply(reply);
+        }
         connection.pipeline.note_reply(reply.len());
         let mut nowhere = Vec::new();
         let output = sockets.output(back.socket);
@@ -255,6 +262,8 @@ impl Engine {
         let sockets = &*hands.sockets;
         let served = hands.mail.receive_batch::<RECORDS_AT_ONCE, _>(core, Lane::Requests, |records, take_parcel| {
             self.prefetch(records, &mut service);
+            self.meter.enter_span();
+            self.meter.begin();
             let mut served = Served::default();
             for (taken, record) in records.iter().enumerate() {
                 let head = hop::read_request_head(record);
@@ -281,6 +290,7 @@ impl Engine {
             }
             (records.len(), served)
         });
+        self.meter.flush();
         let (mut start, mut behind) = (0, service.ends.len());
         for &(back, kind, end) in &service.ends {
             behind -= 1;
@@ -343,12 +353,12 @@ impl Engine {
         match head.kind {
             RequestKind::Command => {
                 self.counters.hops_in += 1;
-                self.run_for_other(head, args, false, answers);
+                self.run_for_other(from, head, args, false, answers);
             }
             RequestKind::Blocking => {
                 self.counters.hops_in += 1;
                 kind = ReplyKind::Late;
-                if let Outcome::Blocks(wait) = self.run_for_other(head, args, true, answers) {
+                if let Outcome::Blocks(wait) = self.run_for_other(from, head, args, true, answers) {
                     kind = ReplyKind::Waits;
                     self.block_for_other(from, head, args, &wait);
                     answers.extend_from_slice(&wait.timeout_ms.unwrap_or(u64::MAX).to_le_bytes());
@@ -404,7 +414,14 @@ impl Engine {
         }
     }
 
-    fn run_for_other(&mut self, head: &RequestHead, args: Args<'_>, may_block: bool, out: &mut Vec<u8>) -> Outcome {
+    fn run_for_other(
+        &mut self,
+        from: u16,
+        head: &RequestHead,
+        args: Args<'_>,
+        may_block: bool,
+        out: &mut Vec<u8>,
+    ) -> Outcome {
         let Ok(spec) = resolve(args) else { unreachable!("the sender has looked up the command") };
         let limits = self.hot_limits();
         let first_key = head.first_key.zip(slotmesh_command::first_key_index(spec, args.len()));
@@ -422,7 +439,7 @@ impl Engine {
         let shard = self.lending.home().expect("requests are served while the shard is at home");
         let start = out.len();
         let outcome = catch_unwind(AssertUnwindSafe(|| shard.execute(spec, args, &context, out)));
-        outcome.unwrap_or_else(|_| {
+        let outcome = outcome.unwrap_or_else(|_| {
             self.process.log.warning(format_args!("A bug was met while running '{}'", spec.full_name));
             // After a panic in a write nobody knows what was done.
             if spec.flags.contains(Flags::WRITE) {
@@ -431,7 +448,30 @@ impl Engine {
             out.truncate(start);
             Reply::new(out, head.protocol).error(ReplyError::Internal);
             Outcome::Replied
-        })
+        });
+        if outcome == Outcome::Replied {
+            let sender = Sender::Of(from, head.back.socket);
+            if head.partial && head.back.part > 0 {
+                self.meter.end_share(spec, args, sender);
+            } else {
+                self.meter.end_brief(spec, args, out.len() - start, sender);
+                // That there was an error is counted where the reply leaves.
+                if out.get(start) == Some(&b'-') {
+                    self.meter.note_failed(spec);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Writes our clients into the entries of the slow log that other cores have made of their commands.
+    #[cold]
+    fn sign_slow_log(&self) {
+        self.process.sign_slow_log(self.core, |index, generation| {
+            let connection = self.connections.get(index as usize)?.as_deref()?;
+            let is_same = connection.socket.index == index && connection.socket.generation == generation;
+            is_same.then(|| (connection.client.address.clone(), connection.client.name.clone()))
+        });
     }
 }
 

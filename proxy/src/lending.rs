@@ -5,12 +5,13 @@ use crate::blocking::run_errand;
 use crate::client::Wait;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{ReplyKind, RequestKind, ReturnAddress};
+use crate::meter::Sender;
 use crate::post::{Errand, Freight};
 use slotmesh_command::{Outcome, Spec};
 use slotmesh_io::SocketId;
 use slotmesh_resp::Args;
 use slotmesh_shard::{
-    Context, Desk, KeptRequests, Letter, LoanAction, Shard, Ticket, Unblock, execute_together, loan_cores,
+    Context, Desk, KeptRequests, Letter, LoanAction, Served, Shard, Ticket, Unblock, execute_together, loan_cores,
     serve_called_together,
 };
 use std::collections::VecDeque;
@@ -238,15 +239,30 @@ impl Engine {
         for letter in shard.take_letters() {
             match letter {
                 Letter::Call(ticket) => self.lending.calls.push_back(ticket),
-                Letter::Reply { to, reply } if to.core == self.core => {
-                    self.hand_over(hands.sockets, ReturnAddress::of_ticket(to), &reply);
-                }
-                Letter::Reply { to, reply } => {
+                Letter::Reply { to, served } => {
                     let back = ReturnAddress::of_ticket(to);
-                    self.post.send(hands.mail, to.core, ReplyKind::Late, back, Freight::Bytes(reply));
+                    self.count_served(to, &served);
+                    if to.core == self.core {
+                        self.hand_over(hands.sockets, back, &served.reply);
+                    } else {
+                        self.post.send(hands.mail, to.core, ReplyKind::Late, back, Freight::Bytes(served.reply));
+                    }
                 }
             }
         }
+    }
+
+    /// Counts a command that had waited.
+    fn count_served(&mut self, to: Ticket, served: &Served) {
+        let Some(request) = served.request.next() else { return };
+        let Some(spec) = request.spec else { return };
+        let socket = ReturnAddress::of_ticket(to).socket;
+        let ours = self.connections.get(socket.index as usize).and_then(Option::as_deref);
+        let sender = match ours.filter(|connection| to.core == self.core && connection.socket == socket) {
+            Some(connection) => Sender::Ours(&connection.client),
+            None => Sender::Of(to.core, socket),
+        };
+        self.meter.end_wait_of(spec, served.request.args(request), &served.reply, sender);
     }
 
     /// Serves a client of ours that the shard of core `from` has called, if it still waits.
@@ -260,9 +276,10 @@ impl Engine {
             // The shard that calls goes back first: shards are taken in ascending order.
             return self.begin_loan(hands, &cores, Work::Serve(ticket));
         }
-        if let Some(reply) = shard.serve_called(ticket, now, limits) {
+        if let Some(served) = shard.serve_called(ticket, now, limits) {
+            self.count_served(ticket, &served);
             self.end_shared_wait(hands, ticket, &[from]);
-            self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &reply);
+            self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &served.reply);
         }
     }
 
@@ -276,6 +293,7 @@ impl Engine {
     /// Does some work with the shards of a loan, or those of them that it asked for.
     fn do_work(&mut self, hands: &mut Hands<'_>, shards: &mut [(u16, Box<Shard>)], cores: Option<&[u16]>, work: Work) {
         let asked_for = shards.iter_mut().filter(|(core, _)| cores.is_none_or(|cores| cores.contains(core)));
+        self.meter.begin();
         let mut in_hand: Vec<&mut Shard> = asked_for.map(|(_, shard)| &mut **shard).collect();
         match work {
             Work::Command { socket, ticket, request } => {
@@ -291,11 +309,12 @@ impl Engine {
             Work::Serve(ticket) => {
                 let (now, limits) = (self.now, self.hot_limits());
                 let is_waiting = self.waiting(ticket).is_some();
-                let reply = is_waiting.then(|| serve_called_together(&mut in_hand, ticket, now, limits)).flatten();
-                if let Some(reply) = reply {
+                let served = is_waiting.then(|| serve_called_together(&mut in_hand, ticket, now, limits)).flatten();
+                if let Some(served) = served {
+                    self.count_served(ticket, &served);
                     let cores: Vec<u16> = shards.iter().map(|&(core, _)| core).collect();
                     self.end_shared_wait(hands, ticket, &cores);
-                    self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &reply);
+                    self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &served.reply);
                 }
             }
         }
@@ -330,7 +349,15 @@ impl Engine {
         let back = ReturnAddress { socket, ticket, part: 0 };
         let mut reply = Vec::new();
         match execute_together(shards, spec, args, &context, &mut reply) {
-            Outcome::Replied => self.hand_over(hands.sockets, back, &reply),
+            Outcome::Replied => {
+                if let Some(connection) = self.connections[socket.index as usize].as_deref() {
+                    self.meter.end(spec, args, Sender::Ours(&connection.client));
+                    if reply.first() == Some(&b'-') {
+                        self.meter.note_failed(spec);
+                    }
+                }
+                self.hand_over(hands.sockets, back, &reply);
+            }
             Outcome::Blocks(wait) => {
                 for shard in shards {
                     shard.block(back.to_ticket(self.core), spec, args, &context, &wait, true);

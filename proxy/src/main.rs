@@ -4,6 +4,7 @@
 //! texts of commands.
 //! *Read first*: `boot.rs`, `core_loop.rs`, `engine.rs`.
 
+mod allocator;
 mod batch;
 mod blocking;
 mod board;
@@ -19,12 +20,14 @@ mod hop;
 mod lending;
 mod listener;
 mod log;
+mod meter;
 mod node_port;
 mod oom_score;
 mod post;
 mod presence;
 mod process;
 mod questions;
+mod statistics;
 mod supervisor;
 mod transactions;
 

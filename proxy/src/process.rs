@@ -1,18 +1,26 @@
 //! What all cores of the process share: settings, boards, the number of clients.
 
+use crate::allocator;
 use crate::board::Board;
 use crate::config_file;
 use crate::log::Log;
 use crate::oom_score::OomScore;
 use crate::presence;
+use crate::statistics::Statistics;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_cluster::{Member, NodeIndex, Topology};
+use slotmesh_command::Spec;
 use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directive, rewrite};
-use slotmesh_io::{Backend, process as os};
-use slotmesh_shard::{CoreFacts, Node, ProcessFacts, Rates, SlotMap};
+use slotmesh_io::{Backend, TickClock, clock, process as os};
+use slotmesh_resp::Args;
+use slotmesh_shard::{
+    CommandFacts, CoreFacts, Distribution, LatencyEvent, LatencyMonitor, Node, ProcessFacts, Rates, SlotMap,
+    SlowClient, SlowLog,
+};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use tikv_jemalloc_ctl::{epoch, stats};
 
@@ -59,6 +67,14 @@ pub(crate) struct Process {
     meter: Mutex<Meter>,
     /// Set when the process shall stop.
     stopping: AtomicBool,
+    pub(crate) statistics: Statistics,
+    pub(crate) ticks: TickClock,
+    slow_log: Mutex<SlowLog>,
+    /// Entries of the slow log whose clients' cores have not signed them.
+    unsigned: AtomicUsize,
+    latency: Mutex<LatencyMonitor>,
+    /// `allocated_bytes` when the first second was over, or somebody asked; 0: not yet.
+    startup_bytes: AtomicU64,
     /// What the boards showed when CONFIG RESETSTAT came.
     baseline: Mutex<Vec<CoreFacts>>,
 }
@@ -70,6 +86,12 @@ impl Process {
             version: AtomicU64::new(0),
             identity,
             baseline: Mutex::new(vec![CoreFacts::default(); boards.len()]),
+            statistics: Statistics::new(boards.len()),
+            ticks: TickClock::calibrate(),
+            slow_log: Mutex::default(),
+            unsigned: AtomicUsize::new(0),
+            latency: Mutex::default(),
+            startup_bytes: AtomicU64::new(0),
             boards,
             map,
             seats: Vec::new(),
@@ -123,6 +145,39 @@ impl Process {
             total.output_bytes += core.output_bytes;
         }
         self.meter.lock().expect("no holder panics").take(total, now);
+    }
+
+    /// Adds a command to the slow log.
+    pub(crate) fn log_slow(
+        &self,
+        spec: &Spec,
+        args: Args<'_>,
+        micros: u64,
+        now: UnixMillis,
+        client: SlowClient,
+        len_max: usize,
+    ) {
+        let mut log = self.slow_log.lock().expect("no holder panics");
+        log.add(spec, args, micros, now, client, len_max);
+        self.unsigned.store(log.unsigned(), Ordering::Release);
+    }
+
+    /// Whether a core may have to sign entries of the slow log.
+    #[inline]
+    pub(crate) fn has_unsigned(&self) -> bool {
+        self.unsigned.load(Ordering::Acquire) > 0
+    }
+
+    /// Writes the clients of a core into the entries of the slow log that wait for them.
+    pub(crate) fn sign_slow_log(&self, core: u16, who: impl Fn(u32, u32) -> Option<(String, Vec<u8>)>) {
+        let mut log = self.slow_log.lock().expect("no holder panics");
+        log.sign(core, who);
+        self.unsigned.store(log.unsigned(), Ordering::Release);
+    }
+
+    /// Tells the latency monitor of something that took long.
+    pub(crate) fn note_event(&self, event: LatencyEvent, millis: u64, now: UnixMillis) {
+        self.latency.lock().expect("no holder panics").add(event, millis, now);
     }
 
     /// Asks all cores to stop.
@@ -227,6 +282,14 @@ impl Process {
             .collect()
     }
 
+    /// What was allocated before the first client did anything worth mention; `now` if that is now.
+    fn startup_bytes(&self, now: u64) -> u64 {
+        match self.startup_bytes.compare_exchange(0, now.max(1), Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => now,
+            Err(known) => known,
+        }
+    }
+
     fn facts(&self) -> ProcessFacts {
         // The allocator's counters are as of the last epoch; if it does not count, they stay 0.
         let _ = epoch::advance();
@@ -243,6 +306,7 @@ impl Process {
             active_bytes: stats::active::read().unwrap_or(0) as u64,
             allocator_resident_bytes: stats::resident::read().unwrap_or(0) as u64,
             resident_bytes: os::resident_bytes(),
+            startup_bytes: self.startup_bytes(allocated_bytes),
             peak_bytes: self.peak_bytes.fetch_max(allocated_bytes, Ordering::Relaxed).max(allocated_bytes),
             system_bytes: os::system_bytes(),
             cpu_system_micros,
@@ -318,6 +382,39 @@ impl Node for NodeView<'_> {
         *self.process.baseline.lock().expect("no holder panics") = facts;
         self.process.rejected.store(0, Ordering::Relaxed);
         self.process.peak_bytes.store(0, Ordering::Relaxed);
+        self.process.statistics.reset();
+    }
+
+    fn commands(&self) -> Vec<CommandFacts> {
+        self.process.statistics.commands()
+    }
+
+    fn distribution(&self, spec: &'static Spec, percentiles: &[f64]) -> Option<Distribution> {
+        self.process.statistics.distribution(spec, percentiles)
+    }
+
+    fn errors(&self) -> Option<BTreeMap<Vec<u8>, u64>> {
+        self.process.statistics.errors()
+    }
+
+    fn slow_log(&self) -> &Mutex<SlowLog> {
+        &self.process.slow_log
+    }
+
+    fn latency(&self) -> &Mutex<LatencyMonitor> {
+        &self.process.latency
+    }
+
+    fn unix_micros(&self) -> i64 {
+        clock::unix_micros()
+    }
+
+    fn purge_memory(&self) -> bool {
+        allocator::purge()
+    }
+
+    fn allocator_report(&self) -> String {
+        allocator::report()
     }
 }
 

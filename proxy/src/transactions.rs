@@ -4,6 +4,7 @@ use crate::blocking::read_watcher;
 use crate::engine::{Done, Engine, Hands, has_room, send_request};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Work;
+use crate::meter::Sender;
 use crate::post::Errand;
 use crate::process::NodeView;
 use slotmesh_base::{ReplyError, Slot};
@@ -27,14 +28,27 @@ impl Engine {
     ) -> Done {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let client = &mut connection.client;
+        let is_refused = client.transaction.as_ref().is_some_and(|transaction| transaction.is_exec_refused());
         let mut reply = Reply::new(&mut self.scratch, client.protocol);
         match run_transaction_command(command, client, &mut reply) {
             TransactionAction::Done => {}
-            TransactionAction::Watch => return self.watch(hands, index, spec, args),
+            TransactionAction::Watch => {
+                let done = self.watch(hands, index, spec, args);
+                if done == Done::Yes
+                    && let Some(connection) = self.connections[index as usize].as_deref()
+                {
+                    self.meter.end(spec, args, Sender::Ours(&connection.client));
+                }
+                return done;
+            }
             TransactionAction::Unwatch => self.end_watch(hands, index),
             TransactionAction::Execute => return self.exec(hands, index),
         }
-        self.reply_scratch(hands, index)
+        if is_refused {
+            self.meter.note_rejected(spec);
+            return self.reply_scratch(hands, index);
+        }
+        self.reply_and_count(hands, index, spec, args)
     }
 
     fn exec(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
@@ -81,7 +95,9 @@ impl Engine {
         let (now, limits) = (self.now, self.hot_limits());
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         let client = &mut connection.client;
-        self.counters.commands += client.transaction.as_ref().map_or(0, |transaction| transaction.len() as u64);
+        let exec = client.last_command;
+        self.meter.flush();
+        let begin = self.meter.mark();
         let at_node = client.is_at_node.then_some(self.core);
         let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
         let chance = slotmesh_io::entropy::random_u64();
@@ -90,7 +106,10 @@ impl Engine {
             hard => hard as usize,
         };
         let around = Surroundings { node: &node, now, limits, chance, reply_bytes_max };
-        execute_transaction(client, shards, &around, reply);
+        execute_transaction(client, shards, &around, &mut self.meter, reply);
+        if let Some(exec) = exec {
+            self.meter.end_transaction(exec, begin, client);
+        }
         if client.closing {
             self.process.log.warning(format_args!(
                 "Client id={} addr={} closed for overcoming of output buffer limits.",
@@ -98,6 +117,7 @@ impl Engine {
             ));
         }
         self.refresh_settings();
+        self.meter.enter_span();
     }
 
     fn watch(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {

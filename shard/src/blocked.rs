@@ -28,15 +28,24 @@ pub struct Ticket {
     pub number: u32,
 }
 
+/// The end of a blocked command.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Its reply.
+    pub reply: Vec<u8>,
+    /// The command.
+    pub request: KeptRequests,
+}
+
 /// What a shard has to say to cores about their blocked clients; to be delivered by the shard's own core.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub enum Letter {
-    /// The reply of a blocked command.
+    /// A blocked command has ended.
     Reply {
-        /// Where it goes.
+        /// Where its reply goes.
         to: Ticket,
-        /// The reply.
-        reply: Vec<u8>,
+        /// What it has come to.
+        served: Served,
     },
     /// A waiter of several shards is first in line of a key that has something: its core shall serve it.
     Call(Ticket),
@@ -197,7 +206,8 @@ impl Shard {
             Unblock::Error => reply.error(ReplyError::Unblocked),
         }
         if why != Unblock::Silently {
-            self.blocked.letters.push(Letter::Reply { to: ticket, reply: bytes });
+            let served = Served { reply: bytes, request: waiter.request };
+            self.blocked.letters.push(Letter::Reply { to: ticket, served });
         }
         self.serve_ready(now, limits);
     }
@@ -267,33 +277,32 @@ impl Shard {
             return false;
         }
         match self.run_again(ticket, now, limits) {
-            Some(reply) => {
-                self.blocked.letters.push(Letter::Reply { to: ticket, reply });
+            Some(served) => {
+                self.blocked.letters.push(Letter::Reply { to: ticket, served });
                 true
             }
             None => false,
         }
     }
 
-    /// Runs a waiter's command on this shard alone; its reply, and then it waits no more.
-    fn run_again(&mut self, ticket: Ticket, now: UnixMillis, limits: ValueLimits) -> Option<Vec<u8>> {
+    /// Runs a waiter's command on this shard alone; if it ends, the waiter waits no more.
+    fn run_again(&mut self, ticket: Ticket, now: UnixMillis, limits: ValueLimits) -> Option<Served> {
         let retry = self.retry_of(ticket)?;
         let (spec, args) = retry.spec();
         let mut reply = Vec::new();
         let outcome = self.run(spec, args, &retry.context(now, limits), &mut [], &mut reply);
         self.note_command();
         self.effects.end_block();
-        self.end_retry(ticket, retry, &outcome);
-        (outcome == Outcome::Replied).then_some(reply)
+        self.end_retry(ticket, retry, &outcome).map(|request| Served { reply, request })
     }
 
-    /// Serves a waiter of several shards which this shard has called, if it can be served with this shard alone: its
-    /// reply, if it was. It waits on here if not; on the other shards it waits in any case, until
+    /// Serves a waiter of several shards which this shard has called, if it can be served with this shard alone: the
+    /// end of its command, if it was. It waits on here if not; on the other shards it waits in any case, until
     /// [`unblock`](Self::unblock).
-    pub fn serve_called(&mut self, ticket: Ticket, now: UnixMillis, limits: ValueLimits) -> Option<Vec<u8>> {
-        let reply = self.run_again(ticket, now, limits);
+    pub fn serve_called(&mut self, ticket: Ticket, now: UnixMillis, limits: ValueLimits) -> Option<Served> {
+        let served = self.run_again(ticket, now, limits);
         self.serve_ready(now, limits);
-        reply
+        served
     }
 
     /// Whether that client waits here.
@@ -307,39 +316,38 @@ impl Shard {
         Some(Retry { request, db: waiter.db, protocol: waiter.protocol })
     }
 
-    /// Ends a retry: who was served leaves, who was not keeps its place and is called no more.
-    fn end_retry(&mut self, ticket: Ticket, retry: Retry, outcome: &Outcome) {
-        if let Some(waiter) = self.blocked.waiters.get_mut(&ticket) {
-            waiter.request = retry.request;
-            if *outcome == Outcome::Replied {
-                self.leave(ticket);
-            } else {
-                waiter.is_called = false;
-            }
+    /// Ends a retry: who was served leaves, with the request; who was not keeps its place and is called no more.
+    fn end_retry(&mut self, ticket: Ticket, retry: Retry, outcome: &Outcome) -> Option<KeptRequests> {
+        let waiter = self.blocked.waiters.get_mut(&ticket)?;
+        waiter.request = retry.request;
+        if *outcome == Outcome::Replied {
+            return self.leave(ticket).map(|waiter| waiter.request);
         }
+        waiter.is_called = false;
+        None
     }
 }
 
-/// Serves a waiter that a shard has called, with all shards that its command needs in hand: its reply, if it was
-/// served; it waits on if not.
+/// Serves a waiter that a shard has called, with all shards that its command needs in hand: the end of its command, if
+/// it was served; it waits on if not.
 pub fn serve_called_together(
     shards: &mut [&mut Shard],
     ticket: Ticket,
     now: UnixMillis,
     limits: ValueLimits,
-) -> Option<Vec<u8>> {
+) -> Option<Served> {
     let place = shards.iter().position(|shard| shard.has_waiter(ticket))?;
     let retry = shards[place].retry_of(ticket)?;
     let (spec, args) = retry.spec();
     let mut reply = Vec::new();
     let outcome = run_together(shards, spec, args, &retry.context(now, limits), &mut reply);
-    shards[place].end_retry(ticket, retry, &outcome);
-    if outcome == Outcome::Replied {
+    let request = shards[place].end_retry(ticket, retry, &outcome);
+    if request.is_some() {
         // It may stand in line on others too.
         shards.iter_mut().for_each(|shard| drop(shard.leave(ticket)));
     }
     end_blocks(shards, now, limits);
-    (outcome == Outcome::Replied).then_some(reply)
+    request.map(|request| Served { reply, request })
 }
 
 #[cfg(test)]

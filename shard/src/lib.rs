@@ -14,32 +14,36 @@ mod gather;
 mod judge;
 mod kept;
 mod key_map;
+mod latency;
 mod loan;
 mod local;
 mod replay;
 mod route;
 mod shard;
+mod slow_log;
 mod snapshot;
 #[cfg(test)]
 mod testing;
 mod transaction;
 mod watch;
 
-pub use blocked::{Letter, Ticket, Unblock, serve_called_together};
+pub use blocked::{Letter, Served, Ticket, Unblock, serve_called_together};
 pub use client::Client;
 pub use exec::{Context, execute_together};
 pub use gather::{Gather, Part, split};
 pub use judge::{judge, judge_transaction};
 pub use kept::{KeptRequest, KeptRequests};
+pub use latency::{DoctorFacts, LatencyEvent, LatencyMonitor, LatencySample, LatencySeries};
 pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
-    ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, Rates, describe_client, run_connection_command,
-    run_node_command,
+    ClientFilter, CommandFacts, CoreFacts, DbFacts, Distribution, Node, NodeAction, ProcessFacts, Rates,
+    describe_client, run_connection_command, run_node_command,
 };
 pub use replay::{Replay, ReplayError, ReplayFault};
 pub use route::{Placement, SlotMap, admit, admit_at_node, loan_cores, place};
 pub use shard::{Shard, ShardSettings};
+pub use slow_log::{SlowClient, SlowEntry, SlowLog};
 pub use transaction::{
-    Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction, run_transaction_command,
+    Ledger, Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction, run_transaction_command,
 };
 pub use watch::Watcher;

@@ -102,6 +102,11 @@ impl Shard {
         }
     }
 
+    /// Whether [`housekeep`](Self::housekeep) would do anything now.
+    pub fn wants_housekeeping(&self, monotonic: Monotonic) -> bool {
+        monotonic >= self.housekeeping.not_before
+    }
+
     /// Work that no request asks for: active expiry and freeing of dropped tables, within a budget (`effort` 1
     /// to 10 as `active-expire-effort`). Returns when it wants to be called again at the latest, if at all:
     /// never less than [`HOUSEKEEPING_INTERVAL_MS`] after the pass before, also when the budget was spent.

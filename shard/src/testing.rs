@@ -4,8 +4,9 @@ pub(crate) mod gateway;
 pub(crate) mod process;
 
 use crate::{
-    Client, Context, CoreFacts, Gather, Node, NodeAction, Placement, ProcessFacts, Shard, ShardSettings, SlotMap,
-    admit, execute_together, loan_cores, place, run_connection_command, run_node_command, split,
+    Client, CommandFacts, Context, CoreFacts, Distribution, Gather, LatencyMonitor, Node, NodeAction, Placement,
+    ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, admit, execute_together, loan_cores, place,
+    run_connection_command, run_node_command, split,
 };
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
@@ -13,6 +14,8 @@ use slotmesh_conf::{RewriteError, SetError, Settings};
 use slotmesh_keyspace::{KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 /// The time at which tests begin.
 pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_123);
@@ -57,6 +60,11 @@ pub(crate) struct TestNode {
     /// What `CONFIG SET` asked for and got.
     pub(crate) configured: RefCell<Vec<(String, String)>>,
     pub(crate) statistics_reset: Cell<bool>,
+    pub(crate) commands: Vec<CommandFacts>,
+    pub(crate) distributions: BTreeMap<&'static str, Distribution>,
+    pub(crate) errors: Option<BTreeMap<Vec<u8>, u64>>,
+    pub(crate) slow_log: Mutex<SlowLog>,
+    pub(crate) latency: Mutex<LatencyMonitor>,
 }
 
 impl TestNode {
@@ -94,6 +102,38 @@ impl Node for TestNode {
 
     fn reset_statistics(&self) {
         self.statistics_reset.set(true);
+    }
+
+    fn commands(&self) -> Vec<CommandFacts> {
+        self.commands.clone()
+    }
+
+    fn distribution(&self, spec: &'static Spec, _: &[f64]) -> Option<Distribution> {
+        self.distributions.get(spec.full_name).cloned()
+    }
+
+    fn errors(&self) -> Option<BTreeMap<Vec<u8>, u64>> {
+        self.errors.clone()
+    }
+
+    fn slow_log(&self) -> &Mutex<SlowLog> {
+        &self.slow_log
+    }
+
+    fn latency(&self) -> &Mutex<LatencyMonitor> {
+        &self.latency
+    }
+
+    fn unix_micros(&self) -> i64 {
+        NOW.0 * 1000 + 456
+    }
+
+    fn purge_memory(&self) -> bool {
+        true
+    }
+
+    fn allocator_report(&self) -> String {
+        "report".to_owned()
     }
 }
 

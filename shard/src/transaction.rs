@@ -36,6 +36,11 @@ impl Transaction {
         self.requests.is_empty()
     }
 
+    /// Whether its EXEC was refused before it ran, and the transaction is there only to be ended.
+    pub fn is_exec_refused(&self) -> bool {
+        self.refused_exec.is_some()
+    }
+
     /// Bytes of the commands' arguments.
     pub fn argument_bytes(&self) -> usize {
         self.requests.argument_bytes()
@@ -176,6 +181,12 @@ pub struct Surroundings<'a> {
     pub reply_bytes_max: usize,
 }
 
+/// Who is told of each command of a transaction when it has ended.
+pub trait Ledger {
+    /// A command has ended; `client` is as it has left it.
+    fn ended(&mut self, client: &Client, spec: &'static Spec, args: Args<'_>, reply: &[u8]);
+}
+
 /// Runs the client's transaction, with the shards of [`exec_cores`] in hand (ascending by slots); appends the reply.
 /// Nothing runs if a watched key was touched.
 ///
@@ -185,6 +196,7 @@ pub fn execute_transaction(
     client: &mut Client,
     shards: &mut [&mut Shard],
     around: &Surroundings<'_>,
+    ledger: &mut dyn Ledger,
     out: &mut Vec<u8>,
 ) {
     let requests = client.transaction.as_ref().map(|transaction| Arc::clone(&transaction.requests)).unwrap_or_default();
@@ -208,6 +220,7 @@ pub fn execute_transaction(
         if client.closing {
             out.truncate(start);
         }
+        let begin = out.len();
         match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => run_on_shards(client, spec, args, shards, around, out),
             Reach::Connection(command) => {
@@ -225,6 +238,7 @@ pub fn execute_transaction(
                 Reply::new(out, client.protocol).error(ReplyError::WrongArity(spec.full_name));
             }
         }
+        ledger.ended(client, spec, args, &out[begin..]);
     }
     client.closing |= out.len() - start > around.reply_bytes_max;
     if client.closing {

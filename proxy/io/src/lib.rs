@@ -20,6 +20,7 @@ pub mod process;
 mod ring;
 mod sockets;
 pub mod tcp;
+mod ticks;
 mod title;
 
 pub use buffers::{Chunk, ReceiveBuffers};
@@ -30,4 +31,5 @@ pub use kernel::Backend;
 pub use mailbox::{Lane, Mail, mesh};
 pub use probe::{Refusal, probe};
 pub use sockets::{SocketId, Sockets};
+pub use ticks::TickClock;
 pub use title::set_process_title;

@@ -118,3 +118,23 @@ pub const LOAN_JOINED_MAX: usize = 32;
 /// Stars with something behind them that a glob pattern may need for a match (Redis 7.2 `util.c`
 /// `stringmatchlen_impl`: nesting beyond 1000 is a mismatch). Neighbouring stars count once.
 pub const PATTERN_STARS_MAX: usize = 1000;
+
+/// Most first words of error replies that are counted apart (Redis 7.4: 128). At the bound nothing is counted any more
+/// until CONFIG RESETSTAT, and INFO says so.
+pub const ERROR_PREFIXES_MAX: usize = 128;
+
+/// Bytes of an error reply among which its first word must end to be counted as one (Redis 7.2 `networking.c`,
+/// `afterErrorReply`). At the bound it counts as `ERR`.
+pub const ERROR_PREFIX_BYTES_MAX: usize = 32;
+
+/// Most arguments of an entry of the slow log (Redis: `SLOWLOG_ENTRY_MAX_ARGC`). At the bound the last one says how many
+/// are left out.
+pub const SLOW_LOG_ARGUMENTS_MAX: usize = 32;
+
+/// Longest argument of an entry of the slow log, in bytes (Redis: `SLOWLOG_ENTRY_MAX_STRING`). At the bound it is cut, and
+/// says how much is left out.
+pub const SLOW_LOG_ARGUMENT_BYTES_MAX: usize = 128;
+
+/// Samples that the latency monitor keeps of an event, one for each second that had any (Redis: `LATENCY_TS_LEN`). At the
+/// bound the oldest goes.
+pub const LATENCY_SAMPLES_MAX: usize = 160;

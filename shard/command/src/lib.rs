@@ -32,5 +32,5 @@ pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};
 pub use reach::{ConnectionCommand, NodeCommand, Reach, TransactionCommand};
 pub use recreate::recreate;
 pub use spec::{KeySpec, RequestPolicy, ResponsePolicy, Spec, Tips};
-pub use table::{Unknown, all, find, find_full, find_subcommand, resolve};
+pub use table::{Unknown, all, find, find_full, find_subcommand, resolve, rows};
 pub use timeout::timeout_reply;

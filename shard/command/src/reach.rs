@@ -98,6 +98,38 @@ pub enum NodeCommand {
     Debug,
     /// INFO
     Info,
+    /// LATENCY DOCTOR
+    LatencyDoctor,
+    /// LATENCY GRAPH
+    LatencyGraph,
+    /// LATENCY HELP
+    LatencyHelp,
+    /// LATENCY HISTOGRAM
+    LatencyHistogram,
+    /// LATENCY HISTORY
+    LatencyHistory,
+    /// LATENCY LATEST
+    LatencyLatest,
+    /// LATENCY RESET
+    LatencyReset,
+    /// MEMORY DOCTOR
+    MemoryDoctor,
+    /// MEMORY HELP
+    MemoryHelp,
+    /// MEMORY MALLOC-STATS
+    MemoryMallocStats,
+    /// MEMORY PURGE
+    MemoryPurge,
+    /// MEMORY STATS
+    MemoryStats,
+    /// SLOWLOG GET
+    SlowlogGet,
+    /// SLOWLOG HELP
+    SlowlogHelp,
+    /// SLOWLOG LEN
+    SlowlogLen,
+    /// SLOWLOG RESET
+    SlowlogReset,
     /// TIME
     Time,
 }

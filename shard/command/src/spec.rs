@@ -150,6 +150,11 @@ pub struct Spec {
     pub subcommands: &'static [Spec],
     /// Reach and code.
     pub reach: Reach,
+    /// Its place in [`rows`](crate::rows); given by the table.
+    pub number: u16,
+    /// Whether one execution takes about as long as any other, but for the bytes of request and reply; given by the
+    /// table.
+    pub is_brief: bool,
 }
 
 impl Spec {
@@ -175,6 +180,8 @@ impl Spec {
             doc,
             subcommands: &[],
             reach,
+            number: 0,
+            is_brief: false,
         }
     }
 

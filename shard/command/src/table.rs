@@ -4,13 +4,18 @@
 //! two words of eight bytes (its first and its last ones) with the letters' case masked away, so that a look-up is
 //! two loads, a multiplication, a probe and two comparisons.
 
-use crate::{Spec, family};
+use crate::{Reach, Spec, family};
 use slotmesh_resp::Args;
 use std::sync::OnceLock;
 
 /// All commands, sorted by name.
 pub fn all() -> &'static [&'static Spec] {
     &table().sorted
+}
+
+/// All rows, those of subcommands included, each at its [`number`](Spec::number).
+pub fn rows() -> &'static [&'static Spec] {
+    &table().numbered
 }
 
 /// The row of a command by its name in any case; containers, not subcommands.
@@ -59,7 +64,7 @@ pub fn find_full(full_name: &[u8]) -> Option<&'static Spec> {
 
 fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(|| Table::build(family::rows()))
+    TABLE.get_or_init(|| Table::build(&numbered(family::rows().copied().collect())))
 }
 
 /// Marks a place without a row.
@@ -70,6 +75,7 @@ const SEEDS_MAX: u64 = 2000;
 
 struct Table {
     sorted: Vec<&'static Spec>,
+    numbered: Vec<&'static Spec>,
     names: Vec<Name>,
     places: Vec<u16>,
     seed: u64,
@@ -84,10 +90,24 @@ struct Name {
     len: usize,
 }
 
+/// The rows by name, numbered, subcommands right behind their container. They live as long as the process.
+fn numbered(mut rows: Vec<Spec>) -> Vec<&'static Spec> {
+    rows.sort_by_key(|spec| spec.name);
+    let mut numbers = 0..;
+    for row in &mut rows {
+        row.number = numbers.next().unwrap_or_default();
+        row.is_brief = row.doc.complexity == "O(1)" && matches!(row.reach, Reach::Slot(_));
+        let mut subcommands = row.subcommands.to_vec();
+        subcommands.iter_mut().zip(&mut numbers).for_each(|(sub, number)| sub.number = number);
+        row.subcommands = subcommands.leak();
+    }
+    rows.leak().iter().collect()
+}
+
 impl Table {
-    fn build(rows: impl Iterator<Item = &'static Spec>) -> Self {
-        let mut sorted: Vec<_> = rows.collect();
-        sorted.sort_by_key(|spec| spec.name);
+    fn build(sorted: &[&'static Spec]) -> Self {
+        let sorted = sorted.to_vec();
+        let numbered = sorted.iter().flat_map(|&spec| std::iter::once(spec).chain(spec.subcommands)).collect();
         assert!(sorted.windows(2).all(|pair| pair[0].name < pair[1].name), "every command has one row");
         let mut bits = (4 * sorted.len()).next_power_of_two().trailing_zeros();
         loop {
@@ -97,7 +117,7 @@ impl Table {
             for seed in seeds {
                 if let Some(places) = place_all(&sorted, seed, shift) {
                     let names = sorted.iter().map(|spec| Name::new(spec.name)).collect();
-                    return Self { sorted, names, places, seed, shift };
+                    return Self { sorted, numbered, names, places, seed, shift };
                 }
             }
             bits += 1;
@@ -182,6 +202,16 @@ mod tests {
                 let name = with_case(spec.name, pattern);
                 assert_eq!(find(&name).map(|found| found.name), Some(spec.name), "{name:?}");
             }
+        }
+    }
+
+    #[test]
+    fn every_row_has_its_number() {
+        let subcommands: usize = all().iter().map(|spec| spec.subcommands.len()).sum();
+        assert_eq!(rows().len(), all().len() + subcommands);
+        for (number, spec) in rows().iter().enumerate() {
+            assert_eq!(usize::from(spec.number), number, "{}", spec.full_name);
+            assert_eq!(find_full(spec.full_name.as_bytes()).map(|found| found.number), Some(spec.number));
         }
     }
 

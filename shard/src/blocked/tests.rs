@@ -325,7 +325,7 @@ fn who_is_served_with_all_shards_leaves_them_all() {
     gateway.expect(&[("RPUSH c 1", ":1")]);
     let now = gateway.shards.now;
     let reply = serve_called_together(&mut gateway.shards.in_hand(&[0, 1, 2]), ticket, now, limits());
-    assert_eq!(reply.as_deref(), Some(&b"*2\r\n$1\r\nc\r\n$1\r\n1\r\n"[..]));
+    assert_eq!(reply.as_ref().map(|served| &*served.reply), Some(&b"*2\r\n$1\r\nc\r\n$1\r\n1\r\n"[..]));
     assert!(gateway.shards.shards.iter().all(|shard| !shard.has_waiter(ticket)));
     gateway.people[1].waiting = None;
     gateway.answer_calls();

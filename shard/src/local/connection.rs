@@ -2,10 +2,12 @@
 
 use super::{Node, auth};
 use crate::Client;
-use slotmesh_base::{ReplyError, UnixMillis};
+use slotmesh_base::ReplyError;
 use slotmesh_command::parse_integer;
 use slotmesh_conf::directive;
 use slotmesh_resp::{Args, Protocol, Reply};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
 
 pub(super) fn ping(args: Args<'_>, reply: &mut Reply<'_>) {
     match args.len() {
@@ -55,10 +57,10 @@ pub(super) fn select(client: &mut Client, args: Args<'_>, node: &dyn Node, reply
     }
 }
 
-/// Seconds and microseconds; our clock of the turn counts milliseconds.
-pub(super) fn time(now: UnixMillis, reply: &mut Reply<'_>) {
-    let micros = now.0.rem_euclid(1000) * 1000;
+/// Seconds and microseconds.
+pub(super) fn time(node: &dyn Node, reply: &mut Reply<'_>) {
+    let micros = node.unix_micros();
     reply.array(2);
-    reply.bulk(now.as_secs().to_string().as_bytes());
-    reply.bulk(micros.to_string().as_bytes());
+    reply.bulk_integer(micros.div_euclid(MICROS_PER_SECOND));
+    reply.bulk_integer(micros.rem_euclid(MICROS_PER_SECOND));
 }

@@ -36,10 +36,7 @@ pub(super) fn debug(client: &Client, args: Args<'_>, node: &dyn Node, reply: &mu
             reply.array(HELP.len());
             HELP.iter().for_each(|line| reply.simple(line));
         }
-        _ => {
-            let before: &[u8] = b"ERR unknown subcommand or wrong number of arguments for '";
-            reply.error_text(&[before, super::client::until_nul(args.at(1)), b"'. Try DEBUG HELP."].concat());
-        }
+        _ => super::command::wrong_subcommand(args, reply),
     }
     NodeAction::Done
 }

@@ -5,6 +5,7 @@
 //! measure is left out, except where clients are known to read it: there stands what is true of a master without
 //! replicas, persistence, scripts or modules.
 
+mod commands;
 mod keyspace;
 mod memory;
 mod server;
@@ -20,6 +21,7 @@ use std::fmt::{Display, Write};
 
 /// All that sections are printed from.
 struct Facts<'a> {
+    node: &'a dyn Node,
     settings: &'a Settings,
     process: ProcessFacts,
     cores: Vec<CoreFacts>,
@@ -52,9 +54,9 @@ const SECTIONS: &[Section] = &[
     Section { name: "replication", title: "Replication", default: true, write: state::replication },
     Section { name: "cpu", title: "CPU", default: true, write: stats::cpu },
     Section { name: "modules", title: "Modules", default: true, write: state::nothing },
-    Section { name: "commandstats", title: "Commandstats", default: false, write: state::nothing },
-    Section { name: "errorstats", title: "Errorstats", default: true, write: state::nothing },
-    Section { name: "latencystats", title: "Latencystats", default: false, write: state::nothing },
+    Section { name: "commandstats", title: "Commandstats", default: false, write: commands::commandstats },
+    Section { name: "errorstats", title: "Errorstats", default: true, write: commands::errorstats },
+    Section { name: "latencystats", title: "Latencystats", default: false, write: commands::latencystats },
     Section { name: "cluster", title: "Cluster", default: true, write: state::cluster },
     Section { name: "shards", title: "Shards", default: true, write: shards::shards },
     Section { name: "io", title: "Io", default: true, write: shards::io },
@@ -63,6 +65,7 @@ const SECTIONS: &[Section] = &[
 
 pub(super) fn info(args: Args<'_>, node: &dyn Node, now: UnixMillis, reply: &mut Reply<'_>) {
     let facts = Facts {
+        node,
         settings: node.settings(),
         process: node.process(),
         cores: node.cores(),

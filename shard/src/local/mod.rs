@@ -9,13 +9,16 @@ mod config;
 mod connection;
 mod debug;
 mod info;
+mod latency;
+mod memory;
 mod node;
+mod slow_log;
 
 #[cfg(test)]
 mod tests;
 
 pub use client::describe_client;
-pub use node::{ClientFilter, CoreFacts, DbFacts, Node, NodeAction, ProcessFacts, Rates};
+pub use node::{ClientFilter, CommandFacts, CoreFacts, DbFacts, Distribution, Node, NodeAction, ProcessFacts, Rates};
 
 use crate::Client;
 use slotmesh_base::UnixMillis;
@@ -94,7 +97,21 @@ pub fn run_node_command(
         NodeCommand::ConfigSet => config::set(args, node, reply),
         NodeCommand::Debug => return debug::debug(client, args, node, reply),
         NodeCommand::Info => info::info(args, node, now, reply),
-        NodeCommand::Time => connection::time(now, reply),
+        NodeCommand::LatencyDoctor => latency::doctor(node, now, reply),
+        NodeCommand::LatencyGraph => latency::graph(args, node, now, reply),
+        NodeCommand::LatencyHelp | NodeCommand::MemoryHelp | NodeCommand::SlowlogHelp => command::help(args, reply),
+        NodeCommand::LatencyHistogram => latency::histogram(args, node, reply),
+        NodeCommand::LatencyHistory => latency::history(args, node, reply),
+        NodeCommand::LatencyLatest => latency::latest(node, reply),
+        NodeCommand::LatencyReset => latency::reset(args, node, reply),
+        NodeCommand::MemoryDoctor => memory::doctor(node, reply),
+        NodeCommand::MemoryMallocStats => memory::malloc_stats(node, reply),
+        NodeCommand::MemoryPurge => memory::purge(node, reply),
+        NodeCommand::MemoryStats => memory::stats(node, reply),
+        NodeCommand::SlowlogGet => slow_log::get(args, node, reply),
+        NodeCommand::SlowlogLen => slow_log::len(node, reply),
+        NodeCommand::SlowlogReset => slow_log::reset(node, reply),
+        NodeCommand::Time => connection::time(node, reply),
     }
     NodeAction::Done
 }

@@ -1,8 +1,12 @@
 //! What the node shows to connection and node commands, and what it does for them.
 
+use crate::{LatencyMonitor, SlowLog};
 use slotmesh_base::UnixMillis;
 use slotmesh_cluster::Member;
+use slotmesh_command::Spec;
 use slotmesh_conf::Settings;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 /// Counters of one database of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -70,6 +74,32 @@ pub struct CoreFacts {
     pub cpu_micros: u64,
 }
 
+/// What all cores have counted of a command since the start or CONFIG RESETSTAT.
+#[derive(Clone, Copy, Debug)]
+pub struct CommandFacts {
+    /// The command.
+    pub spec: &'static Spec,
+    /// Executions.
+    pub calls: u64,
+    /// Their time in µs.
+    pub micros: u64,
+    /// Requests that were refused before they ran.
+    pub rejected: u64,
+    /// Executions that ended with an error.
+    pub failed: u64,
+}
+
+/// How long a command takes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Distribution {
+    /// Executions that were timed.
+    pub calls: u64,
+    /// The percentiles that were asked for, in ns.
+    pub percentiles: Vec<u64>,
+    /// Bounds in µs, rising, each with the number of executions that were not longer.
+    pub cumulative: Vec<(u64, u64)>,
+}
+
 /// What all cores did in one second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rates {
@@ -104,6 +134,8 @@ pub struct ProcessFacts {
     pub allocator_resident_bytes: u64,
     /// Resident set in bytes.
     pub resident_bytes: u64,
+    /// `allocated_bytes` when the process had just started.
+    pub startup_bytes: u64,
     /// Largest `allocated_bytes` seen.
     pub peak_bytes: u64,
     /// Physical memory of the machine in bytes.
@@ -146,6 +178,22 @@ pub trait Node {
     }
     /// `CONFIG RESETSTAT`.
     fn reset_statistics(&self);
+    /// The commands that were called or refused.
+    fn commands(&self) -> Vec<CommandFacts>;
+    /// How long a command takes, if that is known: with these percentiles (0 to 100).
+    fn distribution(&self, spec: &'static Spec, percentiles: &[f64]) -> Option<Distribution>;
+    /// How many error replies began with each word; `None` if the words were too many to count.
+    fn errors(&self) -> Option<BTreeMap<Vec<u8>, u64>>;
+    /// The slow log.
+    fn slow_log(&self) -> &Mutex<SlowLog>;
+    /// The latency monitor.
+    fn latency(&self) -> &Mutex<LatencyMonitor>;
+    /// The time in µs since the Unix epoch.
+    fn unix_micros(&self) -> i64;
+    /// Gives unused memory back to the system; whether that went well.
+    fn purge_memory(&self) -> bool;
+    /// What the allocator says of itself, for people.
+    fn allocator_report(&self) -> String;
 }
 
 /// Which clients `CLIENT LIST` shows.

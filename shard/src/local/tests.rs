@@ -6,3 +6,4 @@ mod config;
 mod connection;
 mod debug;
 mod info;
+mod observe;

@@ -2,8 +2,9 @@
 
 use super::{NOW, Request, Shards, TestNode, context, limits};
 use crate::{
-    Client, Context, Letter, Surroundings, Ticket, TransactionAction, Unblock, admit, exec_cores, execute_transaction,
-    loan_cores, run_connection_command, run_node_command, run_transaction_command, serve_called_together,
+    Client, Context, Ledger, Letter, Served, Surroundings, Ticket, TransactionAction, Unblock, admit, exec_cores,
+    execute_transaction, loan_cores, run_connection_command, run_node_command, run_transaction_command,
+    serve_called_together,
 };
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Outcome, Reach, Spec, Wait, key_indexes, timeout_reply};
@@ -19,6 +20,24 @@ pub(crate) struct Gateway {
     /// Shards that have called, and whom.
     pub(crate) calls: VecDeque<(u16, Ticket)>,
     tickets: u32,
+    /// What transactions and waits have told of their commands.
+    pub(crate) ledger: TestLedger,
+}
+
+/// Full names of commands that ended, each with whether by an error.
+#[derive(Default)]
+pub(crate) struct TestLedger(pub(crate) Vec<(&'static str, bool)>);
+
+impl TestLedger {
+    fn note(&mut self, spec: &'static Spec, reply: &[u8]) {
+        self.0.push((spec.full_name, reply.first() == Some(&b'-')));
+    }
+}
+
+impl Ledger for TestLedger {
+    fn ended(&mut self, _: &Client, spec: &'static Spec, _: Args<'_>, reply: &[u8]) {
+        self.note(spec, reply);
+    }
 }
 
 /// A client.
@@ -48,7 +67,15 @@ impl Gateway {
         };
         let people = (0..clients).map(person).collect();
         let (shards, node) = (Shards::new(shards), TestNode::default());
-        Self { shards, node, people, holds_calls: false, calls: VecDeque::new(), tickets: 0 }
+        Self {
+            shards,
+            node,
+            people,
+            holds_calls: false,
+            calls: VecDeque::new(),
+            tickets: 0,
+            ledger: TestLedger::default(),
+        }
     }
 
     pub(crate) fn record_effects(&mut self) {
@@ -146,7 +173,7 @@ impl Gateway {
         let around =
             Surroundings { node: &self.node, now: self.shards.now, limits: limits(), chance, reply_bytes_max: 1 << 20 };
         let cores = exec_cores(client, 0, &self.shards.map);
-        execute_transaction(client, &mut self.shards.in_hand(&cores), &around, out);
+        execute_transaction(client, &mut self.shards.in_hand(&cores), &around, &mut self.ledger, out);
     }
 
     fn block(&mut self, who: usize, spec: &'static Spec, args: Args<'_>, context: &Context<'_>, wait: &Wait) {
@@ -169,7 +196,7 @@ impl Gateway {
                 for letter in self.shards.shards[usize::from(core)].take_letters() {
                     match letter {
                         Letter::Call(ticket) => self.calls.push_back((core, ticket)),
-                        Letter::Reply { to, reply } => self.hand_over(to, &reply),
+                        Letter::Reply { to, served } => self.hand_over(to, &served.reply),
                     }
                 }
             }
@@ -190,15 +217,17 @@ impl Gateway {
             return self.shards.shards[usize::from(from)].unblock(ticket, Unblock::Silently, now, limits());
         };
         let together = waiting.together.clone();
-        let (served, reply) = if together.is_empty() {
+        let (shards, served) = if together.is_empty() {
             (vec![from], self.shards.shards[usize::from(from)].serve_called(ticket, now, limits()))
         } else {
-            let reply = serve_called_together(&mut self.shards.in_hand(&together), ticket, now, limits());
-            (together, reply)
+            let served = serve_called_together(&mut self.shards.in_hand(&together), ticket, now, limits());
+            (together, served)
         };
-        let Some(reply) = reply else { return };
+        let Some(Served { reply, request }) = served else { return };
+        let spec = request.next().and_then(|request| request.spec);
+        self.ledger.note(spec.expect("what blocks is a command"), &reply);
         let waiting = self.people[ticket.connection as usize].waiting.as_ref().expect("it was served");
-        for core in waiting.cores.clone().into_iter().filter(|core| !served.contains(core)) {
+        for core in waiting.cores.clone().into_iter().filter(|core| !shards.contains(core)) {
             self.shards.shards[usize::from(core)].unblock(ticket, Unblock::Silently, now, limits());
         }
         self.hand_over(ticket, &reply);

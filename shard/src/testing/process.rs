@@ -1,5 +1,6 @@
 //! A process without I/O whose shards record effects, and what random clients do to it.
 
+use super::gateway::TestLedger;
 use super::{NOW, Request, TestNode, context, limits};
 use crate::replay::{BEFORE_ALL_EXPIRIES, Replay};
 use crate::{
@@ -210,7 +211,7 @@ impl Process {
         let mut in_hand: Vec<&mut Shard> = self.shards.iter_mut().collect();
         let node = TestNode::default();
         let around = Surroundings { node: &node, now: self.now, limits: limits(), chance: 1, reply_bytes_max: 1 << 20 };
-        execute_transaction(&mut self.client, &mut in_hand, &around, &mut out);
+        execute_transaction(&mut self.client, &mut in_hand, &around, &mut TestLedger::default(), &mut out);
         self.serve_called();
     }
 

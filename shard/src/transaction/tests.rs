@@ -1,6 +1,6 @@
 use super::*;
 use crate::admit;
-use crate::testing::gateway::Gateway;
+use crate::testing::gateway::{Gateway, TestLedger};
 use crate::testing::{Request, Session, Shards, TestNode, limits};
 use slotmesh_base::Rng;
 
@@ -358,7 +358,7 @@ fn replies_that_outgrow_their_bound_are_dropped_but_the_commands_run() {
         let node = TestNode::default();
         let around = Surroundings { node: &node, now: shards.now, limits: limits(), chance: 1, reply_bytes_max };
         let mut out = b"+before\r\n".to_vec();
-        execute_transaction(&mut client, &mut [&mut shards.shards[0]], &around, &mut out);
+        execute_transaction(&mut client, &mut [&mut shards.shards[0]], &around, &mut TestLedger::default(), &mut out);
         (out.len(), client.closing)
     };
     let reply = "+before\r\n*4\r\n:1\r\n:2\r\n".len() + 2 * ("$1000\r\n\r\n".len() + 1000);

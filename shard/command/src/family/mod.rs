@@ -7,7 +7,9 @@ mod database;
 mod expire;
 mod generic;
 mod list;
+mod memory;
 mod object;
+mod observe;
 mod server;
 mod string;
 mod transaction;
@@ -24,7 +26,9 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
         generic::ROWS,
         database::ROWS,
         list::ROWS,
+        memory::ROWS,
         object::ROWS,
+        observe::ROWS,
         server::ROWS,
         string::ROWS,
         transaction::ROWS,

@@ -1,5 +1,4 @@
 use crate::testing::{Request, Session, TestNode};
-use slotmesh_base::UnixMillis;
 use slotmesh_resp::Protocol;
 
 fn open() -> Session {
