@@ -33,7 +33,7 @@ impl TickClock {
     /// A difference of readings in nanoseconds.
     #[inline]
     pub fn nanos(self, ticks: u64) -> u64 {
-        if self.rate == 0 { ticks } else { (u128::from(ticks) * u128::from(self.rate) >> RATE_BITS) as u64 }
+        if self.rate == 0 { ticks } else { ((u128::from(ticks) * u128::from(self.rate)) >> RATE_BITS) as u64 }
     }
 
     /// Nanoseconds since an earlier reading; 0 if that seems to lie in the future.
