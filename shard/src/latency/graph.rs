@@ -98,6 +98,7 @@ mod tests {
         let (event, series) = monitor.find(b"command").unwrap();
         let drawn = LatencyMonitor::graph(event, series, UnixMillis(100_000));
         let widths: Vec<usize> = drawn.lines().skip(2).map(str::len).collect();
-        assert_eq!(widths, [80, 80, 80, 80, 80, 80, 80, 80, 0, 1, 1, 1, 1, 1, 1, 1]);
+        // Four lines, an empty one, labels of three characters; and an empty line between the two.
+        assert_eq!(widths, [80, 80, 80, 80, 80, 80, 80, 80, 0, 1, 1, 1, 1, 1, 1, 1, 1]);
     }
 }

@@ -145,13 +145,6 @@ fn errors_end_where_a_zero_byte_stands() {
 }
 
 #[test]
-fn time_is_in_seconds_and_microseconds() {
-    let mut session = open();
-    session.now = UnixMillis(1_700_000_000_007);
-    session.expect(&[("TIME", "*2\r\n$10\r\n1700000000\r\n$4\r\n7000\r\n")]);
-}
-
-#[test]
 fn command_is_described_from_the_rows() {
     let mut session = open();
     let count = slotmesh_command::all().len();
