@@ -164,6 +164,25 @@ fn config_set_is_all_or_nothing_with_the_texts_of_redis() {
     );
 }
 
+/// As Redis's suite does with all that CONFIG GET * answers.
+#[test]
+fn config_set_takes_what_config_get_answers() {
+    let mut settings = Settings::default();
+    settings.set(&[("save", "1 2 3 4"), ("latency-tracking-info-percentiles", "50 99.9")]).unwrap();
+    let before = settings.clone();
+    let mut taken = 0;
+    for (name, value) in before.get(&["*"]) {
+        match settings.set(&[(&name, &value)]) {
+            Ok(changed) => {
+                assert!(changed.is_empty(), "{name} '{value}' is another value when it is read back");
+                taken += 1;
+            }
+            Err(error) => assert!(matches!(error, SetError::Fixed(_) | SetError::Protected(_)), "{name}: {error}"),
+        }
+    }
+    assert!(taken > 100 && settings == before, "{taken}");
+}
+
 #[test]
 fn what_is_asked_for_and_missing_is_told() {
     let mut settings = Settings::default();
