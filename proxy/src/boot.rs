@@ -137,18 +137,22 @@ fn start(
     let pid_file = presence::write_pid_file(&settings, in_background, log);
     presence::set_title(&settings, &identity.config_file, log);
     presence::show_logo(&settings, log);
-    let unix_path = settings.value(directive::UNIXSOCKET).to_owned();
+    // Whole, because the directory may change under CONFIG SET; there is none for an empty path.
+    let unix_path = std::path::absolute(settings.value(directive::UNIXSOCKET)).ok();
     let process = Arc::new(make_process(settings, identity, layout, log.clone()));
     // The log says why it cannot be changed; that is no reason not to serve.
     let _ = process.oom_score.apply(&process.settings(), log);
-    presence::log_panics(&process);
+    let asked = process.clone();
+    // The bug may have been met under the lock of the settings.
+    let wants_trace = move || asked.settings_at_once().is_none_or(|set| set.value(directive::CRASH_LOG_ENABLED));
+    presence::log_panics(log.clone(), wants_trace);
     let served = run_cores(&process, layout, dealer, nodes, ready);
     if let Some(path) = pid_file {
         log.notice(format_args!("Removing the pid file."));
         let _ = std::fs::remove_file(path);
     }
     served?;
-    if !unix_path.is_empty() {
+    if let Some(unix_path) = unix_path {
         log.notice(format_args!("Removing the unix socket file."));
         let _ = std::fs::remove_file(unix_path);
     }

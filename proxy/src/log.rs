@@ -50,6 +50,12 @@ impl Log {
         Self::to(None, None, LogLevel::Nothing).expect("no file is opened")
     }
 
+    /// A log to a file.
+    #[cfg(test)]
+    pub(crate) fn to_file(path: &Path) -> Self {
+        Self::to(Some(path.to_owned()), None, LogLevel::Notice).expect("the file can be written to")
+    }
+
     /// Whether lines go to standard output and nowhere else.
     pub(crate) fn is_standard_output(&self) -> bool {
         self.path.is_none() && self.syslog.is_none()

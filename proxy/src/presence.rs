@@ -1,7 +1,6 @@
 //! What the process shows of itself to an operator: the pid file, the logo, and where it met a bug.
 
 use crate::log::Log;
-use crate::process::Process;
 use slotmesh_conf::{Settings, directive, title};
 use slotmesh_io::set_process_title;
 use std::backtrace::Backtrace;
@@ -75,19 +74,40 @@ pub(crate) fn show_logo(settings: &Settings, log: &Log) {
 }
 
 /// Tells the log of a bug where it was met, before anything else is done about it.
-pub(crate) fn log_panics(process: &Arc<Process>) {
-    let (before, process) = (std::panic::take_hook(), process.clone());
+pub(crate) fn log_panics(log: Arc<Log>, wants_trace: impl Fn() -> bool + Send + Sync + 'static) {
+    let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         let payload = panic.payload();
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text");
         let place = panic.location().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
         let thread = std::thread::current();
-        let thread = thread.name().unwrap_or("unnamed");
-        process.log.warning(format_args!("BUG met by {thread} at {place}: {text}"));
-        if process.settings().value(directive::CRASH_LOG_ENABLED) {
-            process.log.raw(&format!("{}\n", Backtrace::force_capture()));
+        log.warning(format_args!("BUG met by {} at {place}: {text}", thread.name().unwrap_or("unnamed")));
+        if wants_trace() {
+            log.raw(&format!("{}\n", Backtrace::force_capture()));
         }
         before(panic);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_is_logged_with_its_place() {
+        let path = std::env::temp_dir().join(format!("slotmesh-bug-{}", std::process::id()));
+        log_panics(Arc::new(Log::to_file(&path)), || true);
+        let thread = std::thread::Builder::new().name("core-7".to_owned());
+        let ended = thread.spawn(|| panic!("as a {} would", "bug")).unwrap().join();
+        // Other tests panic as well.
+        drop(std::panic::take_hook());
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(ended.is_err());
+        let line =
+            text.lines().find(|line| line.contains(" # BUG met by core-7 at ")).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.contains("presence.rs:") && line.ends_with(": as a bug would"), "{line}");
+        assert!(text.contains("a_bug_is_logged_with_its_place"), "no trace: {text}");
+    }
 }

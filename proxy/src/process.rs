@@ -115,6 +115,11 @@ impl Process {
         self.settings.read().expect("no writer panics").clone()
     }
 
+    /// The settings in force, unless somebody is changing them: for who must not wait.
+    pub(crate) fn settings_at_once(&self) -> Option<Arc<Settings>> {
+        self.settings.try_read().ok().map(|settings| settings.clone())
+    }
+
     /// Who watches over us.
     pub(crate) fn supervisor(&self) -> &Supervisor {
         &self.identity.supervisor
