@@ -214,6 +214,7 @@ impl Default for Options {
 /// The load without any options: 1 M keys of 16 B, values of 32 B, 50 clients, GET.
 pub(crate) fn default_load() -> Load {
     Load {
+        is_cluster: false,
         clients: 50,
         pipeline: 1,
         threads: 1,
@@ -239,6 +240,7 @@ impl Options {
             "--version" | "-V" => &mut self.version,
             "--preload" => &mut self.preload,
             "--spin" => &mut self.load.spins,
+            "--cluster" => &mut self.load.is_cluster,
             "--quick" => &mut self.quick,
             "suite" => &mut self.suite,
             _ => return false,
@@ -411,6 +413,11 @@ impl Options {
         }
         if !load.sizes.have_room_for(load.keys) {
             return Err(Conflict("--key-bytes is too small for so many --keys"));
+        }
+        if load.is_cluster && !load.mix.iter().all(|share| share.kind.is_of_one_slot()) {
+            return Err(Conflict(
+                "--cluster wants commands whose keys are of one slot: no mget of several, no multi-any",
+            ));
         }
         if load.is_about_lists() && !load.sizes.have_room_for(load.lists) {
             return Err(Conflict("--key-bytes is too small for so many --lists"));

@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Silent { endpoint: String, seconds: u64 },
     /// Error replies came, or more replies than requests.
     Wrong { endpoint: String, errors: u64, first: String, surplus: u64 },
+    /// The endpoint does not tell which node has which slot, or not all of it.
+    Cluster { endpoint: String, problem: String },
     /// The process whose CPU is to be measured cannot be read.
     Process { pid: u32, error: io::Error },
     /// A file that is there cannot be read.
@@ -52,6 +54,7 @@ impl std::fmt::Display for Failure {
                 }
                 Ok(())
             }
+            Self::Cluster { endpoint, problem } => write!(f, "{endpoint}: {problem}"),
             Self::Process { pid, error } => write!(f, "cannot read the CPU time of process {pid}: {error}"),
             Self::Read { path, error } => write!(f, "cannot read {}: {error}", path.display()),
             Self::Write { path, error } => write!(f, "cannot write {}: {error}", path.display()),

@@ -4,12 +4,15 @@
 //! all have, the server's CPU time is read and they are sent off together; when all have their last reply, it is
 //! read again, before the connections close.
 
+mod connection;
+mod routing;
 mod worker;
 
 use crate::cpu_time::CpuTime;
 use crate::endpoint::Endpoint;
 use crate::failure::Failure;
 use crate::load::{Extent, Load};
+use crate::slot_map::SlotMap;
 use crate::tally::{Measurement, Tally};
 use indicatif::ProgressBar;
 use slotmesh_io::clock::monotonic_nanos;
@@ -44,8 +47,9 @@ struct Thread {
 pub(crate) fn run(endpoint: &Endpoint, load: &Load, bar: &ProgressBar) -> Result<Measurement, Failure> {
     slotmesh_io::process::raise_open_files(load.clients as u64 + DESCRIPTORS_BESIDE)
         .map_err(|error| Failure::Kernel { what: "cannot raise the limit of open files", error })?;
+    let map = load.is_cluster.then(|| masters_of(endpoint, load)).transpose()?;
     let progress = Arc::new(AtomicU64::new(0));
-    let threads = start_threads(endpoint, load, &progress)?;
+    let threads = start_threads(endpoint, load, map.as_ref(), &progress)?;
     wait_for_all(&threads, || ());
     let before = cpu_time(endpoint)?;
     let start = monotonic_nanos();
@@ -74,15 +78,31 @@ pub(crate) fn progress_bar(load: &Load) -> ProgressBar {
     })
 }
 
-fn start_threads(endpoint: &Endpoint, load: &Load, progress: &Arc<AtomicU64>) -> Result<Vec<Thread>, Failure> {
+/// Who has which slots. Each thread must reach all of the masters, or keys would be left out.
+fn masters_of(endpoint: &Endpoint, load: &Load) -> Result<SlotMap, Failure> {
+    let map = SlotMap::ask(endpoint)?;
+    let masters = map.masters().len();
+    if load.clients / load.threads < masters {
+        let problem = format!("its {masters} masters want a connection each from each load thread (--clients)");
+        return Err(Failure::Cluster { endpoint: endpoint.name.clone(), problem });
+    }
+    Ok(map)
+}
+
+fn start_threads(
+    endpoint: &Endpoint,
+    load: &Load,
+    map: Option<&SlotMap>,
+    progress: &Arc<AtomicU64>,
+) -> Result<Vec<Thread>, Failure> {
     (0..load.threads)
         .map(|index| {
             let ((reached, is_reached), (goes, go)) = (channel(), channel());
             let channels = Channels { reached, go };
-            let (endpoint, load, progress) = (endpoint.clone(), load.clone(), progress.clone());
+            let (endpoint, load, map, progress) = (endpoint.clone(), load.clone(), map.cloned(), progress.clone());
             let handle = std::thread::Builder::new()
                 .name(format!("load-{index}"))
-                .spawn(move || worker::work(&endpoint, &load, index, &channels, &progress))
+                .spawn(move || worker::work(&endpoint, &load, map, index, &channels, &progress))
                 .map_err(|error| Failure::Kernel { what: "cannot start a thread", error })?;
             Ok(Thread { handle, reached: is_reached, go: goes })
         })
@@ -117,5 +137,7 @@ fn cpu_time(endpoint: &Endpoint) -> Result<Option<CpuTime>, Failure> {
     endpoint.pid.map(|pid| CpuTime::read(pid).map_err(|error| Failure::Process { pid, error })).transpose()
 }
 
+#[cfg(test)]
+mod cluster_tests;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,9 @@ USAGE
   server's process its CPU time per request is reported.
 
 LOAD
+  --cluster             the endpoint is a node of a cluster: connections go round the masters that CLUSTER SLOTS
+                        names, each request to the master of its key's slot. A request that is redirected (MOVED)
+                        is sent where it belongs, counted, and its latency goes on; ASK is an error
   --clients N           connections [50]
   --pipeline N          requests that a connection sends at once [1]
   --threads N           load threads, each with its own data loop [1]
@@ -25,8 +28,8 @@ LOAD
   --rate R              open loop: R requests/s in all, at a constant schedule, whatever the server does;
                         latency counts from when a request should have been sent. Without it a connection
                         sends its next batch when it has the replies of the last one (closed loop)
-  --mix LIST            commands with weights [get]: get:9,set:1; of get set setex incr mget:KEYS del
-                        exists lpush rpop lrange:ELEMENTS multi:SETS multi-any:SETS ping echo (mget:10:2 is
+  --mix LIST            commands with weights [get]: get:9,set:1; of get set setex incr append setbit
+                        getrange expire mget:KEYS del exists lpush rpop lrange:ELEMENTS multi:SETS multi-any:SETS ping echo (mget:10:2 is
                         an mget of ten keys with weight 2; lrange is lrange:100, multi is multi:10).
                         A multi is MULTI, SETs of keys with one hash tag, EXEC, and counts as one request;
                         the keys of a multi-any have nothing in common

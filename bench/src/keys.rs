@@ -18,7 +18,7 @@ pub(crate) enum Distribution {
 pub(crate) enum KeyChooser {
     Uniform { keys: u64 },
     Zipf { zipf: Zipf, scatter: Scatter },
-    Sequence { next: u64 },
+    Sequence { next: u64, end: u64 },
 }
 
 impl KeyChooser {
@@ -27,9 +27,10 @@ impl KeyChooser {
         match distribution {
             Distribution::Uniform => Self::Uniform { keys },
             Distribution::Zipf(exponent) => Self::Zipf { zipf: Zipf::new(keys, exponent), scatter: Scatter::new(keys) },
-            Distribution::Sequence { from, to } => {
-                Self::Sequence { next: from + share_before(to - from, thread, threads) }
-            }
+            Distribution::Sequence { from, to } => Self::Sequence {
+                next: from + share_before(to - from, thread, threads),
+                end: from + share_before(to - from, thread + 1, threads),
+            },
         }
     }
 
@@ -39,12 +40,22 @@ impl KeyChooser {
         match self {
             Self::Uniform { keys } => rng.below(*keys),
             Self::Zipf { zipf, scatter } => scatter.place(zipf.next(rng) - 1),
-            Self::Sequence { next } => {
+            Self::Sequence { next, .. } => {
                 let key = *next;
                 *next += 1;
                 key
             }
         }
+    }
+
+    /// Whether each key comes once, so that one that was drawn must be used.
+    pub(crate) fn is_sequence(&self) -> bool {
+        matches!(self, Self::Sequence { .. })
+    }
+
+    /// Whether this thread's part of a sequence has come to its end.
+    pub(crate) fn is_used_up(&self) -> bool {
+        matches!(self, Self::Sequence { next, end } if next >= end)
     }
 }
 

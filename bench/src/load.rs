@@ -15,6 +15,8 @@ pub(crate) enum Extent {
 /// The load of one run.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Load {
+    /// Whether the endpoint is a node of a cluster whose masters are all loaded, each with the keys of its slots.
+    pub(crate) is_cluster: bool,
     /// Connections.
     pub(crate) clients: usize,
     /// Requests that a connection sends at once.
@@ -65,7 +67,8 @@ impl Load {
     /// The load that sends `kind` for all keys, lists or hash tags from `from` to below `to` once.
     pub(crate) fn filling(&self, kind: CommandKind, from: u64, to: u64) -> Self {
         Self {
-            clients: self.clients.clamp(self.threads, 16),
+            // Of a cluster each master wants its own.
+            clients: if self.is_cluster { self.clients } else { self.clients.clamp(self.threads, 16) },
             // A list is filled by one long request.
             pipeline: if let CommandKind::Renew(_) = kind { 1 } else { 64 },
             extent: Extent::Requests(to - from),
@@ -83,6 +86,7 @@ impl Load {
             Some(rate) => format!("open loop at {rate} requests/s"),
             None => "closed loop".to_owned(),
         };
+        let cluster = if self.is_cluster { " spread over the masters of a cluster" } else { "" };
         let keys = match self.distribution {
             Distribution::Zipf(exponent) => format!("{} keys by Zipf {exponent}", self.keys),
             Distribution::Uniform | Distribution::Sequence { .. } => format!("{} keys", self.keys),
@@ -91,7 +95,7 @@ impl Load {
         let mix: Vec<_> = self.mix.iter().map(ToString::to_string).collect();
         let Sizes { key_bytes, value_bytes } = self.sizes;
         format!(
-            "{}: {mode}, {} clients, pipeline {}, {keys}{lists}; keys of {key_bytes} B, values of {value_bytes} B, seed {}",
+            "{}: {mode}, {} clients{cluster}, pipeline {}, {keys}{lists}; keys of {key_bytes} B, values of {value_bytes} B, seed {}",
             mix.join(","),
             self.clients,
             self.pipeline,

@@ -19,6 +19,7 @@ mod load;
 mod plot;
 mod report;
 mod schedule;
+mod slot_map;
 mod statistics;
 mod suite;
 mod tally;

@@ -29,6 +29,11 @@ impl Series {
         self.rounds.iter().map(|round| round.tally.nulls).sum()
     }
 
+    /// Requests that were sent again to another node, over all rounds.
+    pub(crate) fn redirects(&self) -> u64 {
+        self.rounds.iter().map(|round| round.tally.redirects).sum()
+    }
+
     /// Its ratio to another series, round by round.
     pub(crate) fn ratio(&self, baseline: &Self, metric: Metric) -> Option<Spread> {
         Spread::of_ratios(&self.values(metric)?, &baseline.values(metric)?)
@@ -48,6 +53,9 @@ pub(crate) fn table(series: &[Series]) -> String {
     for one in series.iter().filter(|one| one.nulls() > 0) {
         let _ =
             writeln!(text, "{}: {} replies were nulls (keys that are not there; see --preload)", one.name, one.nulls());
+    }
+    for one in series.iter().filter(|one| one.redirects() > 0) {
+        let _ = writeln!(text, "{}: {} requests were redirected (MOVED)", one.name, one.redirects());
     }
     text
 }
@@ -120,6 +128,7 @@ pub(crate) fn json(load: &Load, series: &[Series], baseline: usize) -> String {
     let servers: Vec<_> = series.iter().map(|one| server_json(one, &series[baseline])).collect();
     let value = json!({
         "load": {
+            "cluster": load.is_cluster,
             "clients": load.clients,
             "pipeline": load.pipeline,
             "threads": load.threads,
@@ -164,6 +173,7 @@ fn round_json(round: &Measurement) -> Value {
         .collect();
     value.insert("replies".to_owned(), json!(round.tally.replies));
     value.insert("nulls".to_owned(), json!(round.tally.nulls));
+    value.insert("redirects".to_owned(), json!(round.tally.redirects));
     value.insert("seconds".to_owned(), json!(round.seconds));
     Value::Object(value)
 }
@@ -193,8 +203,11 @@ mod tests {
         assert_eq!(lines[1][..6], ["ours", "200", "20.0", "5.00", "15.0", "0.004"]);
         one.rounds.iter_mut().for_each(|round| round.cpu = None);
         one.rounds[0].tally.nulls = 3;
+        one.rounds[1].tally.redirects = 4;
+        one.rounds[2].tally.redirects = 1;
         let text = table(&[one]);
         assert!(!text.contains("CPU") && text.contains("3 replies were nulls"), "{text}");
+        assert!(text.contains("ours: 5 requests were redirected"), "{text}");
     }
 
     #[test]

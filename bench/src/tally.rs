@@ -21,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) errors: u64,
     /// Replies that are nulls or empty arrays: keys that are not there.
     pub(crate) nulls: u64,
+    /// Times that a node of a cluster named another one for a request (MOVED), which was sent there.
+    pub(crate) redirects: u64,
     /// Replies that nobody asked for.
     pub(crate) surplus: u64,
     /// The first error.
@@ -33,7 +35,16 @@ impl Default for Tally {
     fn default() -> Self {
         let latencies = Histogram::new_with_bounds(1, LATENCY_NANOS_MAX, SIGNIFICANT_DIGITS)
             .expect("the bounds of the histogram are right");
-        Self { latencies, replies: 0, errors: 0, nulls: 0, surplus: 0, first_error: String::new(), ended_nanos: 0 }
+        Self {
+            latencies,
+            replies: 0,
+            errors: 0,
+            nulls: 0,
+            redirects: 0,
+            surplus: 0,
+            first_error: String::new(),
+            ended_nanos: 0,
+        }
     }
 }
 
@@ -61,6 +72,7 @@ impl Tally {
         self.replies += other.replies;
         self.errors += other.errors;
         self.nulls += other.nulls;
+        self.redirects += other.redirects;
         self.surplus += other.surplus;
         self.ended_nanos = self.ended_nanos.max(other.ended_nanos);
         if self.first_error.is_empty() {

@@ -5,7 +5,7 @@
 mod template;
 
 use crate::keys::KeyChooser;
-use slotmesh_base::Rng;
+use slotmesh_base::{Rng, Slot};
 use template::{KEY_PREFIX, Template};
 
 /// Most keys of an `mget`, elements of an `lrange`, commands of a `multi`.
@@ -22,6 +22,17 @@ pub(crate) enum CommandKind {
     Set,
     SetEx,
     Incr,
+    Append,
+    /// SET of what APPEND appends to: not of a mix, but how those strings get short again.
+    Renewed,
+    /// SETBIT of 0 or 1 at an offset that chance draws.
+    SetBit,
+    /// SETBIT that makes a string as long as those that `SetBit` changes: not of a mix, but how they are filled.
+    LastBit,
+    /// The middle half of a value.
+    GetRange,
+    /// EXPIRE in a time longer than any run.
+    Expire,
     MGet(usize),
     Del,
     Exists,
@@ -45,8 +56,18 @@ impl CommandKind {
         match self {
             Self::LPush | Self::RPop | Self::LRange(_) | Self::Renew(_) => Self::Renew(list_elements),
             Self::Multi(commands) => Self::Multi(commands),
+            Self::Incr => Self::Incr,
+            Self::SetBit | Self::LastBit => Self::LastBit,
+            Self::Append | Self::Renewed => Self::Renewed,
+            // What it replaces is an expiry.
+            Self::Expire | Self::SetEx => Self::SetEx,
             _ => Self::Set,
         }
+    }
+
+    /// Whether all of its keys are of one slot, if it has any: a node of a cluster takes no other commands.
+    pub(crate) fn is_of_one_slot(self) -> bool {
+        !matches!(self, Self::MGet(2..) | Self::MultiAny(2..))
     }
 }
 
@@ -65,6 +86,12 @@ impl std::fmt::Display for Share {
             CommandKind::Set => f.write_str("set"),
             CommandKind::SetEx => f.write_str("setex"),
             CommandKind::Incr => f.write_str("incr"),
+            CommandKind::Append => f.write_str("append"),
+            CommandKind::Renewed => f.write_str("renewed"),
+            CommandKind::SetBit => f.write_str("setbit"),
+            CommandKind::LastBit => f.write_str("last-bit"),
+            CommandKind::GetRange => f.write_str("getrange"),
+            CommandKind::Expire => f.write_str("expire"),
             CommandKind::MGet(keys) => write!(f, "mget:{keys}"),
             CommandKind::Del => f.write_str("del"),
             CommandKind::Exists => f.write_str("exists"),
@@ -99,6 +126,10 @@ fn parse_share(text: &str) -> Option<Share> {
         "set" => CommandKind::Set,
         "setex" => CommandKind::SetEx,
         "incr" => CommandKind::Incr,
+        "append" => CommandKind::Append,
+        "setbit" => CommandKind::SetBit,
+        "getrange" => CommandKind::GetRange,
+        "expire" => CommandKind::Expire,
         "mget" => CommandKind::MGet(count(None)?),
         "lpush" => CommandKind::LPush,
         "rpop" => CommandKind::RPop,
@@ -166,6 +197,14 @@ fn digits_of(number: u64) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
+/// A request that was drawn, and can be written more than once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Drawn {
+    template: u32,
+    /// That of its key, list or hash tag; the last one if it has several.
+    number: u64,
+}
+
 /// Writes requests.
 #[derive(Debug)]
 pub(crate) struct Requests {
@@ -196,16 +235,10 @@ impl Requests {
         Self { templates: templates.collect(), bounds: bounds.collect(), rng }
     }
 
-    /// Appends the next request; how many replies it has.
+    /// Appends the next request; what it is, and how many replies it has.
     #[inline]
-    pub(crate) fn write_next(&mut self, output: &mut Vec<u8>) -> u32 {
-        let index = match &*self.bounds {
-            [_] => 0,
-            bounds => {
-                let draw = self.rng.below(bounds[bounds.len() - 1]);
-                bounds.iter().position(|bound| draw < *bound).expect("the draw is below the last bound")
-            }
-        };
+    pub(crate) fn write_next(&mut self, output: &mut Vec<u8>) -> (Drawn, u32) {
+        let index = self.draw_template();
         let (template, chooser) = &mut self.templates[index];
         let start = output.len();
         output.extend_from_slice(&template.bytes);
@@ -217,6 +250,56 @@ impl Requests {
             let place = start + place;
             write_digits(&mut output[place..place + template.digits], chosen);
         }
+        template.write_chances(&mut output[start..], &mut self.rng);
+        (Drawn { template: index as u32, number: chosen }, template.replies)
+    }
+
+    #[inline]
+    fn draw_template(&mut self) -> usize {
+        match &*self.bounds {
+            [_] => 0,
+            bounds => {
+                let draw = self.rng.below(bounds[bounds.len() - 1]);
+                bounds.iter().position(|bound| draw < *bound).expect("the draw is below the last bound")
+            }
+        }
+    }
+
+    /// The next request, all keys of which have one number; `None` if the sequence that it is of has come to its end.
+    #[inline]
+    pub(crate) fn draw(&mut self) -> Option<Drawn> {
+        let index = self.draw_template();
+        let (_, chooser) = &mut self.templates[index];
+        let number = (!chooser.is_used_up()).then(|| chooser.next(&mut self.rng))?;
+        Some(Drawn { template: index as u32, number })
+    }
+
+    /// Whether a request comes once, so that it must be written if it was drawn.
+    pub(crate) fn comes_once(&self, drawn: Drawn) -> bool {
+        self.templates[drawn.template as usize].1.is_sequence()
+    }
+
+    /// The slot of a request's key; `None` if it has none.
+    #[inline]
+    pub(crate) fn slot(&mut self, drawn: Drawn) -> Option<Slot> {
+        let (template, _) = &mut self.templates[drawn.template as usize];
+        let (key, place) = (template.key.clone()?, *template.places.first()?);
+        // The digits are written anew whenever the template is used.
+        write_digits(&mut template.bytes[place..place + template.digits], drawn.number);
+        Some(Slot::of_key(&template.bytes[key]))
+    }
+
+    /// Appends a request that was drawn; how many replies it has.
+    #[inline]
+    pub(crate) fn write(&mut self, drawn: Drawn, output: &mut Vec<u8>) -> u32 {
+        let (template, _) = &self.templates[drawn.template as usize];
+        let start = output.len();
+        output.extend_from_slice(&template.bytes);
+        for place in &template.places {
+            let place = start + place;
+            write_digits(&mut output[place..place + template.digits], drawn.number);
+        }
+        template.write_chances(&mut output[start..], &mut self.rng);
         template.replies
     }
 }
@@ -231,172 +314,4 @@ fn write_digits(room: &mut [u8], mut number: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keys::Distribution;
-
-    const SIZES: Sizes = Sizes { key_bytes: 16, value_bytes: 5 };
-
-    fn requests(mix: &str, keys: u64, distribution: Distribution) -> Requests {
-        let population = Population { keys, lists: 10 };
-        let chooser = |count| KeyChooser::new(distribution, count, 0, 1);
-        Requests::new(&parse_mix(mix).unwrap(), SIZES, population, chooser, Rng::new(1))
-    }
-
-    #[test]
-    fn requests_are_whole_and_name_the_chosen_keys() {
-        let mut requests = requests("set", 2000, Distribution::Sequence { from: 7, to: 2000 });
-        let mut output = b"before".to_vec();
-        requests.write_next(&mut output);
-        requests.write_next(&mut output);
-        let expected = "before*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000007\r\n$5\r\nabcde\r\n\
-                        *3\r\n$3\r\nSET\r\n$16\r\nkey:000000000008\r\n$5\r\nabcde\r\n";
-        assert_eq!(String::from_utf8(output).unwrap(), expected);
-    }
-
-    #[test]
-    fn every_command_has_its_form() {
-        for (mix, expected) in [
-            ("get", "*2\r\n$3\r\nGET\r\n$16\r\nkey:000000000000\r\n"),
-            ("setex", "*4\r\n$5\r\nSETEX\r\n$16\r\nkey:000000000000\r\n$7\r\n1000000\r\n$5\r\nabcde\r\n"),
-            ("incr", "*2\r\n$4\r\nINCR\r\n$16\r\nctr:000000000000\r\n"),
-            ("mget:2", "*3\r\n$4\r\nMGET\r\n$16\r\nkey:000000000000\r\n$16\r\nkey:000000000001\r\n"),
-            ("del", "*2\r\n$3\r\nDEL\r\n$16\r\nkey:000000000000\r\n"),
-            ("lpush", "*3\r\n$5\r\nLPUSH\r\n$16\r\nlst:000000000000\r\n$5\r\nabcde\r\n"),
-            ("rpop", "*2\r\n$4\r\nRPOP\r\n$16\r\nlst:000000000000\r\n"),
-            ("lrange:100", "*4\r\n$6\r\nLRANGE\r\n$16\r\nlst:000000000000\r\n$1\r\n0\r\n$2\r\n99\r\n"),
-            (
-                "multi:2",
-                "*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$16\r\n{000000000000}:0\r\n$5\r\nabcde\r\n\
-                 *3\r\n$3\r\nSET\r\n$16\r\n{000000000000}:1\r\n$5\r\nabcde\r\n*1\r\n$4\r\nEXEC\r\n",
-            ),
-            (
-                "multi-any:2",
-                "*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$16\r\nkey:000000000000\r\n$5\r\nabcde\r\n\
-                 *3\r\n$3\r\nSET\r\n$16\r\nkey:000000000001\r\n$5\r\nabcde\r\n*1\r\n$4\r\nEXEC\r\n",
-            ),
-            ("exists", "*2\r\n$6\r\nEXISTS\r\n$16\r\nkey:000000000000\r\n"),
-            ("ping", "*1\r\n$4\r\nPING\r\n"),
-            ("echo", "*2\r\n$4\r\nECHO\r\n$5\r\nabcde\r\n"),
-        ] {
-            let mut output = Vec::new();
-            requests(mix, 10, Distribution::Sequence { from: 0, to: 10 }).write_next(&mut output);
-            assert_eq!(String::from_utf8(output).unwrap(), expected, "{mix}");
-        }
-    }
-
-    #[test]
-    fn a_transaction_has_keys_of_one_tag_and_a_reply_for_each_command() {
-        let mut requests = requests("multi:10", 20_000, Distribution::Sequence { from: 1234, to: 2000 });
-        let mut output = Vec::new();
-        assert_eq!(requests.write_next(&mut output), 12);
-        let text = String::from_utf8(output).unwrap();
-        assert_eq!(text.matches("\r\n{000000001234}:").count(), 10);
-        assert!(text.contains("}:9\r\n"));
-    }
-
-    #[test]
-    fn a_mix_keeps_its_weights() {
-        let mut requests = requests("get:3,ping:1", 10, Distribution::Uniform);
-        let mut gets = 0;
-        for _ in 0..10_000 {
-            let mut output = Vec::new();
-            requests.write_next(&mut output);
-            gets += u32::from(output.starts_with(b"*2"));
-        }
-        assert!((7300..7700).contains(&gets), "{gets}");
-    }
-
-    #[test]
-    fn a_mix_is_read_or_refused() {
-        let mget = Share { kind: CommandKind::MGet(10), weight: 2 };
-        let get = Share { kind: CommandKind::Get, weight: 9 };
-        assert_eq!(parse_mix("GET:9,mget:10:2"), Some(vec![get, mget]));
-        for text in [
-            "get",
-            "set:3",
-            "setex",
-            "incr",
-            "mget:10",
-            "mget:10:2",
-            "del",
-            "exists",
-            "ping",
-            "echo:7",
-            "lpush",
-            "rpop:2",
-            "lrange:100",
-            "multi:10",
-            "multi-any:10:3",
-        ] {
-            assert_eq!(parse_mix(text).unwrap()[0].to_string(), text);
-        }
-        for bad in [
-            "",
-            "get,",
-            "get:0",
-            "get:1:2",
-            "mget",
-            "mget:0",
-            "mget:1001",
-            "flushall",
-            "get:x",
-            "get:-1",
-            "multi:0",
-            "multi:10:1:1",
-            "lrange:0",
-            "renew:3",
-        ] {
-            assert_eq!(parse_mix(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn the_usual_length_of_ranges_and_transactions_need_not_be_said() {
-        let kinds: Vec<_> = parse_mix("lrange,multi,multi-any").unwrap().iter().map(|share| share.kind).collect();
-        assert_eq!(kinds, [CommandKind::LRange(100), CommandKind::Multi(10), CommandKind::MultiAny(10)]);
-    }
-
-    /// A request is followed by its number of replies, and commands draw from what they are about.
-    #[test]
-    fn keys_lists_and_hash_tags_are_drawn_from_their_own_numbers() {
-        for (mix, drawn, replies) in
-            [("get", 2000, 1), ("rpop", 10, 1), ("multi:10", 200, 12), ("multi-any:3", 2000, 5)]
-        {
-            let kind = parse_mix(mix).unwrap()[0].kind;
-            assert_eq!(Population { keys: 2000, lists: 10 }.drawn_by(kind), drawn, "{mix}");
-            let mut output = Vec::new();
-            assert_eq!(requests(mix, 2000, Distribution::Uniform).write_next(&mut output), replies, "{mix}");
-        }
-        assert_eq!(Population { keys: 3, lists: 1 }.drawn_by(CommandKind::Multi(10)), 1);
-    }
-
-    /// Filling in sequence names every list once, with both of its commands.
-    #[test]
-    fn a_list_is_filled_anew() {
-        let mix = [Share { kind: CommandKind::RPop.filler(2), weight: 1 }];
-        let chooser = |_| KeyChooser::new(Distribution::Sequence { from: 3, to: 5 }, 0, 0, 1);
-        let mut requests = Requests::new(&mix, SIZES, Population { keys: 1, lists: 10 }, chooser, Rng::new(1));
-        for list in [3, 4] {
-            let mut output = Vec::new();
-            assert_eq!(requests.write_next(&mut output), 2);
-            let key = format!("$16\r\nlst:{list:012}\r\n");
-            let pushed = "$5\r\nabcde\r\n".repeat(2);
-            let expected = format!("*2\r\n$3\r\nDEL\r\n{key}*4\r\n$5\r\nRPUSH\r\n{key}{pushed}");
-            assert_eq!(String::from_utf8(output).unwrap(), expected);
-        }
-    }
-
-    #[test]
-    fn keys_must_differ_within_their_size() {
-        let sizes = |key_bytes| Sizes { key_bytes, value_bytes: 1 };
-        assert!(sizes(5).have_room_for(10) && !sizes(5).have_room_for(11));
-        assert!(sizes(11).have_room_for(10_000_000) && !sizes(10).have_room_for(10_000_000));
-    }
-
-    #[test]
-    fn the_sizes_of_requests_are_those_on_the_wire() {
-        let sizes = Sizes { key_bytes: 16, value_bytes: 32 };
-        assert_eq!((sizes.get_bytes(), sizes.set_bytes()), (36, 75));
-    }
-}
+mod tests;

@@ -29,6 +29,7 @@ fn options_have_values_behind_a_space_or_an_equals_sign() {
     assert_eq!(single.load.extent, Extent::Seconds(1.5));
     assert_eq!(single.load.distribution, Distribution::Zipf(0.99));
     assert_eq!(single.load.cpus, [1, 3, 4]);
+    assert!(self::single("--cluster --mix multi,mget:1").load.is_cluster);
     let load = self::single("--mix lpush,rpop --lists 2k --list-elements 50").load;
     assert_eq!((load.lists, load.list_elements), (2000, 50));
 }
@@ -75,6 +76,10 @@ fn wrong_arguments_are_named() {
         ("--threads 3 --clients 2", "--threads cannot be more than --clients"),
         ("--key-bytes 9 --keys 1M", "--key-bytes is too small for so many --keys"),
         ("--mix rpop --key-bytes 6 --keys 10", "--key-bytes is too small for so many --lists"),
+        (
+            "--cluster --mix get,mget:2",
+            "--cluster wants commands whose keys are of one slot: no mget of several, no multi-any",
+        ),
         ("--lists 0", "--lists wants a number of lists, not '0'"),
         ("--list-elements 100001", "--list-elements wants a number from 1 to 100k, not '100001'"),
         ("suite --echo-server 1", "suite, --compare and --echo-server exclude each other"),

@@ -1,18 +1,19 @@
 //! One thread of the generator: its connections, batches out, replies in.
 
 use super::Channels;
-use crate::endpoint::Endpoint;
+use super::connection::{Batch, Connection, Owed, Redirect};
+use super::routing::Routing;
+use crate::endpoint::{Address, Endpoint};
 use crate::failure::Failure;
-use crate::keys::{KeyChooser, share};
+use crate::keys::{KeyChooser, share, share_before};
 use crate::load::{Extent, Load};
 use crate::schedule::Schedule;
+use crate::slot_map::{Master, SlotMap};
 use crate::tally::Tally;
 use crate::workload::Requests;
 use slotmesh_base::Rng;
 use slotmesh_io::clock::monotonic_nanos;
-use slotmesh_io::{Backend, DataLoop, Event, SocketId, Wait, mesh, pin_to, run_core};
-use slotmesh_resp::ReplyScanner;
-use std::collections::VecDeque;
+use slotmesh_io::{Backend, DataLoop, Event, Wait, mesh, pin_to, run_core};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A server that owes replies and sends nothing for so long is given up.
@@ -21,26 +22,6 @@ const SILENCE_SECONDS: u64 = 20;
 const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Before a batch is due the thread stops sleeping, as a sleep may take so much too long, in nanoseconds.
 const SLEEP_SLACK_NANOS: u64 = 100_000;
-
-/// Requests sent together on one connection.
-#[derive(Debug)]
-struct Batch {
-    /// From when latency counts: when it was sent, or should have been.
-    from_nanos: u64,
-    /// Those whose replies are not complete.
-    left: u64,
-}
-
-#[derive(Debug)]
-struct Connection {
-    socket: SocketId,
-    scanner: ReplyScanner,
-    batches: VecDeque<Batch>,
-    /// Replies to come to each of the requests that were sent: a transaction has several.
-    owed: VecDeque<u32>,
-    /// The server has closed it.
-    ended: bool,
-}
 
 /// What is still to be sent in a phase.
 #[derive(Debug)]
@@ -72,6 +53,10 @@ struct Worker<'a> {
     index: usize,
     requests: Requests,
     connections: Vec<Connection>,
+    /// In a cluster, who has which slots.
+    routing: Option<Routing>,
+    /// Requests that are to be sent to other nodes of it.
+    redirected: Vec<Redirect>,
     /// Connections whose newest batch was written since the last enter and awaits its time of sending.
     unstamped: Vec<usize>,
     /// Batches whose replies are not complete.
@@ -85,6 +70,7 @@ struct Worker<'a> {
 pub(super) fn work(
     endpoint: &Endpoint,
     load: &Load,
+    map: Option<SlotMap>,
     index: usize,
     channels: &Channels,
     progress: &AtomicU64,
@@ -95,7 +81,7 @@ pub(super) fn work(
     }
     let mail = mesh::<()>(1).pop().expect("a mesh of one core has one mailbox");
     let outcome = run_core(Backend::IoUring, mail, |io| async move {
-        let mut worker = Worker::new(io, endpoint, load, index);
+        let mut worker = Worker::new(io, endpoint, load, map, index);
         let ready = worker.prepare().await;
         // Also a thread that has failed waits for the others: rings are neither opened nor closed under load.
         let _ = channels.reached.send(());
@@ -113,7 +99,7 @@ pub(super) fn work(
 }
 
 impl<'a> Worker<'a> {
-    fn new(io: DataLoop<()>, endpoint: &'a Endpoint, load: &'a Load, index: usize) -> Self {
+    fn new(io: DataLoop<()>, endpoint: &'a Endpoint, load: &'a Load, map: Option<SlotMap>, index: usize) -> Self {
         let chooser = |drawn| KeyChooser::new(load.distribution, drawn, index, load.threads);
         let rng = Rng::new(load.seed.wrapping_add(index as u64));
         let mut worker = Self {
@@ -123,6 +109,8 @@ impl<'a> Worker<'a> {
             index,
             requests: Requests::new(&load.mix, load.sizes, load.population(), chooser, rng),
             connections: Vec::new(),
+            routing: map.map(Routing::new),
+            redirected: Vec::new(),
             unstamped: Vec::new(),
             outstanding: 0,
             tally: Tally::default(),
@@ -134,20 +122,27 @@ impl<'a> Worker<'a> {
 
     /// Connects and warms up.
     async fn prepare(&mut self) -> Result<(), Failure> {
-        let (endpoint, load) = (self.endpoint, self.load);
-        for place in 0..share(load.clients as u64, self.index, load.threads) as usize {
-            let fd = endpoint.connect().map_err(|error| Failure::Connect { endpoint: endpoint.name.clone(), error })?;
-            let socket = self.io.sockets.adopt(fd);
-            assert!(socket.index as usize == place, "a new loop hands out its places in order");
-            self.connections.push(Connection {
-                socket,
-                scanner: ReplyScanner::default(),
-                batches: VecDeque::with_capacity(1),
-                owed: VecDeque::new(),
-                ended: false,
-            });
+        let (clients, threads) = (self.load.clients as u64, self.load.threads);
+        // Connections go round the masters, over all threads.
+        let before = share_before(clients, self.index, threads);
+        for number in before..before + share(clients, self.index, threads) {
+            let masters = self.routing.as_ref().map(|routing| routing.map().masters().len() as u64);
+            self.open(masters.map(|count| Master((number % count) as u16)))?;
         }
         self.warm_up().await
+    }
+
+    /// Opens a connection to the endpoint, or to a master of its cluster.
+    fn open(&mut self, master: Option<Master>) -> Result<(), Failure> {
+        let connected = match master.zip(self.routing.as_ref()) {
+            None => self.endpoint.connect(),
+            Some((master, routing)) => slotmesh_io::tcp::connect(routing.map().address(master)),
+        };
+        let fd = connected.map_err(|error| Failure::Connect { endpoint: self.endpoint.name.clone(), error })?;
+        let socket = self.io.sockets.adopt(fd);
+        assert!(socket.index as usize == self.connections.len(), "no place is given back, so they come in order");
+        self.connections.push(Connection::new(socket, master));
+        Ok(())
     }
 
     async fn warm_up(&mut self) -> Result<(), Failure> {
@@ -190,7 +185,7 @@ impl<'a> Worker<'a> {
             for index in ready.drain(..) {
                 let count = remaining.take(self.load.pipeline, now);
                 if count > 0 {
-                    self.write_batch(index, count, None)?;
+                    remaining.requests += count - self.write_batch(index, count, None)?;
                 }
             }
             if self.outstanding == 0 {
@@ -216,7 +211,7 @@ impl<'a> Worker<'a> {
                 && let Some(due) = schedule.take_due(now)
             {
                 let count = remaining.take(self.load.pipeline, due);
-                self.write_batch(turn_of, count, Some(due))?;
+                remaining.requests += count - self.write_batch(turn_of, count, Some(due))?;
                 turn_of = (turn_of + 1) % self.connections.len();
             }
             let over = remaining.is_over(schedule.next_due());
@@ -265,18 +260,43 @@ impl<'a> Worker<'a> {
         Failure::Silent { endpoint: self.endpoint.name.clone(), seconds: SILENCE_SECONDS }
     }
 
-    /// Writes a batch of `count` requests. Latency counts from `due`, else from the enter that sends it.
-    fn write_batch(&mut self, index: usize, count: u64, due: Option<u64>) -> Result<(), Failure> {
+    /// Writes a batch of up to `count` requests, fewer if there are no more for the connection's node; how many.
+    /// Latency counts from `due`, else from the enter that sends it.
+    fn write_batch(&mut self, index: usize, count: u64, due: Option<u64>) -> Result<u64, Failure> {
         let connection = &mut self.connections[index];
+        if connection.retired {
+            return Ok(0);
+        }
         let output = self.io.sockets.output(connection.socket).filter(|_| !connection.ended);
         let Some(output) = output else {
             return Err(self.closed());
         };
-        for _ in 0..count {
-            connection.owed.push_back(self.requests.write_next(output));
+        let mut written = count;
+        match self.routing.as_mut().zip(connection.master) {
+            None => (0..count).for_each(|_| {
+                let (drawn, replies) = self.requests.write_next(output);
+                connection.owed.push_back(Owed { replies, redirects: 0, drawn });
+            }),
+            Some((routing, master)) => {
+                written = 0;
+                while written < count
+                    && let Some(drawn) = routing.next(master, &mut self.requests)
+                {
+                    let replies = self.requests.write(drawn, output);
+                    connection.owed.push_back(Owed { replies, redirects: 0, drawn });
+                    written += 1;
+                }
+            }
         }
         self.io.sockets.commit(connection.socket);
-        connection.batches.push_back(Batch { from_nanos: due.unwrap_or(0), left: count });
+        if written > 0 {
+            self.note_batch(index, written, due);
+        }
+        Ok(written)
+    }
+
+    fn note_batch(&mut self, index: usize, count: u64, due: Option<u64>) {
+        self.connections[index].batches.push_back(Batch { from_nanos: due.unwrap_or(0), left: count });
         self.outstanding += 1;
         if due.is_none() {
             self.unstamped.push(index);
@@ -285,6 +305,85 @@ impl<'a> Worker<'a> {
             self.stamp();
             self.io.send_now();
         }
+    }
+
+    /// Sends redirected requests where they belong now, after a look at who has which slots where the map is not of
+    /// the same opinion. Connections that may have more to send than before get into `ready`.
+    #[cold]
+    fn follow(&mut self, ready: &mut Vec<usize>) -> Result<(), Failure> {
+        assert!(self.unstamped.is_empty(), "what is written behind a batch has its own time");
+        let redirected = std::mem::take(&mut self.redirected);
+        let routing = self.routing.as_mut().expect("redirects are followed in a cluster only");
+        let is_news = |map: &SlotMap, redirect: &Redirect| map.owner(redirect.moved.slot) == redirect.from;
+        if let Some(redirect) = redirected.iter().find(|redirect| is_news(routing.map(), redirect)) {
+            let address = Address::Tcp(redirect.moved.address(routing.map().address(redirect.from)));
+            let newer = SlotMap::ask(&Endpoint { address, ..self.endpoint.clone() })?;
+            let mut fits = true;
+            routing.change(&mut self.requests, |map| {
+                fits = map.adopt(&newer);
+                // If the node that was named does not know yet, the redirect does.
+                for redirect in &redirected {
+                    if is_news(map, redirect) {
+                        let address = redirect.moved.address(map.address(redirect.from));
+                        fits &= map.assign(redirect.moved.slot, address).is_some();
+                    }
+                }
+            });
+            if !fits {
+                let problem = "it has more masters than slots".to_owned();
+                return Err(Failure::Cluster { endpoint: self.endpoint.name.clone(), problem });
+            }
+            self.take_places(ready)?;
+        }
+        redirected.iter().try_for_each(|redirect| self.send_again(redirect))
+    }
+
+    /// Gives each master with slots a connection, and those of masters without slots to the others. Connections that
+    /// wait for nothing get into `ready`.
+    fn take_places(&mut self, ready: &mut Vec<usize>) -> Result<(), Failure> {
+        let routing = self.routing.as_ref().expect("only masters of a cluster have slots");
+        let serving: Vec<_> = routing.serving().collect();
+        let idle = self.connections.iter().enumerate().filter(|(_, connection)| connection.batches.is_empty());
+        ready.extend(idle.map(|(index, _)| index));
+        ready.sort_unstable();
+        ready.dedup();
+        let known = self.connections.len();
+        for connection in &mut self.connections {
+            connection.retired = connection.master.is_none_or(|master| !serving.contains(&master));
+        }
+        let retired = self.connections.iter().filter(|connection| connection.retired && !connection.replaced).count();
+        let count = |connections: &[Connection], master| {
+            connections.iter().filter(|connection| connection.master == Some(master)).count()
+        };
+        for connection in self.connections.iter_mut().filter(|connection| connection.retired) {
+            connection.replaced = true;
+        }
+        for _ in 0..retired {
+            let neediest = serving.iter().copied().min_by_key(|master| count(&self.connections, *master));
+            self.open(neediest)?;
+        }
+        for master in serving {
+            if count(&self.connections, master) == 0 {
+                self.open(Some(master))?;
+            }
+        }
+        ready.extend(known..self.connections.len());
+        Ok(())
+    }
+
+    /// Sends one request on a connection to the master of its slot.
+    fn send_again(&mut self, redirect: &Redirect) -> Result<(), Failure> {
+        let Redirect { drawn, redirects, from_nanos, .. } = *redirect;
+        let routing = self.routing.as_ref().expect("redirects are followed in a cluster only");
+        let owner = routing.owner(drawn, &mut self.requests);
+        let leads_there = |connection: &Connection| connection.master == owner && !connection.ended;
+        let Some(index) = self.connections.iter().position(leads_there) else { return Err(self.closed()) };
+        let connection = &mut self.connections[index];
+        let Some(output) = self.io.sockets.output(connection.socket) else { return Err(self.closed()) };
+        let replies = self.requests.write(drawn, output);
+        connection.owed.push_back(Owed { replies, redirects, drawn });
+        self.io.sockets.commit(connection.socket);
+        self.note_batch(index, 1, Some(from_nanos));
         Ok(())
     }
 
@@ -307,13 +406,13 @@ impl<'a> Worker<'a> {
         let mut events = std::mem::take(&mut self.events);
         self.io.turn(wait, &mut events).await;
         let now = monotonic_nanos();
-        let replies_before = self.tally.replies;
+        let (replies_before, redirects_before) = (self.tally.replies, self.tally.redirects);
         for event in events.drain(..) {
             match event {
                 Event::Received { socket, chunk } => {
                     let connection = &mut self.connections[socket.index as usize];
                     let bytes = self.io.input.read(chunk);
-                    let ended = connection.receive(bytes, now, &mut self.tally);
+                    let ended = connection.receive(bytes, now, &mut self.tally, &mut self.redirected);
                     let ended = ended.ok_or_else(|| Failure::Malformed { endpoint: self.endpoint.name.clone() })?;
                     self.outstanding -= ended;
                     if ended > 0 && connection.batches.is_empty() {
@@ -336,51 +435,10 @@ impl<'a> Worker<'a> {
             self.tally.ended_nanos = now;
             progress.fetch_add(replies, Ordering::Relaxed);
         }
-        Ok(replies > 0)
-    }
-}
-
-impl Connection {
-    /// Counts the replies in `bytes`; the number of batches that they complete, or `None` if they are no replies.
-    #[inline]
-    fn receive(&mut self, bytes: &[u8], now: u64, tally: &mut Tally) -> Option<u64> {
-        let (mut position, mut start) = (0, 0);
-        let (mut ended, mut same) = (0, 0);
-        while let Some(end) = self.scanner.next_end(bytes, &mut position).ok()? {
-            let reply = &bytes[start..end.offset];
-            start = end.offset;
-            match end.kind {
-                b'-' | b'!' => tally.note_error(reply),
-                b'$' | b'*' if reply.get(1) == Some(&b'-') => tally.nulls += 1,
-                b'*' if reply.starts_with(b"*0\r") => tally.nulls += 1,
-                b'_' => tally.nulls += 1,
-                _ => {}
-            }
-            let Some(owed) = self.owed.front_mut() else {
-                tally.surplus += 1;
-                continue;
-            };
-            *owed -= 1;
-            if *owed > 0 {
-                continue;
-            }
-            self.owed.pop_front();
-            let batch = self.batches.front_mut().expect("a request that is owed replies is of a batch");
-            batch.left -= 1;
-            same += 1;
-            if batch.left == 0 {
-                tally.record(now.saturating_sub(batch.from_nanos), same);
-                same = 0;
-                ended += 1;
-                self.batches.pop_front();
-            }
+        if !self.redirected.is_empty() {
+            self.follow(ready)?;
         }
-        if same > 0
-            && let Some(batch) = self.batches.front()
-        {
-            tally.record(now.saturating_sub(batch.from_nanos), same);
-        }
-        Some(ended)
+        Ok(replies > 0 || self.tally.redirects > redirects_before)
     }
 }
 
@@ -388,59 +446,6 @@ impl Connection {
 mod tests {
     use super::super::tests;
     use super::*;
-
-    /// Batches of requests with one reply each.
-    fn connection(lefts: &[(u64, u64)]) -> Connection {
-        let owed = lefts.iter().flat_map(|(_, left)| (0..*left).map(|_| 1)).collect();
-        let batches = lefts.iter().map(|(from_nanos, left)| Batch { from_nanos: *from_nanos, left: *left });
-        Connection {
-            socket: SocketId { index: 0, generation: 0 },
-            scanner: ReplyScanner::default(),
-            batches: batches.collect(),
-            owed,
-            ended: false,
-        }
-    }
-
-    #[test]
-    fn replies_count_for_the_batch_that_asked() {
-        let (mut connection, mut tally) = (connection(&[(100, 2), (200, 2)]), Tally::default());
-        assert_eq!(connection.receive(b"+OK\r\n$-1\r\n$2\r\na", 1000, &mut tally), Some(1));
-        assert_eq!((tally.replies, tally.nulls, tally.latencies.max()), (2, 1, 900));
-        assert_eq!(connection.receive(b"b\r\n", 1200, &mut tally), Some(0));
-        assert_eq!(connection.receive(b":1\r\n", 1300, &mut tally), Some(1));
-        assert_eq!((tally.replies, tally.latencies.max(), tally.surplus), (4, 1100, 0));
-    }
-
-    #[test]
-    fn a_transaction_counts_once_when_its_last_reply_has_come() {
-        let (mut connection, mut tally) = (connection(&[(100, 3)]), Tally::default());
-        connection.owed = [1, 4, 1].into();
-        assert_eq!(connection.receive(b"+OK\r\n+OK\r\n+QUEUED\r\n", 200, &mut tally), Some(0));
-        assert_eq!((tally.replies, tally.latencies.max()), (1, 100));
-        assert_eq!(connection.receive(b"+QUEUED\r\n*2\r\n+OK\r\n", 300, &mut tally), Some(0));
-        assert_eq!(tally.replies, 1);
-        assert_eq!(connection.receive(b"+OK\r\n", 400, &mut tally), Some(0));
-        assert_eq!((tally.replies, tally.latencies.max()), (2, 300));
-        assert_eq!(connection.receive(b"$1\r\na\r\n", 500, &mut tally), Some(1));
-        assert_eq!((tally.replies, tally.nulls, tally.surplus, connection.owed.len()), (3, 0, 0, 0));
-    }
-
-    #[test]
-    fn a_list_that_is_not_there_counts_as_null() {
-        let (mut connection, mut tally) = (connection(&[(0, 3)]), Tally::default());
-        assert_eq!(connection.receive(b"*0\r\n*1\r\n$1\r\na\r\n*-1\r\n", 5, &mut tally), Some(1));
-        assert_eq!((tally.replies, tally.nulls), (3, 2));
-    }
-
-    #[test]
-    fn errors_and_replies_that_nobody_asked_for_are_noticed() {
-        let (mut connection, mut tally) = (connection(&[(0, 1)]), Tally::default());
-        assert_eq!(connection.receive(b"-ERR x\r\n+OK\r\n", 5, &mut tally), Some(1));
-        assert_eq!((tally.replies, tally.errors, tally.surplus), (1, 1, 1));
-        assert_eq!(tally.first_error, "-ERR x");
-        assert_eq!(connection.receive(b"what", 5, &mut tally), None);
-    }
 
     /// The load falls behind its schedule by half a second: every request has waited for as long.
     #[test]
@@ -450,7 +455,7 @@ mod tests {
         let load = Load { rate: Some(1000.0), ..tests::load(3, 1, 1, 100) };
         let mail = mesh::<()>(1).pop().unwrap();
         let tally = run_core(Backend::IoUring, mail, |io| async {
-            let mut worker = Worker::new(io, &endpoint, &load, 0);
+            let mut worker = Worker::new(io, &endpoint, &load, None, 0);
             worker.prepare().await.unwrap();
             let start = monotonic_nanos() - 500_000_000;
             worker.measure(start, &AtomicU64::new(0)).await.unwrap()
