@@ -98,7 +98,7 @@ pub(crate) fn serve(loaded: Loaded, config_file: Option<&Path>) -> Result<(), Bo
     }
     greet(&log, &layout, config_file.as_deref());
     if let Some(refusal) = refusal {
-        log.warning(format_args!("Serving by epoll, which is slower: {refusal}"));
+        log.warning(format_args!("epoll takes the place of io_uring: {refusal}"));
     }
     for unused in without_effect.iter().filter(|unused| !unused.is_default) {
         log.warning(format_args!("{unused}"));

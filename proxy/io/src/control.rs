@@ -34,7 +34,8 @@ fn note_activity() {
 }
 
 /// Starts a task of the control plane on this core. Tasks are started only through here, so that the data loop
-/// knows when they have run.
+/// knows when they have run. Sockets that were not made by monoio must be non-blocking: on epoll it reads and writes
+/// them itself.
 pub fn spawn_control<F>(task: F) -> monoio::task::JoinHandle<F::Output>
 where
     F: Future + 'static,
