@@ -16,13 +16,17 @@ pub(crate) struct Counters {
     /// Clients that wait, and those of them whose wait ends by itself.
     pub(crate) blocked_clients: u64,
     pub(crate) timeouts: u64,
+    pub(crate) reads: u64,
+    /// Nanoseconds of turns, and of active expiry.
+    pub(crate) busy_nanos: u64,
+    pub(crate) expiry_nanos: u64,
 }
 
 /// The numbers of one core, in the order of [`Board::publish`].
-const NUMBERS: usize = 21;
+const NUMBERS: usize = 29;
 
 /// Where those of the shard begin.
-const SHARD: usize = 15;
+const SHARD: usize = 20;
 /// Where that of the thread's CPU time stands.
 const CPU: usize = NUMBERS - 1;
 
@@ -43,6 +47,9 @@ pub(crate) struct Board {
 pub(crate) struct BufferBytes {
     pub(crate) input: u64,
     pub(crate) output: u64,
+    /// The most of one client.
+    pub(crate) input_max: u64,
+    pub(crate) output_max: u64,
 }
 
 impl Board {
@@ -75,6 +82,11 @@ impl Board {
             buffers.output,
             own.blocked_clients,
             own.timeouts,
+            own.reads,
+            own.busy_nanos,
+            own.expiry_nanos,
+            buffers.input_max,
+            buffers.output_max,
         ];
         debug_assert_eq!(numbers.len(), SHARD, "the shard's numbers follow");
         for (place, number) in self.numbers.iter().zip(numbers) {
@@ -99,7 +111,18 @@ impl Board {
                 place.store(number, Relaxed);
             }
         }
-        let numbers = [stats.hits, stats.misses, stats.expired, bytes, shard.blocking_keys() as u64];
+        let (waiting, freed) = keyspace.buried();
+        let numbers = [
+            stats.hits,
+            stats.misses,
+            stats.expired,
+            bytes,
+            shard.blocking_keys() as u64,
+            waiting as u64,
+            freed,
+            shard.expiry_passes_cut(),
+        ];
+        debug_assert_eq!(numbers.len(), CPU - SHARD, "the thread's CPU time follows");
         for (place, number) in self.numbers[SHARD..CPU].iter().zip(numbers) {
             place.store(number, Relaxed);
         }
@@ -123,11 +146,19 @@ impl Board {
             output_buffer_bytes,
             blocked_clients,
             timeouts,
+            reads,
+            busy_nanos,
+            expiry_nanos,
+            input_max,
+            output_max,
             hits,
             misses,
             expired,
             keyspace_bytes,
             blocking_keys,
+            buried,
+            freed,
+            expiry_cut,
             cpu_micros,
         ] = std::array::from_fn(|number| self.numbers[number].load(Relaxed));
         let db = |places: &[AtomicU64; 3]| {
@@ -160,6 +191,12 @@ impl Board {
             hops_in,
             wakes,
             cpu_micros,
+            client_max: (input_max, output_max),
+            buried: (buried, freed),
+            expiry_nanos,
+            expiry_cut,
+            reads,
+            busy_nanos,
         }
     }
 }

@@ -74,6 +74,7 @@ impl Core {
                 && (engine.outstanding > 0 || engine.lending.desk.loans() > 0 || engine.lending.desk.is_away());
             self.io.mail.serve_requests(!engine.lending.desk.is_away());
             self.io.turn(wait, &mut events).await;
+            let begin = self.engine.process.ticks.now();
             self.engine.now = UnixMillis(clock::unix_millis());
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
             self.engine.is_late = false;
@@ -88,6 +89,7 @@ impl Core {
             self.run_batch();
             self.exchange_mail();
             wait = self.keep_house();
+            self.engine.counters.busy_nanos += self.engine.process.ticks.nanos_since(begin);
         }
         self.io.stop_listening();
         // What was written in this turn still goes out.
@@ -96,7 +98,10 @@ impl Core {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Received { socket, chunk } => self.receive(socket, chunk),
+            Event::Received { socket, chunk } => {
+                self.engine.counters.reads += 1;
+                self.receive(socket, chunk);
+            }
             Event::Ended { socket } => {
                 self.run_batch();
                 if let Some(connection) = self.engine.connection(socket.index)
@@ -520,6 +525,7 @@ impl Core {
         }
         let engine = &mut self.engine;
         (engine.counters.commands, engine.counters.errors) = (engine.meter.commands, engine.meter.errors);
+        engine.counters.expiry_nanos = engine.meter.expiry_nanos;
         let board = &engine.process.boards[usize::from(engine.core)];
         board.publish(self.io.stats(), engine.counters, engine.buffers);
         // A connection counts until its descriptor is closed, or clients that never read their last replies would be
@@ -546,13 +552,16 @@ impl Core {
         let board = &self.engine.process.boards[usize::from(self.engine.core)];
         board.publish_cpu(clock::thread_cpu_micros());
         self.engine.shard_used = self.engine.lending.desk.owns_shard();
-        let (mut input, mut output) = (0, 0);
+        let mut buffers = crate::board::BufferBytes::default();
         let (now, timeout_s) = (self.engine.now, i64::from(self.engine.hot.timeout_s));
         for index in 0..self.engine.connections.len() as u32 {
             let Some(pending) = self.pending_output(index) else { continue };
             let Some(connection) = self.engine.connection(index) else { continue };
-            input += connection.input_bytes() as u64;
-            output += pending;
+            let held = connection.input_bytes() as u64;
+            buffers.input += held;
+            buffers.output += pending;
+            buffers.input_max = buffers.input_max.max(held);
+            buffers.output_max = buffers.output_max.max(pending);
             // As in Redis, a client that takes its replies is not idle, however slowly it does.
             if std::mem::replace(&mut connection.pending_seen, pending) != pending {
                 connection.client.active_at = now;
@@ -567,7 +576,7 @@ impl Core {
             }
         }
         self.io.sockets.close_stuck(FINISHING_IDLE_SECONDS_MAX);
-        self.engine.buffers = crate::board::BufferBytes { input, output };
+        self.engine.buffers = buffers;
     }
 
     fn enforce_soft_limit(&mut self, index: u32, pending: u64) {

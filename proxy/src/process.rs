@@ -148,6 +148,8 @@ impl Process {
             total.commands += core.commands;
             total.input_bytes += core.input_bytes;
             total.output_bytes += core.output_bytes;
+            total.turns += core.turns;
+            total.busy_nanos += core.busy_nanos;
         }
         self.meter.lock().expect("no holder panics").take(total, now);
     }
@@ -281,6 +283,12 @@ impl Process {
                     misses: now.misses - old.misses,
                     expired: now.expired - old.expired,
                     errors: now.errors - old.errors,
+                    reads: now.reads - old.reads,
+                    turns: now.turns - old.turns,
+                    busy_nanos: now.busy_nanos - old.busy_nanos,
+                    expiry_nanos: now.expiry_nanos - old.expiry_nanos,
+                    expiry_cut: now.expiry_cut - old.expiry_cut,
+                    buried: (now.buried.0, now.buried.1 - old.buried.1),
                     ..now
                 }
             })
@@ -340,6 +348,8 @@ impl Meter {
             commands: per_second(total.commands, self.last.commands),
             input_bytes: per_second(total.input_bytes, self.last.input_bytes),
             output_bytes: per_second(total.output_bytes, self.last.output_bytes),
+            turns: per_second(total.turns, self.last.turns),
+            busy_nanos: per_second(total.busy_nanos, self.last.busy_nanos),
         };
         (self.last, self.at) = (total, now);
     }
@@ -430,10 +440,10 @@ mod tests {
     #[test]
     fn rates_are_differences_per_second() {
         let mut meter = Meter::default();
-        let total = |commands| Rates { commands, input_bytes: commands * 10, output_bytes: 0 };
+        let total = |commands| Rates { commands, input_bytes: commands * 10, ..Rates::default() };
         meter.take(total(500), Monotonic(1_000_000_000));
         meter.take(total(1500), Monotonic(3_000_000_000));
-        assert_eq!(meter.rates, Rates { commands: 500, input_bytes: 5000, output_bytes: 0 });
+        assert_eq!(meter.rates, Rates { commands: 500, input_bytes: 5000, ..Rates::default() });
         meter.take(total(1500), Monotonic(4_000_000_000));
         assert_eq!(meter.rates, Rates::default());
     }

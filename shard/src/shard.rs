@@ -43,6 +43,8 @@ struct Housekeeping {
     next_db: usize,
     /// The earliest time of the next pass.
     not_before: Monotonic,
+    /// Passes whose budget ended before their work.
+    cut: u64,
 }
 
 const _: () = {
@@ -102,6 +104,11 @@ impl Shard {
         }
     }
 
+    /// Passes of active expiry whose budget ended before their work.
+    pub fn expiry_passes_cut(&self) -> u64 {
+        self.housekeeping.cut
+    }
+
     /// Whether [`housekeep`](Self::housekeep) would do anything now.
     pub fn wants_housekeeping(&self, monotonic: Monotonic) -> bool {
         monotonic >= self.housekeeping.not_before
@@ -121,6 +128,7 @@ impl Shard {
         self.housekeeping.not_before = soon;
         let more_to_free = self.keyspace.free_some(FREED_TABLES_PER_PASS);
         let budget_spent = self.expire(now, pages_per_pass(effort));
+        self.housekeeping.cut += u64::from(budget_spent);
         if self.is_noted() {
             // What has expired makes nobody's key ready: the block is a list of deletions.
             self.note_command();

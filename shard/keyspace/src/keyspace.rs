@@ -137,6 +137,12 @@ impl Keyspace {
         self.graveyard.values.extend(remains.0.map(Value::List).filter(Value::is_heavy));
     }
 
+    /// What waits to be freed by [`free_some`](Self::free_some), and what it has freed: large values, pages kept for
+    /// snapshots, blocks of flushed databases.
+    pub fn buried(&self) -> (usize, u64) {
+        (self.graveyard.len(), self.graveyard.emptied)
+    }
+
     /// Frees up to `tables_max` tables of flushed databases or pages kept for snapshots, and as much of large values that keys no longer hold;
     /// whether there is more to free. A table of many pages counts once for each page, a large value once for each
     /// [`FREED_CHUNKS_PER_TABLE`](slotmesh_base::limits::FREED_CHUNKS_PER_TABLE) chunks.

@@ -140,11 +140,6 @@ impl Display for Human {
     }
 }
 
-/// `part` of `whole`, 0 if there is no whole.
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
-
 /// Microseconds as seconds with six decimals.
 struct Seconds(u64);
 

@@ -56,6 +56,18 @@ pub struct CoreFacts {
     pub errors: u64,
     /// Bytes of keys, values and tables.
     pub keyspace_bytes: u64,
+    /// Largest request and replies that one client of it held when they were last counted, in bytes.
+    pub client_max: (u64, u64),
+    /// Pieces of memory that wait to be freed, and that were freed so.
+    pub buried: (u64, u64),
+    /// Nanoseconds of its passes of active expiry.
+    pub expiry_nanos: u64,
+    /// Passes of active expiry whose budget ended before their work.
+    pub expiry_cut: u64,
+    /// Reads that brought bytes of clients.
+    pub reads: u64,
+    /// Nanoseconds of its turns, without waiting.
+    pub busy_nanos: u64,
     /// Databases, by index.
     pub dbs: Vec<DbFacts>,
     /// Turns of the loop.
@@ -109,6 +121,10 @@ pub struct Rates {
     pub input_bytes: u64,
     /// Bytes sent to clients.
     pub output_bytes: u64,
+    /// Turns of the loops.
+    pub turns: u64,
+    /// Nanoseconds of these turns, without waiting.
+    pub busy_nanos: u64,
 }
 
 /// What the process knows of itself, for INFO and HELLO.

@@ -16,6 +16,8 @@ pub(super) struct Graveyard {
     blocks: Vec<Box<Block>>,
     /// Tables of the last block that are freed already.
     freed: usize,
+    /// Large values, kept pages and blocks of flushed databases that were freed.
+    pub(super) emptied: u64,
 }
 
 impl Graveyard {
@@ -50,15 +52,24 @@ impl Graveyard {
         !self.blocks.is_empty() || !self.values.is_empty() || !self.copies.is_empty()
     }
 
+    /// What waits to be freed: large values, kept pages, blocks of flushed databases.
+    pub(super) fn len(&self) -> usize {
+        self.values.len() + self.copies.len() + self.blocks.len()
+    }
+
     fn free_one(&mut self) -> bool {
         if let Some(value) = self.values.last_mut() {
             if !value.free_some(FREED_CHUNKS_PER_TABLE) {
                 self.values.pop();
+                self.emptied += 1;
             }
         } else if let Some(copies) = self.copies.last_mut() {
             match copies.pop_front() {
                 Some(copy) => release(copy, &mut self.values),
-                None => _ = self.copies.pop(),
+                None => {
+                    self.copies.pop();
+                    self.emptied += 1;
+                }
             }
         } else if let Some(block) = self.blocks.last_mut() {
             match block.next_occupied(self.freed) {
@@ -69,6 +80,7 @@ impl Graveyard {
             if self.freed == BLOCK_SLOTS {
                 self.blocks.pop();
                 self.freed = 0;
+                self.emptied += 1;
             }
         } else {
             return false;

@@ -1,6 +1,7 @@
 //! `# Server` and `# Clients`.
 
 use super::{Facts, Fields};
+use crate::CoreFacts;
 use crate::local::REDIS_VERSION;
 use slotmesh_conf::directive;
 
@@ -33,12 +34,29 @@ pub(super) fn server(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("executable", &process.executable);
     fields.field("config_file", &process.config_file);
     fields.field("io_threads_active", 0);
+    listeners(facts, fields);
+}
+
+/// What is listened on, in the order of Redis's kinds of connections.
+fn listeners(facts: &Facts<'_>, fields: &mut Fields) {
+    let port = facts.node_port.unwrap_or(facts.settings.value(directive::PORT));
+    if port > 0 {
+        let addresses = facts.settings.value(directive::BIND).iter().map(|address| format!(",bind={address}"));
+        fields.field("listener0", format_args!("name=tcp{},port={port}", addresses.collect::<String>()));
+    }
+    let path = facts.settings.value(directive::UNIXSOCKET);
+    if !path.is_empty() {
+        fields.field("listener1", format_args!("name=unix,bind={path}"));
+    }
 }
 
 pub(super) fn clients(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("connected_clients", facts.total(|core| core.clients));
     fields.field("cluster_connections", 0);
     fields.field("maxclients", facts.settings.value(directive::MAXCLIENTS));
+    let most = |of: fn(&CoreFacts) -> u64| facts.cores.iter().map(of).max().unwrap_or(0);
+    fields.field("client_recent_max_input_buffer", most(|core| core.client_max.0));
+    fields.field("client_recent_max_output_buffer", most(|core| core.client_max.1));
     fields.field("blocked_clients", facts.total(|core| core.blocked_clients));
     fields.field("tracking_clients", 0);
     fields.field("clients_in_timeout_table", facts.total(|core| core.timeouts));

@@ -6,14 +6,40 @@ use super::{Facts, Fields};
 /// A title and no fields.
 pub(super) fn nothing(_facts: &Facts<'_>, _fields: &mut Fields) {}
 
-pub(super) fn persistence(_facts: &Facts<'_>, fields: &mut Fields) {
+/// What Redis shows that has never saved.
+pub(super) fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     fields.fields(&[
         ("loading", "0"),
         ("async_loading", "0"),
+        ("current_cow_peak", "0"),
+        ("current_cow_size", "0"),
+        ("current_cow_size_age", "0"),
+        ("current_fork_perc", "0.00"),
+        ("current_save_keys_processed", "0"),
+        ("current_save_keys_total", "0"),
         ("rdb_bgsave_in_progress", "0"),
+    ]);
+    fields.field("rdb_last_save_time", facts.process.started_at.as_secs());
+    fields.fields(&[
+        ("rdb_last_bgsave_status", "ok"),
+        ("rdb_last_bgsave_time_sec", "-1"),
+        ("rdb_current_bgsave_time_sec", "-1"),
+        ("rdb_saves", "0"),
+        ("rdb_last_cow_size", "0"),
+        ("rdb_last_load_keys_expired", "0"),
+        ("rdb_last_load_keys_loaded", "0"),
         ("aof_enabled", "0"),
         ("aof_rewrite_in_progress", "0"),
         ("aof_rewrite_scheduled", "0"),
+        ("aof_last_rewrite_time_sec", "-1"),
+        ("aof_current_rewrite_time_sec", "-1"),
+        ("aof_last_bgrewrite_status", "ok"),
+        ("aof_rewrites", "0"),
+        ("aof_rewrites_consecutive_failures", "0"),
+        ("aof_last_write_status", "ok"),
+        ("aof_last_cow_size", "0"),
+        ("module_fork_in_progress", "0"),
+        ("module_fork_last_cow_size", "0"),
     ]);
 }
 
@@ -25,6 +51,8 @@ pub(super) fn replication(_facts: &Facts<'_>, fields: &mut Fields) {
         ("master_repl_offset", "0"),
         ("second_repl_offset", "-1"),
         ("repl_backlog_active", "0"),
+        ("repl_backlog_first_byte_offset", "0"),
+        ("repl_backlog_histlen", "0"),
     ]);
 }
 
