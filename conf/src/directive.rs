@@ -88,9 +88,9 @@ directives! {
     used {
         /// Addresses to listen on. A `-` in front of one means that it may be missing on this host.
         /// Loopback only, unless you say otherwise; `*` and `-::*` are all of IPv4 and IPv6.
-        BIND: [String] = special("bind", "127.0.0.1 -::1", Kind::Words { max: ADDRESSES_MAX }).fixed();
+        BIND: [String] = special("bind", "127.0.0.1 -::1", Kind::Words { max: ADDRESSES_MAX });
         /// TCP port for clients; 0 = none.
-        PORT: u16 = integer("port", "6379", 0, 65535).fixed();
+        PORT: u16 = integer("port", "6379", 0, 65535);
         /// Most connections that wait to be accepted. The kernel's own bound (`net.core.somaxconn`) holds
         /// as well.
         TCP_BACKLOG: i32 = integer("tcp-backlog", "511", 0, I32).fixed();

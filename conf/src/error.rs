@@ -168,6 +168,10 @@ pub enum Reason {
     System(i32),
     /// The kernel does not let us change our score.
     OomScoreRefused,
+    /// The system refuses to listen on the port.
+    PortRefused,
+    /// The system refuses to listen on the addresses.
+    BindRefused,
     /// A template that names nothing, or what is unknown.
     BadTemplate,
     /// More shards than cores.
@@ -240,6 +244,8 @@ impl Reason {
             Reason::BadMasterPort => "Invalid master port",
             Reason::NotSupported => "not supported yet",
             Reason::OomScoreRefused => "Failed to apply new oom_score_adj configuration, check server logs.",
+            Reason::PortRefused => "Unable to listen on this port. Check server logs.",
+            Reason::BindRefused => "Failed to bind to specified addresses.",
             Reason::BadTemplate => "template format is invalid or contains unknown variables",
             Reason::IncludeTooDeep => "included files are nested too deep",
             Reason::MoreShardsThanCores => "there can't be more shards than cores",

@@ -2,6 +2,7 @@
 
 use crate::board::Board;
 use crate::core_loop::Core;
+use crate::doors::{CannotListen, Doors, listen_tcp, listen_unix};
 use crate::engine::Engine;
 use crate::formation;
 use crate::hop::Parcel;
@@ -13,12 +14,11 @@ use crate::process::{Identity, Process};
 use crate::supervisor::Supervisor;
 use slotmesh_base::{SLOT_COUNT, UnixMillis};
 use slotmesh_conf::{Loaded, Settings, directive};
-use slotmesh_io::{Backend, Mail, Refusal, clock, entropy, mesh, process as os, tcp};
+use slotmesh_io::{Backend, Mail, Refusal, clock, entropy, mesh, process as os};
 use slotmesh_keyspace::KeyHasher;
 use slotmesh_shard::{Shard, ShardSettings, SlotMap};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -43,7 +43,7 @@ pub(crate) enum BootError {
     /// The shards of a cluster have no ports.
     NodePorts,
     /// An address cannot be listened on.
-    Listen { place: String, error: io::Error },
+    Listen(CannotListen),
     /// Signals cannot be caught, or a thread not be started.
     System(io::Error),
 }
@@ -62,9 +62,15 @@ impl fmt::Display for BootError {
                 "the nodes of a cluster need a port each, from 'port' on, and one for their bus each (10000 above, or from 'cluster-port' on): \
                  lower 'port', or 'shards'",
             ),
-            Self::Listen { place, error } => write!(f, "Failed listening on {place}: {error}, aborting."),
+            Self::Listen(problem) => write!(f, "{problem}, aborting."),
             Self::System(error) => write!(f, "the system refuses to run us: {error}"),
         }
+    }
+}
+
+impl From<CannotListen> for BootError {
+    fn from(problem: CannotListen) -> Self {
+        Self::Listen(problem)
     }
 }
 
@@ -131,6 +137,8 @@ fn start(
     let nodes = if is_clustered { listen_nodes(&settings, layout.shards as u16, log)? } else { Vec::new() };
     let unix = listen_unix(&settings)?;
     let ready = Ready { tcp: !tcp.is_empty() || !nodes.is_empty(), unix: unix.is_some() };
+    let doors = Doors::default();
+    doors.note(&tcp);
     let dealer = Dealer::new(tcp, unix, signals);
     log.serves();
     // Behind the listeners: a second process on our port leaves the file of the first alone.
@@ -139,7 +147,7 @@ fn start(
     presence::show_logo(&settings, log);
     // Whole, because the directory may change under CONFIG SET; there is none for an empty path.
     let unix_path = std::path::absolute(settings.value(directive::UNIXSOCKET)).ok();
-    let process = Arc::new(make_process(settings, identity, layout, log.clone()));
+    let process = Arc::new(make_process(settings, identity, layout, log.clone()).with_doors(doors));
     // The log says why it cannot be changed; that is no reason not to serve.
     let _ = process.oom_score.apply(&process.settings(), log);
     let asked = process.clone();
@@ -248,60 +256,7 @@ fn listen_nodes(settings: &Settings, shards: u16, log: &Log) -> Result<Vec<Vec<O
         _ => Err(BootError::NodePorts),
     };
     let ports = (0..shards).map(port).collect::<Result<Vec<_>, _>>()?;
-    ports.into_iter().map(|port| listen_tcp(settings, port, log)).collect()
-}
-
-fn listen_tcp(settings: &Settings, port: u16, log: &Log) -> Result<Vec<OwnedFd>, BootError> {
-    let backlog = settings.value(directive::TCP_BACKLOG) as u32;
-    let mut listeners = Vec::new();
-    if port == 0 {
-        return Ok(listeners);
-    }
-    for written in settings.value(directive::BIND) {
-        let (name, may_fail) = match written.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (written.as_str(), false),
-        };
-        match listen_on(name, port, backlog) {
-            Ok(listener) => listeners.push(listener),
-            // An optional address may be missing on this host; that it is taken by another is an error.
-            Err(error) if may_fail && is_missing_address(&error) => {
-                log.verbose(format_args!("Not listening on {name}:{port}: {error}"));
-            }
-            Err(error) => return Err(BootError::Listen { place: format!("port {port} (tcp) of {name}"), error }),
-        }
-    }
-    Ok(listeners)
-}
-
-fn listen_on(name: &str, port: u16, backlog: u32) -> io::Result<OwnedFd> {
-    let host = match name {
-        "*" => "0.0.0.0",
-        "::*" => "::",
-        other => other,
-    };
-    let address: SocketAddr = (host, port)
-        .to_socket_addrs()?
-        .next()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address"))?;
-    tcp::listen(address, backlog)
-}
-
-fn is_missing_address(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, Unsupported};
-    matches!(error.kind(), AddrNotAvailable | Unsupported) || error.raw_os_error() == Some(os::EAFNOSUPPORT)
-}
-
-fn listen_unix(settings: &Settings) -> Result<Option<OwnedFd>, BootError> {
-    let path = settings.value(directive::UNIXSOCKET);
-    if path.is_empty() {
-        return Ok(None);
-    }
-    let mode = settings.value(directive::UNIXSOCKETPERM);
-    let backlog = settings.value(directive::TCP_BACKLOG) as u32;
-    tcp::listen_unix(Path::new(path), (mode != 0).then_some(mode), backlog)
-        .map(Some)
-        .map_err(|error| BootError::Listen { place: format!("{path} (unix)"), error })
+    ports.into_iter().map(|port| Ok(listen_tcp(settings, port, log)?)).collect()
 }
 
 fn make_process(settings: Settings, identity: Identity, layout: &Layout, log: Arc<Log>) -> Process {

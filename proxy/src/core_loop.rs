@@ -79,6 +79,11 @@ impl Core {
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
             self.engine.is_late = false;
             self.engine.refresh_settings();
+            if let Some(dealer) = &mut self.dealer
+                && let Some(listeners) = self.engine.process.doors.take()
+            {
+                dealer.follow(&mut self.io, listeners);
+            }
             self.engine.meter.now = self.engine.now;
             self.engine.meter.enter_span();
             // Before anybody takes the room that there is now, or a loan would wait behind all clients.
@@ -125,9 +130,9 @@ impl Core {
                 }
             }
             Event::AcceptFailed { token, error } => {
-                let Self { dealer, engine, .. } = self;
+                let Self { dealer, io, engine, .. } = self;
                 if let Some(dealer) = dealer {
-                    dealer.note_failure(engine, token, &error);
+                    dealer.note_failure(io, engine, token, &error);
                 }
             }
             Event::Readable { .. } => {

@@ -74,8 +74,21 @@ impl Dealer {
         }
     }
 
+    /// Accepts where the settings say now, if that has changed.
+    pub(crate) fn follow(&mut self, io: &mut DataLoop<Parcel>, listeners: Vec<OwnedFd>) {
+        io.stop_listening_as(TCP);
+        self.failed.retain(|&token| token != TCP);
+        listeners.into_iter().for_each(|listener| io.listen(listener, TCP));
+    }
+
     /// A listener could not accept; it tries again at the next [`retry`](Self::retry).
-    pub(crate) fn note_failure(&mut self, engine: &Engine, token: u32, error: &io::Error) {
+    pub(crate) fn note_failure(&mut self, io: &mut DataLoop<Parcel>, engine: &Engine, token: u32, error: &io::Error) {
+        // It was closed, since the doors are opened elsewhere.
+        if token == TCP
+            && let Some(listeners) = engine.process.doors.await_change()
+        {
+            return self.follow(io, listeners);
+        }
         engine.process.log.warning(format_args!("Accepting client connection: {error}"));
         if !self.failed.contains(&token) {
             self.failed.push(token);

@@ -12,6 +12,7 @@ mod boot;
 mod client;
 mod config_file;
 mod core_loop;
+mod doors;
 mod drill;
 mod engine;
 mod exchange;

@@ -3,6 +3,7 @@
 use crate::allocator;
 use crate::board::Board;
 use crate::config_file;
+use crate::doors::Doors;
 use crate::log::Log;
 use crate::oom_score::OomScore;
 use crate::presence;
@@ -60,6 +61,7 @@ pub(crate) struct Process {
     /// The place of each core's shard in its cluster; empty if the shards are no nodes.
     pub(crate) seats: Vec<Seat>,
     pub(crate) log: Arc<Log>,
+    pub(crate) doors: Doors,
     pub(crate) oom_score: OomScore,
     next_client: AtomicU64,
     pub(crate) rejected: AtomicU64,
@@ -96,6 +98,7 @@ impl Process {
             map,
             seats: Vec::new(),
             log,
+            doors: Doors::default(),
             oom_score: OomScore::default(),
             next_client: AtomicU64::new(1),
             rejected: AtomicU64::new(0),
@@ -103,6 +106,11 @@ impl Process {
             meter: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// With what it listens on.
+    pub(crate) fn with_doors(self, doors: Doors) -> Self {
+        Self { doors, ..self }
     }
 
     /// With the places of its shards in their cluster.
@@ -209,9 +217,15 @@ impl Process {
         let mut settings = self.settings.write().expect("no writer panics");
         let mut changed = Settings::clone(&settings);
         let rows = changed.set(pairs)?;
+        // The ports of nodes are known to others.
+        if !self.seats.is_empty()
+            && let Some(row) = rows.iter().find(|row| is_door(row))
+        {
+            return Err(SetError::Fixed(row.name.to_owned()));
+        }
         self.carry_out(&settings, &mut changed, &rows)?;
         self.log.set_level(changed.value(directive::LOGLEVEL));
-        if rows.iter().any(|row| row.name == "proc-title-template") {
+        if rows.iter().any(|row| row.name == "proc-title-template" || is_door(row)) {
             presence::set_title(&changed, &self.identity.config_file, &self.log);
         }
         for row in rows {
@@ -235,17 +249,33 @@ impl Process {
             let _ = self.oom_score.apply(old, &self.log);
             return Err(refused(row.name, Reason::OomScoreRefused));
         }
+        let before = std::env::current_dir();
+        let back = || {
+            if score.is_some() {
+                let _ = self.oom_score.apply(old, &self.log);
+            }
+        };
         if rows.iter().any(|row| row.name == "dir") {
             let entered = std::env::set_current_dir(new.value(directive::DIR)).and_then(|()| std::env::current_dir());
             match entered {
                 Ok(current) => new.set_working_directory(&current.to_string_lossy()),
                 Err(error) => {
-                    if score.is_some() {
-                        let _ = self.oom_score.apply(old, &self.log);
-                    }
+                    back();
                     return Err(refused("dir", Reason::System(error.raw_os_error().unwrap_or_default())));
                 }
             }
+        }
+        // Last, as clients see it.
+        if let Some(row) = rows.iter().find(|row| is_door(row))
+            && let Err(error) = self.doors.open_anew(old, new, &self.log)
+        {
+            self.log.warning(format_args!("{error}"));
+            back();
+            if let Ok(before) = before {
+                let _ = std::env::set_current_dir(before);
+            }
+            let reason = if row.name == "port" { Reason::PortRefused } else { Reason::BindRefused };
+            return Err(refused(row.name, reason));
         }
         Ok(())
     }
@@ -329,6 +359,11 @@ impl Process {
             io_backend: self.identity.backend.name(),
         }
     }
+}
+
+/// Whether a directive says where the process listens.
+fn is_door(row: &Directive) -> bool {
+    matches!(row.name, "bind" | "port")
 }
 
 /// Turns counters into rates.

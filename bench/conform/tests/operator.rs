@@ -327,7 +327,7 @@ fn config_set_of_several_values_is_all_or_nothing() {
     for (line, refused) in [
         ("CONFIG SET hz 50 maxclients 0", "'maxclients') - argument must be between 1 and 4294967295 inclusive"),
         ("CONFIG SET hz 50 dir /nowhere/at/all", "'dir') - No such file or directory"),
-        ("CONFIG SET hz 50 port 1 databases 2", "') - can't set immutable config"),
+        ("CONFIG SET hz 50 timeout 1 databases 2", "') - can't set immutable config"),
         ("CONFIG SET hz 50 hz 60", "'hz') - duplicate parameter"),
         (
             "CONFIG SET oom-score-adj-values \"0 0 9999\" hz 50",
@@ -405,4 +405,43 @@ fn core_threads_are_bound_to_the_listed_cpus() {
     cpus.sort_by_key(|cpu| cpu.parse::<usize>().unwrap_or(0));
     let expected: Vec<_> = cpus.into_iter().enumerate().map(|(core, cpu)| (format!("core-{core}"), cpu)).collect();
     await_condition("the threads are bound", 10, || tasks() == expected);
+}
+
+#[test]
+fn the_gateway_moves_while_it_runs() {
+    for cores in [1, 2] {
+        let server = Server::slotmesh(cores, cores, &[]);
+        let (elsewhere, taken) = (unused_port(), Server::slotmesh(1, 1, &[]));
+        let mut old = server.connect();
+        assert_eq!(old.say(&format!("CONFIG SET port {elsewhere}")), b"+OK\r\n");
+        assert_eq!(old.say("PING"), b"+PONG\r\n", "who is connected stays so");
+        let connect = |port| Connection::tcp(("127.0.0.1", port));
+        assert!(connect(server.port()).is_err());
+        for _ in 0..10 {
+            assert_eq!(connect(elsewhere).expect("it moved there").say("PING"), b"+PONG\r\n");
+        }
+        assert_eq!(old.say("CONFIG GET port"), format!("*2\r\n$4\r\nport\r\n$5\r\n{elsewhere}\r\n").as_bytes());
+        if is_self_test() {
+            return;
+        }
+        // All or nothing, also where the system refuses.
+        let both = format!("CONFIG SET timeout 77 port {}", taken.port());
+        let refused = b"-ERR CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check server logs.\r\n";
+        assert_eq!(old.say(&both), refused);
+        assert_eq!(old.say("CONFIG GET timeout"), b"*2\r\n$7\r\ntimeout\r\n$1\r\n0\r\n");
+        assert_eq!(connect(elsewhere).expect("it stayed there").say("PING"), b"+PONG\r\n");
+        assert!(server.log().contains(&format!("Failed listening on port {} (tcp)", taken.port())), "{}", server.log());
+        assert_eq!(
+            old.ask(&["CONFIG", "SET", "bind", "nosuch.invalid"]),
+            b"-ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses.\r\n"
+        );
+        assert_eq!(old.ask(&["CONFIG", "SET", "bind", "* -::*"]), b"+OK\r\n");
+        assert_eq!(Connection::tcp(("127.0.0.2", elsewhere)).expect("all addresses").say("PING"), b"+PONG\r\n");
+        assert_eq!(old.ask(&["CONFIG", "SET", "bind", "127.0.0.1"]), b"+OK\r\n");
+        assert!(Connection::tcp(("127.0.0.2", elsewhere)).is_err());
+        assert_eq!(old.say("CONFIG SET port 0"), b"+OK\r\n");
+        assert!(connect(elsewhere).is_err());
+        assert_eq!(server.connect_unix().say(&format!("CONFIG SET port {elsewhere}")), b"+OK\r\n");
+        assert_eq!(connect(elsewhere).expect("it is back").say("PING"), b"+PONG\r\n");
+    }
 }

@@ -107,9 +107,19 @@ pub struct DataLoop<P> {
 /// A listening socket; the data loop's completions name it by its place.
 struct Listener {
     token: u32,
-    descriptor: OwnedFd,
+    /// Nothing once it has stopped; its place stays its own, since the kernel may still speak of it.
+    descriptor: Option<OwnedFd>,
     /// Whether the kernel has an accept for it.
     armed: bool,
+}
+
+impl Listener {
+    fn stop(&mut self) {
+        if let Some(descriptor) = self.descriptor.take() {
+            // The call is the same for every kind of socket; that it fails would change nothing.
+            let _ = std::net::TcpStream::from(descriptor).shutdown(std::net::Shutdown::Both);
+        }
+    }
 }
 
 impl<P> std::fmt::Debug for DataLoop<P> {
@@ -156,14 +166,15 @@ impl<P> DataLoop<P> {
 
     /// Accepts connections on a listening socket from now on.
     pub fn listen(&mut self, listener: OwnedFd, token: u32) {
-        self.listeners.push(Listener { token, descriptor: listener, armed: false });
+        self.listeners.push(Listener { token, descriptor: Some(listener), armed: false });
         self.accept_on(self.listeners.len() - 1);
     }
 
     /// Accepts again on the listeners of `token` that have stopped, after [`Event::AcceptFailed`].
     pub fn listen_again(&mut self, token: u32) {
         for place in 0..self.listeners.len() {
-            if self.listeners[place].token == token && !self.listeners[place].armed {
+            let listener = &self.listeners[place];
+            if listener.token == token && !listener.armed && listener.descriptor.is_some() {
                 self.accept_on(place);
             }
         }
@@ -172,16 +183,19 @@ impl<P> DataLoop<P> {
     /// Gives the addresses of all listeners free at once: the kernel lets go of a dead process's ring, and with it of
     /// what is armed there, only some time later, and the next process could not listen until then.
     pub fn stop_listening(&mut self) {
-        for listener in self.listeners.drain(..) {
-            // The call is the same for every kind of socket; that it fails would change nothing.
-            let _ = std::net::TcpStream::from(listener.descriptor).shutdown(std::net::Shutdown::Both);
-        }
+        self.listeners.iter_mut().for_each(Listener::stop);
+    }
+
+    /// The same for the listeners of `token`.
+    pub fn stop_listening_as(&mut self, token: u32) {
+        self.listeners.iter_mut().filter(|listener| listener.token == token).for_each(Listener::stop);
     }
 
     fn accept_on(&mut self, place: usize) {
         let listener = &mut self.listeners[place];
+        let Some(descriptor) = &listener.descriptor else { return };
         listener.armed = true;
-        self.kernel.accept(place as u32, listener.descriptor.as_raw_fd());
+        self.kernel.accept(place as u32, descriptor.as_raw_fd());
     }
 
     /// Reports once that `descriptor` is readable. It must stay open until then.
@@ -308,18 +322,19 @@ impl<P> DataLoop<P> {
     }
 
     fn accepted(&mut self, result: i32, place: usize, more: bool) {
-        let Some(listener) = self.listeners.get_mut(place) else {
-            return; // We have stopped listening.
-        };
-        let token = listener.token;
-        listener.armed = more;
-        if result < 0 {
-            let error = io::Error::from_raw_os_error(-result);
-            return self.early.push(Event::AcceptFailed { token, error });
-        }
         // SAFETY: an accept's result is a new descriptor that nobody else owns.
         #[allow(unsafe_code)]
-        let socket = unsafe { OwnedFd::from_raw_fd(result) };
+        let socket = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
+        let listener = &mut self.listeners[place];
+        let token = listener.token;
+        listener.armed = more;
+        if listener.descriptor.is_none() {
+            return; // We have stopped listening.
+        }
+        let Some(socket) = socket else {
+            let error = io::Error::from_raw_os_error(-result);
+            return self.early.push(Event::AcceptFailed { token, error });
+        };
         self.early.push(Event::Accepted { token, socket });
         if !more {
             self.accept_on(place);

@@ -25,8 +25,8 @@ fn set_reports_what_the_settings_say() {
         ("CONFIG SET maxclients 50 hz 20", "+OK\r\n"),
         ("CONFIG SET nope 1", "-ERR Unknown option or number of arguments for CONFIG SET - 'nope'\r\n"),
         (
-            "CONFIG SET port 1",
-            "-ERR CONFIG SET failed (possibly related to argument 'port') - can't set immutable config\r\n",
+            "CONFIG SET databases 1",
+            "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config\r\n",
         ),
         (
             "CONFIG SET hz 1 hz 2",
