@@ -83,23 +83,38 @@ pub(crate) struct SuiteOptions {
 pub(crate) enum Part {
     Speed,
     Lists,
+    Commands,
     Snapshots,
     Memory,
     Shards,
+    Cluster,
+    Tools,
 }
 
 impl Part {
     /// All parts, in the order of the report.
-    pub(crate) const ALL: [Self; 5] = [Self::Speed, Self::Lists, Self::Snapshots, Self::Memory, Self::Shards];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Speed,
+        Self::Lists,
+        Self::Commands,
+        Self::Snapshots,
+        Self::Memory,
+        Self::Shards,
+        Self::Cluster,
+        Self::Tools,
+    ];
 
     /// Its name on the command line.
     fn name(self) -> &'static str {
         match self {
             Self::Speed => "speed",
             Self::Lists => "lists",
+            Self::Commands => "commands",
             Self::Snapshots => "snapshots",
             Self::Memory => "memory",
             Self::Shards => "shards",
+            Self::Cluster => "cluster",
+            Self::Tools => "tools",
         }
     }
 }
@@ -346,7 +361,8 @@ impl Options {
             "--only" => {
                 let part = |name: &str| Part::ALL.into_iter().find(|part| part.name() == name);
                 let parts: Option<_> = value.split(',').map(part).collect();
-                suite.parts = parts.ok_or_else(|| bad("some of speed,lists,snapshots,memory,shards"))?;
+                suite.parts =
+                    parts.ok_or_else(|| bad("some of speed,lists,commands,snapshots,memory,shards,cluster,tools"))?;
             }
             _ => unreachable!("every option that wants a value is read"),
         }

@@ -79,16 +79,31 @@ pub(crate) fn interleave_after(
     bar: &ProgressBar,
     mut prepare: impl FnMut(&Endpoint) -> Result<(), Failure>,
 ) -> Result<Vec<Series>, Failure> {
-    let mut series: Vec<_> =
-        endpoints.iter().map(|endpoint| Series { name: endpoint.name.clone(), rounds: Vec::new() }).collect();
-    let mut rng = Rng::new(load.seed);
-    for round in 0..rounds {
+    let names: Vec<_> = endpoints.iter().map(|endpoint| endpoint.name.clone()).collect();
+    in_rounds(&names, load.seed, rounds, bar, |index, round| {
         // The same keys for all servers of a round, others in the next one.
         let load = Load { seed: load.seed.wrapping_add(round as u64), ..load.clone() };
-        for index in shuffled(endpoints.len(), &mut rng) {
-            prepare(&endpoints[index])?;
-            let measurement = generator::run(&endpoints[index], &load, &ProgressBar::hidden())?;
-            series[index].rounds.push(measurement);
+        prepare(&endpoints[index])?;
+        generator::run(&endpoints[index], &load, &ProgressBar::hidden())
+    })
+}
+
+/// Measures each of the servers once a round by `measure`, which is told which one and the round, in orders of chance.
+///
+/// # Errors
+/// If a measurement failed.
+pub(crate) fn in_rounds(
+    names: &[String],
+    seed: u64,
+    rounds: usize,
+    bar: &ProgressBar,
+    mut measure: impl FnMut(usize, usize) -> Result<Measurement, Failure>,
+) -> Result<Vec<Series>, Failure> {
+    let mut series: Vec<_> = names.iter().map(|name| Series { name: name.clone(), rounds: Vec::new() }).collect();
+    let mut rng = Rng::new(seed);
+    for round in 0..rounds {
+        for index in shuffled(names.len(), &mut rng) {
+            series[index].rounds.push(measure(index, round)?);
             bar.inc(1);
         }
     }
@@ -145,6 +160,26 @@ fn write_files(output: &Output, load: &Load, series: &[Series], baseline: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn everybody_is_measured_once_a_round() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        let mut turns = Vec::new();
+        let series = in_rounds(&names, 1, 20, &ProgressBar::hidden(), |index, round| {
+            turns.push((round, index));
+            let tally = crate::tally::Tally { replies: (round * 3 + index) as u64, ..Default::default() };
+            Ok(Measurement { tally, seconds: 1.0, cpu: None })
+        });
+        for (index, one) in series.unwrap().iter().enumerate() {
+            let replies: Vec<_> = one.rounds.iter().map(|round| round.tally.replies).collect();
+            assert_eq!(replies, (0..20).map(|round| round * 3 + index as u64).collect::<Vec<_>>());
+        }
+        let firsts: std::collections::BTreeSet<_> = turns.iter().step_by(3).map(|(_, index)| *index).collect();
+        assert_eq!(firsts.len(), 3, "each comes first at times");
+        turns.sort_unstable();
+        turns.dedup();
+        assert_eq!(turns.len(), 60);
+    }
 
     #[test]
     fn every_order_comes_up_and_the_seed_decides() {

@@ -1,5 +1,7 @@
 //! The figures of `bench/RESULTS.md`: our server, redis-server and the echo on one CPU, the load on another.
 
+mod cluster;
+mod commands;
 mod document;
 mod floors;
 mod lists;
@@ -8,6 +10,7 @@ mod servers;
 mod shards;
 mod snapshots;
 mod speed;
+mod tools;
 
 use crate::arguments::{Part, SuiteOptions};
 use crate::failure::Failure;
@@ -67,9 +70,12 @@ fn title(part: Part) -> &'static str {
     match part {
         Part::Speed => "Speed of one core",
         Part::Lists => "Lists and transactions on one core",
+        Part::Commands => "Strings, bits and keys on one core",
         Part::Snapshots => "Snapshots under writes",
         Part::Memory => "Memory per key",
         Part::Shards => "Two shards behind the gateway against one",
+        Part::Cluster => "Two shards on cluster ports against one",
+        Part::Tools => "As redis-benchmark measures",
     }
 }
 
@@ -97,9 +103,12 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
         let section = match part {
             Part::Speed => speed::measure(options, &scale, &programs)?,
             Part::Lists => lists::measure(options, &scale, &programs)?,
+            Part::Commands => commands::measure(options, &scale, &programs)?,
             Part::Snapshots => snapshots::measure(options, &scale, &programs)?,
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
+            Part::Cluster => cluster::measure(options, &scale, &programs)?,
+            Part::Tools => tools::measure(options, &scale, &programs)?,
         };
         println!("## {}\n\n{section}", title(*part));
         document.put(title(*part), &format!("{}{section}", apart.as_deref().unwrap_or_default()), &order);

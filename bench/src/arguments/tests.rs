@@ -83,7 +83,10 @@ fn wrong_arguments_are_named() {
         ("--lists 0", "--lists wants a number of lists, not '0'"),
         ("--list-elements 100001", "--list-elements wants a number from 1 to 100k, not '100001'"),
         ("suite --echo-server 1", "suite, --compare and --echo-server exclude each other"),
-        ("suite --only speed,size", "--only wants some of speed,lists,snapshots,memory,shards, not 'speed,size'"),
+        (
+            "suite --only speed,size",
+            "--only wants some of speed,lists,commands,snapshots,memory,shards,cluster,tools, not 'speed,size'",
+        ),
     ] {
         assert_eq!(problem(line), expected);
     }

@@ -34,6 +34,12 @@ const CHANGES_PER_SECOND: f64 = 150_000.0;
 /// With longer batches there are so many times more of them, at most: a round takes about as long.
 const CHANGES_FACTOR_MAX: u64 = 4;
 
+/// The head of a table of [`row`]s.
+pub(super) const COLUMNS: &str = "\
+    | | pipeline | CPU µs per request: redis | slotmesh | slotmesh / redis | thousand requests/s: redis | slotmesh \
+    | slotmesh / redis | |\n\
+    |---|--:|--:|--:|--:|--:|--:|--:|---|\n";
+
 /// Measures all rows; the text of the section.
 ///
 /// # Errors
@@ -45,10 +51,7 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
         "{CLIENTS} clients, one shard; {LISTS} lists of {ELEMENTS} elements of {} B, made anew before each round (those \
          for RPOP are longer by what the round takes). A round of LPUSH or RPOP is a number of requests, the same for \
          both servers, without warm-up. A transaction is MULTI, ten SETs of keys with one hash tag, EXEC, sent at once, \
-         and counts as one request; all of its {} keys are there before.\n\n\
-         | | pipeline | CPU µs per request: redis | slotmesh | slotmesh / redis | thousand requests/s: redis | slotmesh \
-         | slotmesh / redis | |\n\
-         |---|--:|--:|--:|--:|--:|--:|--:|---|\n",
+         and counts as one request; all of its {} keys are there before.\n\n{COLUMNS}",
         base.sizes.value_bytes, base.keys
     );
     write_rows(&mut text, options, scale, programs, &base, &bar)?;
@@ -116,7 +119,8 @@ fn nothing_is_missing(title: &str, series: &[Series]) -> Result<(), Failure> {
     }
 }
 
-fn row(title: &str, pipeline: u64, redis: &Series, slotmesh: &Series) -> String {
+/// Both servers' figures, their ratios, and whether we are worse.
+pub(super) fn row(title: &str, pipeline: u64, redis: &Series, slotmesh: &Series) -> String {
     let to_redis = slotmesh.ratio(redis, Metric::CpuTotal);
     format!(
         "| {title} | {pipeline} | {} | {} | {} | {} | {} | {} | {} |",

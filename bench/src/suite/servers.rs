@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often it is asked meanwhile.
 const START_INTERVAL: Duration = Duration::from_millis(20);
+/// How often free ports in a row are looked for.
+const PORT_TRIES: usize = 100;
 /// Bytes of a server's output that an error shows.
 const OUTPUT_BYTES_SHOWN: usize = 600;
 
@@ -83,14 +85,29 @@ impl Programs {
     /// # Errors
     /// If it does not come up.
     pub(super) fn start_slotmesh(&self, name: &str, cpus: &[usize]) -> Result<Server, Failure> {
-        let count = cpus.len().to_string();
-        let list = cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        Server::start(name, |port| {
-            let mut command = self.command(&self.slotmesh);
-            command.args(["--port", port, "--bind", "127.0.0.1", "--shards", &count, "--cores", &count]);
-            command.args(["--server-cpulist", &list, "--enable-debug-command", "yes"]);
+        Server::start(name, |port| self.shards(port, cpus))
+    }
+
+    /// As [`start_slotmesh`](Self::start_slotmesh), with a port for each shard, which are a cluster.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) fn start_cluster(&self, name: &str, cpus: &[usize]) -> Result<Server, Failure> {
+        let ports = cpus.len() as u16;
+        Server::start_on(name, ports, |port| {
+            let mut command = self.shards(port, cpus);
+            command.args(["--cluster-enabled", "yes", "--cluster-self-form", "yes"]);
             command
         })
+    }
+
+    fn shards(&self, port: &str, cpus: &[usize]) -> Command {
+        let count = cpus.len().to_string();
+        let list = cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let mut command = self.command(&self.slotmesh);
+        command.args(["--port", port, "--bind", "127.0.0.1", "--shards", &count, "--cores", &count]);
+        command.args(["--server-cpulist", &list, "--enable-debug-command", "yes"]);
+        command
     }
 
     /// Starts the echo server on a CPU, for requests of the default sizes.
@@ -129,8 +146,13 @@ pub(super) struct Server {
 
 impl Server {
     fn start(name: &str, command: impl FnOnce(&str) -> Command) -> Result<Self, Failure> {
+        Self::start_on(name, 1, command)
+    }
+
+    /// Starts a server that listens on so many ports in a row; `command` is told the first.
+    fn start_on(name: &str, ports: u16, command: impl FnOnce(&str) -> Command) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Server { name: name.to_owned(), problem: error.to_string() };
-        let port = free_port().map_err(failed)?;
+        let port = free_ports(ports).map_err(failed)?;
         let output = nameless_file(port).map_err(failed)?;
         let mut command = command(&port.to_string());
         command.stdin(Stdio::null());
@@ -197,8 +219,17 @@ fn nameless_file(port: u16) -> io::Result<File> {
     Ok(file)
 }
 
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+/// The first of so many free ports in a row.
+fn free_ports(count: u16) -> io::Result<u16> {
+    for _ in 0..PORT_TRIES {
+        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = first.local_addr()?.port();
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if (1..count).all(|next| port.checked_add(next).is_some_and(is_free)) {
+            return Ok(port);
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
 }
 
 fn answers_ping(port: u16) -> bool {
@@ -228,6 +259,13 @@ mod tests {
         .to_string();
         assert!(error.starts_with("stub: has ended (exit status: 3)"), "{error}");
         assert!(error.ends_with("no such directive"), "{error}");
+    }
+
+    #[test]
+    fn ports_in_a_row_are_free() {
+        let first = free_ports(3).unwrap();
+        let taken = (first..first + 3).map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+        assert!(taken.collect::<Vec<_>>().iter().all(Result::is_ok), "from {first} on");
     }
 
     #[test]
