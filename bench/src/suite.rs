@@ -79,8 +79,8 @@ fn title(part: Part) -> &'static str {
     }
 }
 
-/// Measures the parts that were asked for; each is written when it is there. All parts make a new file, some of them
-/// take their places in the one that is there and say how they were measured.
+/// Measures the parts that were asked for; each is written when it is there. All parts make a new file, which keeps only
+/// sections of others; some of them take their places in the one that is there and say how they were measured.
 ///
 /// # Errors
 /// If a server cannot be started or fails, or the file cannot be written.
@@ -88,17 +88,21 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
     let scale = Scale::of(options);
     let programs = servers::Programs::find(options)?;
     let circumstances = circumstances(options, &scale, &programs);
+    let order = Part::ALL.map(title);
     let is_whole = Part::ALL.iter().all(|part| options.parts.contains(part));
-    let present = if is_whole { None } else { Document::read(&options.out)? };
-    let apart = present.as_ref().map(|_| {
+    let present = Document::read(&options.out)?;
+    let apart = present.as_ref().filter(|_| !is_whole).map(|_| {
         format!(
             "*Measured apart from the rest by `slotmesh-bench {}`. {}*\n\n",
             options.words.join(" "),
             circumstances.join(" ")
         )
     });
-    let mut document = present.unwrap_or_else(|| Document::new(introduction(options, &circumstances)));
-    let order = Part::ALL.map(title);
+    let mut document = match present {
+        Some(present) if is_whole => present.renewed(introduction(options, &circumstances), &order),
+        Some(present) => present,
+        None => Document::new(introduction(options, &circumstances)),
+    };
     for part in &options.parts {
         let section = match part {
             Part::Speed => speed::measure(options, &scale, &programs)?,

@@ -40,6 +40,14 @@ impl Document {
         }
     }
 
+    /// A new one that has of this one only the sections with none of the titles: others' sections.
+    pub(super) fn renewed(self, introduction: String, titles: &[&str]) -> Self {
+        let mut new = Self::new(introduction);
+        new.sections = self.sections;
+        new.sections.retain(|section| !titles.contains(&&*section.title));
+        new
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(HEADING);
         let mut document = Self::new(parts.next().filter(|text| text.starts_with(BEGINNING))?.to_owned());
@@ -97,6 +105,14 @@ mod tests {
         document.put("Lists", "Long.", &ORDER);
         let expected = "# Results\n\nHow.\n\n## Speed\n\nFaster.\n\n## Lists\n\nLong.\n\n## Memory\n\nSmall.\n";
         assert_eq!(document.to_string(), expected);
+    }
+
+    #[test]
+    fn measuring_all_leaves_the_sections_of_others() {
+        let text = format!("{TEXT}\n## Conformance\n\n| all |\n");
+        let mut document = Document::parse(&text).unwrap().renewed("# Results\n\nAnew.\n".to_owned(), &ORDER);
+        document.put("Speed", "Faster.", &ORDER);
+        assert_eq!(document.to_string(), "# Results\n\nAnew.\n\n## Speed\n\nFaster.\n\n## Conformance\n\n| all |\n");
     }
 
     #[test]

@@ -11,9 +11,11 @@ use crate::failure::Failure;
 use crate::report::figure;
 use crate::tally::{Measurement, Metric, Tally};
 use indicatif::ProgressBar;
+use slotmesh_io::clock::monotonic_nanos;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const CLIENTS: u64 = 50;
 const THREADS: u64 = 2;
@@ -25,6 +27,11 @@ const COMMANDS: [(&str, &str); 2] = [("GET", "get"), ("SET", "set")];
 const KEYS: u64 = 65_536;
 /// So many SETs of keys by chance leave hardly one of them out.
 const FILLING: u64 = 12 * KEYS;
+
+/// How often the server is looked at during a run.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(4);
+/// The part of such an interval that a server must compute to be called busy; idle ones do next to nothing.
+const BUSY: f64 = 0.1;
 
 /// A server, and whether it is one of a cluster.
 struct Target {
@@ -52,7 +59,8 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     let mut text = format!(
         "`redis-benchmark --threads {THREADS} -c {CLIENTS} -d {VALUE_BYTES}` with {KEYS} keys (`-r`) on the load's CPU; \
          redis-server on CPU {}, our two shards on CPUs {} and {}{sharing}. The gateway hides the shards behind one port, \
-         to the cluster ports the tool goes with `--cluster`.\n\n",
+         to the cluster ports the tool goes with `--cluster`. Requests per second are over the time in which the server was \
+         busy: with threads the tool counts in steps of a quarter of a second.\n\n",
         cpus[0], cpus[0], cpus[1]
     );
     text.push_str(
@@ -98,7 +106,8 @@ impl Tool {
         Self { program: beside.unwrap_or(Path::new("")).join("redis-benchmark"), cpus }
     }
 
-    /// Runs a test; latencies are not taken over.
+    /// Runs a test. Its own rate is not taken over: with threads it ends at the quarter of a second that follows the last
+    /// reply, and counts the wait. The server's is: its time is from its first work to its last.
     fn run(&self, target: &Target, test: &str, pipeline: u64, requests: u64) -> Result<Measurement, Failure> {
         let pid = target.server.pid();
         let cpu_time = || CpuTime::read(pid).map_err(|error| Failure::Process { pid, error });
@@ -111,18 +120,25 @@ impl Tool {
             }
         };
         command.args(arguments(target.server.port(), target.masters, test, pipeline, requests));
-        let before = cpu_time()?;
-        let output = command.output();
-        let used = cpu_time()?.since(&before);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let failed = |problem| Failure::Server { name: "redis-benchmark".to_owned(), problem };
-        let output = output.map_err(|error| failed(error.to_string()))?;
+        let before = cpu_time()?;
+        let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let mut samples = vec![(monotonic_nanos(), 0.0)];
+        // It prints too little to fill the pipes meanwhile.
+        while child.try_wait().map_err(|error| failed(error.to_string()))?.is_none() {
+            std::thread::sleep(SAMPLE_INTERVAL);
+            samples.push((monotonic_nanos(), cpu_time()?.since(&before).total_nanos));
+        }
+        let used = cpu_time()?.since(&before);
+        let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
         let printed = String::from_utf8_lossy(&output.stdout);
-        let per_second = requests_per_second(&printed, test).filter(|_| output.status.success()).ok_or_else(|| {
+        let seconds = busy_seconds(&samples).filter(|_| output.status.success() && has_passed(&printed, test));
+        let seconds = seconds.ok_or_else(|| {
             let said = String::from_utf8_lossy(&output.stderr);
             failed(format!("{} at {}: {} {}", output.status, target.server.endpoint.name, said.trim(), printed.trim()))
         })?;
-        let tally = Tally { replies: requests, ..Tally::default() };
-        Ok(Measurement { tally, seconds: requests as f64 / per_second, cpu: Some(used) })
+        Ok(Measurement { tally: Tally { replies: requests, ..Tally::default() }, seconds, cpu: Some(used) })
     }
 }
 
@@ -142,12 +158,21 @@ fn arguments(port: u16, masters: Option<u64>, test: &str, pipeline: u64, request
     numbers.chain(words.map(str::to_owned)).collect()
 }
 
-/// Reads `"SET","123456.78",…` from what `--csv` prints; errors of the server are printed among it.
-fn requests_per_second(printed: &str, test: &str) -> Option<f64> {
+/// Whether what `--csv` prints has a line `"SET","123456.78",…`; errors of the server are printed among it.
+fn has_passed(printed: &str, test: &str) -> bool {
     let name = format!("\"{}\",\"", test.to_ascii_uppercase());
-    let figures = printed.lines().find_map(|line| line.strip_prefix(&name))?;
-    let rate: f64 = figures.split('"').next()?.parse().ok()?;
-    (rate > 0.0 && rate.is_finite() && !printed.contains("Error from server")).then_some(rate)
+    let figures = printed.lines().find_map(|line| line.strip_prefix(&name));
+    let rate = figures.and_then(|figures| figures.split('"').next()?.parse::<f64>().ok());
+    rate.is_some_and(|rate| rate > 0.0 && rate.is_finite()) && !printed.contains("Error from server")
+}
+
+/// From the first to the last interval in which the server was busy, in seconds; `None` if it never was. Samples are
+/// instants and the CPU time until then, both in nanoseconds.
+fn busy_seconds(samples: &[(u64, f64)]) -> Option<f64> {
+    let is_busy = |pair: &&[(u64, f64)]| pair[1].1 - pair[0].1 > BUSY * (pair[1].0 - pair[0].0) as f64;
+    let first = samples.windows(2).find(is_busy)?[0].0;
+    let last = samples.windows(2).rfind(is_busy)?[1].0;
+    Some((last - first) as f64 / 1e9)
 }
 
 #[cfg(test)]
@@ -156,15 +181,25 @@ mod tests {
     use crate::cpu_time::CpuUse;
 
     #[test]
-    fn the_rate_is_read_from_the_line_of_the_test() {
+    fn a_run_without_a_rate_or_with_errors_has_failed() {
         let printed = "\"test\",\"rps\",\"avg_latency_ms\"\n\"SET\",\"200000.50\",\"3.7\"\n";
-        assert_eq!(requests_per_second(printed, "set"), Some(200_000.5));
-        let nodes = format!("Cluster has 2 master nodes:\n\n{printed}");
-        assert_eq!(requests_per_second(&nodes, "set"), Some(200_000.5));
+        assert!(has_passed(printed, "set"));
+        assert!(has_passed(&format!("Cluster has 2 master nodes:\n\n{printed}"), "set"));
         for bad in ["", "\"GET\",\"1.0\"", "\"SET\",\"0.00\"", "\"SET\",\"inf\"", "\"SET\",\"x\""] {
-            assert_eq!(requests_per_second(bad, "set"), None, "{bad}");
+            assert!(!has_passed(bad, "set"), "{bad}");
         }
-        assert_eq!(requests_per_second(&format!("Error from server: ERR x\n{printed}"), "set"), None);
+        assert!(!has_passed(&format!("Error from server: ERR x\n{printed}"), "set"));
+    }
+
+    /// What comes before the first request and behind the last reply is not the server's time.
+    #[test]
+    fn a_server_is_timed_from_its_first_work_to_its_last() {
+        const MILLI: u64 = 1_000_000;
+        let used = [0.0, 0.01, 3.0, 3.0, 6.5, 9.0, 9.02, 9.03];
+        let samples: Vec<_> = (0..).zip(used).map(|(at, used)| (at * 4 * MILLI, used * MILLI as f64)).collect();
+        assert_eq!(busy_seconds(&samples), Some(0.016));
+        assert_eq!(busy_seconds(&samples[5..]), None);
+        assert_eq!(busy_seconds(&samples[..1]), None);
     }
 
     #[test]
