@@ -189,6 +189,10 @@ directives! {
         /// of one piece is the most compact.
         LIST_MAX_LISTPACK_SIZE: i32 =
             integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
+        /// How slowly the counters of accesses grow that OBJECT FREQ shows, where `maxmemory-policy` asks for them.
+        LFU_LOG_FACTOR: u32 = integer("lfu-log-factor", "10", 0, I32);
+        /// Minutes in which such a counter falls by one; 0: it does not.
+        LFU_DECAY_TIME: u32 = integer("lfu-decay-time", "1", 0, I32);
         /// Directory to work in. Files without a directory of their own are found there.
         DIR: str = text("dir", "./").protected();
         /// Whether CONFIG SET may change `dir` and names of files.
@@ -287,8 +291,6 @@ directives! {
         integer("active-defrag-cycle-max", "25", 1, 99);
         integer("active-defrag-threshold-lower", "10", 0, 1000);
         integer("active-defrag-threshold-upper", "100", 0, 1000);
-        integer("lfu-log-factor", "10", 0, I32);
-        integer("lfu-decay-time", "1", 0, I32);
         integer("replica-priority", "100", 0, I32).aliases(&["slave-priority"]);
         integer("repl-diskless-sync-delay", "5", 0, I32);
         integer("maxmemory-samples", "5", 1, I32);

@@ -175,6 +175,7 @@ impl Settings {
     /// What the hot path asks for with every command, taken out once per change.
     pub fn hot(&self) -> Hot {
         let password = self.value(directive::REQUIREPASS);
+        let policy = self.value(directive::MAXMEMORY_POLICY);
         Hot {
             proto_max_bulk_len_bytes: self.value(directive::PROTO_MAX_BULK_LEN),
             query_buffer_limit_bytes: self.value(directive::CLIENT_QUERY_BUFFER_LIMIT),
@@ -191,6 +192,11 @@ impl Settings {
             slow_log_len_max: self.value(directive::SLOWLOG_MAX_LEN) as usize,
             latency_threshold_ms: self.value(directive::LATENCY_MONITOR_THRESHOLD) as u64,
             latency_tracking: self.value(directive::LATENCY_TRACKING),
+            counts_accesses: policy.ends_with("-lfu"),
+            lfu_log_factor: self.value(directive::LFU_LOG_FACTOR),
+            lfu_decay_time_minutes: self.value(directive::LFU_DECAY_TIME),
+            shares_integers: self.value(directive::MAXMEMORY) == 0
+                || !(policy.ends_with("-lfu") || policy.ends_with("-lru")),
         }
     }
 }
@@ -262,6 +268,14 @@ pub struct Hot {
     pub latency_threshold_ms: u64,
     /// Whether it is counted how long each command takes.
     pub latency_tracking: bool,
+    /// Whether `maxmemory-policy` asks how often keys are used, not when.
+    pub counts_accesses: bool,
+    /// How slowly the counters of accesses grow.
+    pub lfu_log_factor: u32,
+    /// Minutes in which the counters of accesses fall by one; 0: they do not.
+    pub lfu_decay_time_minutes: u32,
+    /// Whether eviction allows that many keys share one small integer.
+    pub shares_integers: bool,
 }
 
 /// Text that `Debug` does not print. Copies share it.

@@ -17,7 +17,7 @@ use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
 use slotmesh_conf::{Hot, Settings};
 use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
-use slotmesh_keyspace::{Key, KeyHasher, PackedLimit};
+use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
 use slotmesh_shard::{
     Context, Gather, NodeAction, Part, Placement, Shard, admit, admit_at_node, place, run_connection_command,
@@ -138,6 +138,19 @@ impl Engine {
         ValueLimits {
             string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize,
             list_packed: PackedLimit::new(self.hot.list_max_listpack_size),
+            access: Access { policy: self.access_policy(), touches: true },
+            shares_integers: self.hot.shares_integers,
+        }
+    }
+
+    /// What is remembered of accesses to keys.
+    fn access_policy(&self) -> AccessPolicy {
+        match self.hot.counts_accesses {
+            true => AccessPolicy::Frequency {
+                log_factor: self.hot.lfu_log_factor,
+                decay_minutes: self.hot.lfu_decay_time_minutes,
+            },
+            false => AccessPolicy::Recency,
         }
     }
 

@@ -64,6 +64,8 @@ impl Shard {
             panic!("{} does not run on a shard", spec.full_name)
         };
         let start = out.len();
+        self.keyspace.set_access(context.limits.access);
+        others.iter_mut().for_each(|other| other.keyspace.set_access(context.limits.access));
         let mut call = Call {
             keyspace: &mut self.keyspace,
             effects: &mut self.effects,
@@ -212,7 +214,7 @@ fn answer_error(reply: &mut Reply<'_>, start: usize, error: ReplyError) {
 mod tests {
     use super::*;
     use crate::testing::{Request, Shards};
-    use slotmesh_keyspace::PackedLimit;
+    use slotmesh_keyspace::{Access, PackedLimit};
     use std::sync::LazyLock;
 
     /// Writes half of a reply and then finds out that it cannot go on.
@@ -236,7 +238,12 @@ mod tests {
             protocol: Protocol::Resp3,
             now: shards.now,
             first_key: None,
-            limits: ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() },
+            limits: ValueLimits {
+                string_bytes_max: 1 << 20,
+                list_packed: PackedLimit::default(),
+                access: Access::default(),
+                shares_integers: true,
+            },
             partial: false,
             is_node: false,
             may_block: false,
@@ -254,7 +261,12 @@ mod tests {
         let mut shards = Shards::new(1);
         assert_eq!(shards.say("SET a 0"), "+OK\r\n");
         let key = shards.hasher.key(b"a");
-        let limits = ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() };
+        let limits = ValueLimits {
+            string_bytes_max: 1 << 20,
+            list_packed: PackedLimit::default(),
+            access: Access::default(),
+            shares_integers: true,
+        };
         let mut run = |text: &str, db| {
             let request = Request::words(text);
             let now = shards.now;
@@ -284,7 +296,12 @@ mod tests {
     fn connection_commands_do_not_run_here() {
         let mut shards = Shards::new(1);
         let request = Request::words("PING");
-        let limits = ValueLimits { string_bytes_max: 1, list_packed: PackedLimit::default() };
+        let limits = ValueLimits {
+            string_bytes_max: 1,
+            list_packed: PackedLimit::default(),
+            access: Access::default(),
+            shares_integers: true,
+        };
         let now = shards.now;
         let context = Context {
             db: 0,

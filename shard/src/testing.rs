@@ -11,7 +11,7 @@ use crate::{
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
 use slotmesh_conf::{RewriteError, SetError, Settings};
-use slotmesh_keyspace::{KeyHasher, PackedLimit};
+use slotmesh_keyspace::{Access, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -287,7 +287,12 @@ impl Shards {
 
 /// What tests bound commands by.
 pub(crate) fn limits() -> ValueLimits {
-    ValueLimits { string_bytes_max: 1 << 20, list_packed: PackedLimit::default() }
+    ValueLimits {
+        string_bytes_max: 1 << 20,
+        list_packed: PackedLimit::default(),
+        access: Access::default(),
+        shares_integers: true,
+    }
 }
 
 /// A context of database 0 and RESP2, in which commands may block.

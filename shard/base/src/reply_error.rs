@@ -73,6 +73,10 @@ pub enum ReplyError {
     BitfieldOverflow,
     /// `BITFIELD_RO` that would write.
     BitfieldReadOnly,
+    /// `OBJECT IDLETIME` while frequencies are kept.
+    FrequencySelected,
+    /// `OBJECT FREQ` while no frequencies are kept.
+    FrequencyNotSelected,
     /// A value would pass `proto-max-bulk-len`.
     StringTooLong,
     /// No such database.
@@ -192,6 +196,12 @@ impl fmt::Display for ReplyError {
             }
             Self::BitfieldOverflow => "ERR Invalid OVERFLOW type specified",
             Self::BitfieldReadOnly => "ERR BITFIELD_RO only supports the GET subcommand",
+            Self::FrequencySelected => {
+                "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+            }
+            Self::FrequencyNotSelected => {
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
+            }
             Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Self::DbIndexOutOfRange => "ERR DB index is out of range",
             Self::InvalidFirstDbIndex => "ERR invalid first DB index",

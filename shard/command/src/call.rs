@@ -6,7 +6,7 @@ pub(crate) use shards::At;
 
 use crate::Effects;
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
-use slotmesh_keyspace::{Db, Key, KeyHasher, Keyspace, PackedLimit};
+use slotmesh_keyspace::{Access, Db, Key, KeyHasher, Keyspace, PackedLimit};
 use slotmesh_resp::{Args, Reply};
 use std::ops::Range;
 
@@ -24,6 +24,10 @@ pub struct ValueLimits {
     pub string_bytes_max: usize,
     /// How large a list is one packed run (`list-max-listpack-size`).
     pub list_packed: PackedLimit,
+    /// How the command leaves a trace in the keys that it uses (`maxmemory-policy`, `lfu-…`, `CLIENT NO-TOUCH`).
+    pub access: Access,
+    /// Whether small integers count as shared by many keys; not where eviction needs each key's own trace.
+    pub shares_integers: bool,
 }
 
 /// What has become of a command.

@@ -26,6 +26,7 @@ pub use call::{Beside, Call, Handler, HandlerResult, Outcome, ValueLimits, Wait}
 pub use describe::*;
 pub use doc::{Doc, DocArg, DocKind, Group};
 pub use effect::Effects;
+pub use family::{ObjectFacts, object_facts};
 pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions};
 pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};

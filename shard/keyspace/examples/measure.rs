@@ -1,7 +1,8 @@
-//! Measures the store: `cargo run --release -p slotmesh-keyspace --example measure -- speed [keys] | memory | memory-expiry`
+//! Measures the store: `cargo run --release -p slotmesh-keyspace --example measure -- speed [keys] | gets [rounds] | memory | memory-expiry`
 //!
 //! `speed`: CPU ns per operation over 1 M (or that many) keys of 16 bytes and values of 32, all slots, random order. `memory`: bytes per
-//! key while one process grows from 300 k to 8 M keys and values of 16 bytes (resident memory less that at the start).
+//! key while one process grows from 300 k to 8 M keys and values of 16 bytes (resident memory less that at the start). `gets`: nothing but rounds of 10 000 GET, to count their instructions: two
+//! counts with different rounds, divided by the difference.
 
 use slotmesh_base::{Rng, Slot, UnixMillis};
 use slotmesh_keyspace::{Db, Expiry, Key, KeyHasher, ValueRef};
@@ -19,9 +20,10 @@ const NOW: UnixMillis = UnixMillis(1_000);
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("speed") => speed(std::env::args().nth(2).and_then(|keys| keys.parse().ok()).unwrap_or(1_000_000)),
+        Some("gets") => gets(std::env::args().nth(2).and_then(|rounds| rounds.parse().ok()).unwrap_or(10)),
         Some("memory") => memory(Expiry::Never),
         Some("memory-expiry") => memory(Expiry::At(UnixMillis(1_900_000_000_000))),
-        _ => println!("speed | memory | memory-expiry"),
+        _ => println!("speed | gets | memory | memory-expiry"),
     }
 }
 
@@ -82,6 +84,18 @@ fn speed(keys: usize) {
             map.insert((*name).into(), [round as u8; 32].into());
         }
     });
+}
+
+fn gets(rounds: usize) {
+    const KEYS: usize = 10_000;
+    let hasher = KeyHasher::new([1, 2]);
+    let mut db = Db::new(hasher);
+    let names: Vec<[u8; 16]> = (0..KEYS).map(name).collect();
+    for name in &names {
+        db.set_string(&hasher.key(name), &[b'v'; 32], Expiry::Never);
+    }
+    let keys: Vec<Key<'_>> = names.iter().map(|name| hasher.key(name)).collect();
+    (0..rounds).for_each(|_| keys.iter().for_each(|key| get(&mut db, key)));
 }
 
 fn store(db: &mut Db, hasher: &KeyHasher, names: &[[u8; 16]]) {

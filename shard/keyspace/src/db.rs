@@ -5,6 +5,7 @@
 //! which one of them expires (so what is due is found, not searched). Those times may be too early, when the
 //! key that they were for is gone, and never too late.
 
+mod access;
 mod events;
 mod expire;
 mod list;
@@ -14,6 +15,7 @@ mod string;
 #[cfg(test)]
 mod tests;
 
+use crate::access::Access;
 use crate::block::{BLOCKS, Block, next_bit, split_slot};
 use crate::buffer::prefetch;
 use crate::observe::{Change, Observer};
@@ -64,6 +66,9 @@ pub struct Db {
     tally: Tally,
     expired: u64,
     hasher: KeyHasher,
+    /// How accesses leave a trace, and the chance that this may take.
+    access: Access,
+    rng: Rng,
     /// Who wants to know what happens; most of the time nobody.
     observer: Option<Box<Observer>>,
 }
@@ -80,16 +85,19 @@ impl Db {
             tally: Tally::default(),
             expired: 0,
             hasher,
+            access: Access::default(),
+            rng: Rng::new(hasher.hash(b"access")),
             observer: None,
         }
     }
 
-    /// The entry of `key`; removes it first if it has expired.
+    /// The entry of `key`, which counts as used; removes it first if it has expired.
     #[inline]
     pub fn get(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Entry<'_>> {
         let place = self.find_live(key, now)?;
-        let (page, index) = self.table(key.slot)?.at(place);
-        Some(page.entry(index))
+        let (block, index) = split_slot(key.slot);
+        let (page, index) = self.blocks[block].as_mut()?.tables[index].at_touched(place);
+        Some(page.touched_entry(index, self.access, now, &mut self.rng))
     }
 
     /// The entry of `key`, without touching anything.
@@ -131,7 +139,8 @@ impl Db {
         let (block, index) = split_slot(key.slot);
         let tables = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables;
         let Some(place) = tables[index].find(key) else {
-            tables[index].insert_string(key, (value, form), expiry, &self.hasher, &mut self.tally);
+            let trace = self.access.fresh(now);
+            tables[index].insert_string(key, (value, form), trace, expiry, &self.hasher, &mut self.tally);
             self.note_insert(key.slot);
             self.note_expiry(key.slot, expiry);
             self.note_event(key, Change::Created);
@@ -147,6 +156,7 @@ impl Db {
             Expiry::Keep => None,
         };
         page.set_string(entry, key.bytes, (value, form), new, &mut self.tally);
+        page.touch(entry, self.access, now, &mut self.rng);
         self.expired += u64::from(!was_live);
         self.note_expiry(key.slot, expiry);
         if was_live {
@@ -183,6 +193,11 @@ impl Db {
         self.note_expiry(key.slot, expiry);
         self.note_event(key, Change::Changed);
         true
+    }
+
+    /// The hasher that keys are made with.
+    pub(crate) fn hasher(&self) -> &KeyHasher {
+        &self.hasher
     }
 
     /// Number of keys, expired ones that nobody removed yet included (as `DBSIZE` in Redis).
@@ -301,8 +316,8 @@ impl Db {
 
     /// Empties the database and hands over what it was, but for its count of expired keys and the attention to it.
     pub(crate) fn take_all(&mut self) -> Self {
-        let (expired, observer) = (self.expired, self.observer.take());
-        core::mem::replace(self, Self { expired, observer, ..Self::new(self.hasher) })
+        let (expired, observer, access) = (self.expired, self.observer.take(), self.access);
+        core::mem::replace(self, Self { expired, observer, access, ..Self::new(self.hasher) })
     }
 
     /// The blocks, to be freed by and by.

@@ -6,6 +6,7 @@ mod snapshot;
 #[cfg(test)]
 mod writer;
 
+use crate::Access;
 use crate::value::{Remains, Value};
 use crate::{Db, KeyHasher};
 use alloc::boxed::Box;
@@ -31,6 +32,8 @@ pub struct KeyspaceStats {
 /// The databases of one shard; database 0 exists from the start, the others from their first use.
 #[derive(Debug)]
 pub struct Keyspace {
+    /// How commands leave a trace in keys.
+    access: Access,
     dbs: Vec<Option<Box<Db>>>,
     slots: RangeInclusive<u16>,
     hasher: KeyHasher,
@@ -61,6 +64,7 @@ impl Keyspace {
             graveyard: Graveyard::default(),
             snapshots: Snapshots::default(),
             records_expired: false,
+            access: Access::default(),
             has_events: Arc::default(),
         }
     }
@@ -81,6 +85,20 @@ impl Keyspace {
         self.slots.contains(&slot.number())
     }
 
+    /// Sets how commands leave a trace in keys.
+    #[inline]
+    pub fn set_access(&mut self, access: Access) {
+        if access != self.access {
+            self.change_access(access);
+        }
+    }
+
+    #[cold]
+    fn change_access(&mut self, access: Access) {
+        self.access = access;
+        self.dbs.iter_mut().flatten().for_each(|db| db.set_access(access));
+    }
+
     /// A database, made on first use.
     ///
     /// # Panics
@@ -97,6 +115,7 @@ impl Keyspace {
     fn make_db(&mut self, index: usize) {
         let mut db = Db::new(self.hasher);
         db.record_expired(self.records_expired, index, &self.has_events);
+        db.set_access(self.access);
         self.dbs[index] = Some(Box::new(db));
     }
 

@@ -11,11 +11,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod access;
 mod block;
 #[allow(unsafe_code)] // owned bytes behind a thin pointer, and the prefetch instruction
 mod buffer;
 mod cursor;
 mod db;
+mod digest;
 mod key;
 mod keyspace;
 mod observe;
@@ -28,8 +30,10 @@ mod tags;
 mod tally;
 mod value;
 
+pub use access::{Access, AccessPolicy};
 pub use cursor::Cursor;
 pub use db::{Db, Expiry, ExpiryReport, Loose};
+pub use digest::Digest;
 pub use key::{Key, KeyHasher};
 pub use keyspace::{Keyspace, KeyspaceStats};
 pub use observe::{Change, Event};

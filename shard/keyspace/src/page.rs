@@ -12,7 +12,7 @@
 //! there is no room, or much too much. Sizes are the allocator's (2^k times 1, 1.25, 1.5, 1.75), so a page grows by
 //! at most a quarter; a rebuild shares the room between index and entries so that both fill at about the same time.
 //!
-//! On an envelope: key and value of 16 bytes are 35 bytes and 3 of index; the mean page is eight ninths full.
+//! On an envelope: key and value of 16 bytes are 38 bytes and 3 of index; the mean page is eight ninths full.
 
 mod boxed;
 mod entry;
@@ -24,16 +24,18 @@ mod tests;
 #[cfg(test)]
 pub(crate) use boxed::live;
 
+use crate::access::{Access, TRACE_BYTES, Trace};
 use crate::buffer::{Buffer, LENGTH_BYTES, prefetch};
 use crate::tags::{GROUP, matches};
 use crate::tally::Tally;
 use crate::value::{Entry, StringForm, Value, ValueRef};
 use alloc::vec;
 use alloc::vec::Vec;
+use boxed::Boxed;
 use core::fmt;
 pub(crate) use entry::{Draft, INLINE_BYTES_MAX};
 use entry::{EXPIRES, LONG_KEY, Layout, WORD_BYTES, fits_inline};
-use slotmesh_base::UnixMillis;
+use slotmesh_base::{Rng, UnixMillis};
 
 const COUNT: usize = 0;
 const INDEX_CAPACITY: usize = 4;
@@ -183,7 +185,11 @@ impl Page {
     /// The value and expiry of an entry.
     #[inline]
     pub(crate) fn entry(&self, index: usize) -> Entry<'_> {
-        let layout = self.layout(index);
+        self.entry_at(self.layout(index))
+    }
+
+    #[inline]
+    fn entry_at(&self, layout: Layout) -> Entry<'_> {
         let value = match self.record(layout) {
             None => ValueRef::String(layout.value(&self.0)),
             Some(record) => record.value.borrow(),
@@ -196,6 +202,13 @@ impl Page {
         self.layout(index).form()
     }
 
+    /// Bytes that an entry occupies here, its place in the index included, and on the heap.
+    pub(crate) fn entry_bytes(&self, index: usize) -> usize {
+        let layout = self.layout(index);
+        let place = 1 + if is_wide(self.size()) { 4 } else { 2 };
+        place + layout.size() + self.record(layout).map_or(0, Boxed::bytes)
+    }
+
     /// When an entry expires.
     #[inline]
     pub(crate) fn expiry(&self, index: usize) -> Option<i64> {
@@ -206,6 +219,28 @@ impl Page {
     #[inline]
     pub(crate) fn is_expired(&self, index: usize, now: UnixMillis) -> bool {
         self.expiry(index).is_some_and(|expiry| is_expired(expiry, now))
+    }
+
+    /// The trace of the last access to an entry.
+    pub(crate) fn trace(&self, index: usize) -> Trace {
+        self.layout(index).trace(&self.0)
+    }
+
+    /// The value and expiry of an entry, in which the access leaves its trace.
+    #[inline]
+    pub(crate) fn touched_entry(&mut self, index: usize, access: Access, now: UnixMillis, rng: &mut Rng) -> Entry<'_> {
+        let layout = self.layout(index);
+        let trace = access.touched(layout.trace(&self.0), now, rng);
+        layout.set_trace(&mut self.0, trace);
+        self.entry_at(layout)
+    }
+
+    /// Leaves the trace of an access to an entry, which is no change.
+    #[inline]
+    pub(crate) fn touch(&mut self, index: usize, access: Access, now: UnixMillis, rng: &mut Rng) {
+        let layout = self.layout(index);
+        let trace = access.touched(layout.trace(&self.0), now, rng);
+        layout.set_trace(&mut self.0, trace);
     }
 
     /// Gives the entry of `key` a string in some form, and an expiry.
@@ -401,7 +436,7 @@ impl Page {
         self.set_offset(index, start);
         self.set_number(COUNT, index + 1);
         self.set_number(END, start + size);
-        self.write(start, draft, tally);
+        self.write(start, draft, Trace([0; TRACE_BYTES]), tally);
         tally.change_expiry(None, draft.expiry);
         rebuilt
     }
@@ -411,10 +446,10 @@ impl Page {
     pub(crate) fn replace(&mut self, index: usize, draft: &Draft<'_>, tally: &mut Tally) {
         let (layout, size) = (self.layout(index), draft.size());
         tally.change_expiry(layout.expiry(&self.0), draft.expiry);
-        let record = layout.record(&self.0);
+        let (record, trace) = (layout.record(&self.0), layout.trace(&self.0));
         if size <= layout.size() {
             self.add_garbage(layout.size() - size);
-            self.write(layout.start, draft, tally);
+            self.write(layout.start, draft, trace, tally);
         } else {
             if self.has_room(0, size) {
                 self.add_garbage(layout.size());
@@ -424,7 +459,7 @@ impl Page {
             let start = self.number(END);
             self.set_offset(index, start);
             self.set_number(END, start + size);
-            self.write(start, draft, tally);
+            self.write(start, draft, trace, tally);
         }
         if let Some(record) = record {
             self.free_record(record, tally);
@@ -432,8 +467,8 @@ impl Page {
     }
 
     #[inline]
-    fn write(&mut self, start: usize, draft: &Draft<'_>, tally: &mut Tally) {
-        draft.write(&mut self.0, start);
+    fn write(&mut self, start: usize, draft: &Draft<'_>, trace: Trace, tally: &mut Tally) {
+        draft.write(&mut self.0, start, trace);
         if draft.is_boxed() {
             tally.bytes += draft.heap_bytes;
             self.0[FLAGS] |= HAS_RECORDS;

@@ -19,6 +19,7 @@ mod scan;
 mod tests;
 mod walk;
 
+use crate::access::Trace;
 use crate::page::{Draft, NEVER, Page, is_expired};
 use crate::tally::Tally;
 use crate::value::{StringForm, Value};
@@ -86,6 +87,13 @@ impl SlotTable {
         (&self.pages.as_slice()[place.page], place.index)
     }
 
+    /// The page of an entry, and its index there, to leave the trace of an access: no change, of which a snapshot would
+    /// need the page as it was.
+    #[inline]
+    pub(crate) fn at_touched(&mut self, place: Place) -> (&mut Page, usize) {
+        (&mut self.pages.as_mut_slice()[place.page], place.index)
+    }
+
     /// The page of an entry, and its index there, to change it. `slot` is this table's.
     #[inline]
     pub(crate) fn at_mut(&mut self, slot: Slot, place: Place, tally: &mut Tally) -> (&mut Page, usize) {
@@ -97,6 +105,7 @@ impl SlotTable {
         &mut self,
         key: &Key<'_>,
         (value, form): (&[u8], StringForm),
+        trace: Trace,
         expiry: Expiry,
         hasher: &KeyHasher,
         tally: &mut Tally,
@@ -105,12 +114,19 @@ impl SlotTable {
             Expiry::At(at) => Some(at.0),
             Expiry::Keep | Expiry::Never => None,
         };
-        self.insert(key, &Draft::string(key.bytes, value, expiry).form(form), hasher, tally);
+        self.insert(key, &Draft::string(key.bytes, value, expiry).form(form).trace(trace), hasher, tally);
     }
 
     /// Adds a value of any type, in a record of its own, under a key that is not there.
-    pub(crate) fn insert_boxed(&mut self, key: &Key<'_>, value: Value, hasher: &KeyHasher, tally: &mut Tally) {
-        self.insert(key, &Draft::boxed(key.bytes, value, None), hasher, tally);
+    pub(crate) fn insert_boxed(
+        &mut self,
+        key: &Key<'_>,
+        value: Value,
+        trace: Trace,
+        hasher: &KeyHasher,
+        tally: &mut Tally,
+    ) {
+        self.insert(key, &Draft::boxed(key.bytes, value, None).trace(trace), hasher, tally);
     }
 
     /// Adds an entry under a key that is not there.

@@ -3,7 +3,7 @@ use crate::SlotMap;
 use crate::testing::process::{COMMANDS, Process, content, random_command, shard, show};
 use crate::testing::{Request, limits};
 use slotmesh_base::Rng;
-use slotmesh_keyspace::PackedLimit;
+use slotmesh_keyspace::{Access, PackedLimit};
 
 #[test]
 fn no_write_is_left_out() {
@@ -162,7 +162,12 @@ fn broken_bytes_are_refused_with_their_place() {
 #[test]
 fn nothing_is_too_large_and_nothing_expires() {
     let mut shard = shard(&SlotMap::even(1), 0);
-    let small = ValueLimits { string_bytes_max: 1, list_packed: PackedLimit::default() };
+    let small = ValueLimits {
+        string_bytes_max: 1,
+        list_packed: PackedLimit::default(),
+        access: Access::default(),
+        shares_integers: true,
+    };
     let bytes = stream(&["SET a 1 PXAT 1", "APPEND a 23", "RPUSH b x", "PEXPIREAT b 1", "COPY b c", "PERSIST c"]);
     shard.replay(&bytes, small).unwrap();
     assert_eq!(show(&content(&shard.keyspace, 0)), "SET a 123 PXAT 1\nRPUSH b x\nPEXPIREAT b 1\nRPUSH c x");

@@ -164,7 +164,7 @@ impl Condition {
 /// Answers with what `shown` makes of the key's expiry: −1 if it has none, −2 if there is no key.
 fn reply_expiry(call: &mut Call<'_>, shown: impl Fn(UnixMillis) -> i64) -> HandlerResult {
     let (key, now) = (call.key(1), call.now);
-    let expiry = call.db().get(&key, now).map(|entry| entry.expires_at);
+    let expiry = call.db().look(&key, now).map(|entry| entry.expires_at);
     call.count_read(expiry.is_some());
     call.reply.integer(match expiry {
         None => -2,

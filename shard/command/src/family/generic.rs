@@ -7,6 +7,8 @@ mod rename;
 
 use crate::{Call, Categories, Doc, DocArg, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips};
 use crate::{RequestPolicy, ResponsePolicy};
+use slotmesh_base::UnixMillis;
+use slotmesh_keyspace::{Db, Key};
 
 const KEYSPACE: Categories = Categories::KEYSPACE;
 const READ_FAST: Flags = Flags::READONLY.union(Flags::FAST);
@@ -32,7 +34,7 @@ pub(crate) static ROWS: &[Spec] = &[
     Spec::new("rename", 3, Flags::WRITE, KEYSPACE, Reach::Slot(rename::rename), rename::RENAME).keys(RENAMED),
     Spec::new("renamenx", 3, WRITE_FAST, KEYSPACE, Reach::Slot(rename::renamenx), rename::RENAMENX)
         .keys(RENAMED_IF_ABSENT),
-    Spec::new("touch", -2, READ_FAST, KEYSPACE, Reach::Slot(exists), TOUCH).keys(ALL_READ).tips(COUNTED),
+    Spec::new("touch", -2, READ_FAST, KEYSPACE, Reach::Slot(touch), TOUCH).keys(ALL_READ).tips(COUNTED),
     Spec::new("type", 2, READ_FAST, KEYSPACE, Reach::Slot(kind), TYPE).keys(&[KeySpec::one(KeyFlags::RO)]),
     Spec::new("unlink", -2, WRITE_FAST, KEYSPACE, Reach::Slot(del), UNLINK).keys(ALL_REMOVED).tips(COUNTED),
 ];
@@ -57,12 +59,22 @@ fn del(call: &mut Call<'_>) -> HandlerResult {
     Ok(())
 }
 
-/// EXISTS and TOUCH; a key named twice counts twice.
+/// EXISTS, which is no use of a key.
 fn exists(call: &mut Call<'_>) -> HandlerResult {
+    count_found(call, |db, key, now| db.look(key, now).is_some())
+}
+
+/// TOUCH, which is one, also of a client that leaves no traces otherwise.
+fn touch(call: &mut Call<'_>) -> HandlerResult {
+    count_found(call, |db, key, now| db.touch(key, now))
+}
+
+/// A key named twice counts twice.
+fn count_found(call: &mut Call<'_>, finds: impl Fn(&mut Db, &Key<'_>, UnixMillis) -> bool) -> HandlerResult {
     let mut count = 0;
     call.for_each_key(1, |call, _, key| {
         let now = call.now;
-        let found = call.db_of(key).get(key, now).is_some();
+        let found = finds(call.db_of(key), key, now);
         call.count_read(found);
         count += i64::from(found);
     });
@@ -73,7 +85,7 @@ fn exists(call: &mut Call<'_>) -> HandlerResult {
 /// TYPE.
 fn kind(call: &mut Call<'_>) -> HandlerResult {
     let (key, now) = (call.key(1), call.now);
-    let kind = call.db().get(&key, now).map(|entry| entry.value.kind());
+    let kind = call.db().look(&key, now).map(|entry| entry.value.kind());
     call.count_read(kind.is_some());
     call.reply.simple(kind.map_or("none", |kind| kind.name()));
     Ok(())

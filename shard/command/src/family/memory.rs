@@ -1,6 +1,8 @@
 //! Rows of MEMORY.
 
-use crate::{Categories, Doc, Flags, Group, NodeCommand, Reach, Spec, Tips};
+mod usage;
+
+use crate::{KeyFlags, KeySpec, Categories, Doc, Flags, Group, NodeCommand, Reach, Spec, Tips};
 use crate::{RequestPolicy, ResponsePolicy};
 
 const NO_CATEGORY: Categories = Categories::empty();
@@ -16,6 +18,8 @@ static MEMORY_ROWS: &[Spec] = &[
     node("memory|purge", Flags::empty(), NodeCommand::MemoryPurge, PURGE)
         .tips(Tips::policies(RequestPolicy::AllShards, ResponsePolicy::AllSucceeded)),
     node("memory|stats", Flags::empty(), NodeCommand::MemoryStats, STATS).tips(EACH_SHARD),
+    Spec::new("memory|usage", -3, Flags::READONLY, NO_CATEGORY, Reach::Slot(usage::usage), usage::DOC)
+        .keys(&[KeySpec::one_at(2, KeyFlags::RO)]),
 ];
 
 const fn node(name: &'static str, flags: Flags, command: NodeCommand, doc: Doc) -> Spec {

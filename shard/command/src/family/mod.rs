@@ -15,6 +15,7 @@ mod string;
 mod transaction;
 
 use crate::Spec;
+pub use object::{ObjectFacts, object_facts};
 
 /// The rows of all families.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {

@@ -5,7 +5,7 @@ mod random;
 
 use crate::{Beside, Call, Effects, Outcome, Reach, ValueLimits, first_key_index, resolve, write_unknown};
 use slotmesh_base::{ReplyError, Rng, UnixMillis};
-use slotmesh_keyspace::{Change, Key, KeyHasher, Keyspace, PackedLimit};
+use slotmesh_keyspace::{Access, Change, Key, KeyHasher, Keyspace, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::ops::RangeInclusive;
 
@@ -49,7 +49,12 @@ impl Fixture {
             protocol: Protocol::Resp2,
             partial: false,
             is_node: false,
-            limits: ValueLimits { string_bytes_max: 512 << 20, list_packed: PackedLimit::default() },
+            limits: ValueLimits {
+                string_bytes_max: 512 << 20,
+                list_packed: PackedLimit::default(),
+                access: Access::default(),
+                shares_integers: true,
+            },
             hasher,
             rng: Rng::new(7),
         }
@@ -104,6 +109,7 @@ impl Fixture {
         self.exchange(home);
         let mut others: Vec<_> =
             self.others.iter_mut().map(|(keyspace, effects)| Beside { keyspace, effects }).collect();
+        self.keyspace.set_access(self.limits.access);
         let mut call = Call {
             keyspace: &mut self.keyspace,
             effects: &mut self.effects,

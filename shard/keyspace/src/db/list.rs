@@ -36,6 +36,7 @@ impl Db {
         let (block, index) = split_slot(key.slot);
         let Some(block) = &mut self.blocks[block] else { return Ok(None) };
         let (page, entry) = block.tables[index].at_mut(key.slot, place, &mut self.tally);
+        page.touch(entry, self.access, now, &mut self.rng);
         let changed = page.edit_list(entry, &mut self.tally, |list| {
             list.forget_touch();
             let result = change(list);
@@ -72,7 +73,7 @@ impl Db {
         if !list.is_empty() {
             let (block, index) = split_slot(key.slot);
             let tables = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables;
-            tables[index].insert_boxed(key, Value::List(list), &self.hasher, &mut self.tally);
+            tables[index].insert_boxed(key, Value::List(list), self.access.fresh(now), &self.hasher, &mut self.tally);
             self.note_insert(key.slot);
             self.note_event(key, Change::Created);
         }

@@ -1,6 +1,7 @@
 //! Values between two keys: taken from one, or copied, and put under another, maybe of another database or shard.
 
 use super::Db;
+use crate::access::Trace;
 use crate::block::{Block, split_slot};
 use crate::observe::Change;
 use crate::page::Draft;
@@ -15,6 +16,8 @@ use slotmesh_base::UnixMillis;
 pub struct Loose {
     value: Value,
     form: StringForm,
+    /// The trace of the last access, if it has been a key's.
+    trace: Option<Trace>,
     /// When the key expires that will hold it.
     pub expires_at: Option<UnixMillis>,
 }
@@ -24,17 +27,17 @@ impl Loose {
     pub fn list(fill: impl FnOnce(&mut List)) -> Self {
         let mut list = List::new();
         fill(&mut list);
-        Self { value: Value::List(list), form: StringForm::ByContent, expires_at: None }
+        Self { value: Value::List(list), form: StringForm::ByContent, trace: None, expires_at: None }
     }
 
     /// A string.
     pub fn string(bytes: &[u8]) -> Self {
-        Self { value: Value::String(bytes.to_vec()), form: StringForm::ByContent, expires_at: None }
+        Self { value: Value::String(bytes.to_vec()), form: StringForm::ByContent, trace: None, expires_at: None }
     }
 
     /// A string that counts as raw.
     pub fn raw_string(bytes: Vec<u8>) -> Self {
-        Self { value: Value::String(bytes), form: StringForm::Raw, expires_at: None }
+        Self { value: Value::String(bytes), form: StringForm::Raw, trace: None, expires_at: None }
     }
 
     /// The value.
@@ -51,17 +54,18 @@ impl Db {
         let table = &mut self.blocks[block].as_mut()?.tables[index];
         let (page, entry) = table.at(place);
         let (expires_at, form) = (page.expiry(entry).map(UnixMillis), page.form(entry));
+        let trace = Some(self.access.touched(page.trace(entry), now, &mut self.rng));
         let value = table.take(key.slot, place, &mut self.tally);
         self.note_removals(key.slot, 1);
         self.note_event(key, Change::Removed);
-        Some(Loose { value, form, expires_at })
+        Some(Loose { value, form, trace, expires_at })
     }
 
     /// A copy of value and expiry of `key`. A large value is shared until one of the two changes.
     pub fn duplicate(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Loose> {
         let form = self.string_form(key, now).unwrap_or_default();
         let Entry { value, expires_at } = self.get(key, now)?;
-        Some(Loose { value: value.to_owned(), form, expires_at })
+        Some(Loose { value: value.to_owned(), form, trace: None, expires_at })
     }
 
     /// Puts a value under `key`, whatever was there before. For callers that have dealt with an expired old value (by
@@ -69,18 +73,25 @@ impl Db {
     ///
     /// # Panics
     /// If it is a list without elements.
-    pub fn put(&mut self, key: &Key<'_>, mut loose: Loose) {
+    pub fn put(&mut self, key: &Key<'_>, mut loose: Loose, now: UnixMillis) {
         assert!(!matches!(&loose.value, Value::List(list) if list.is_empty()), "an empty list is no value");
-        let draft = Draft::value(key.bytes, &mut loose.value, loose.expires_at.map(|at| at.0)).form(loose.form);
+        let mut draft = Draft::value(key.bytes, &mut loose.value, loose.expires_at.map(|at| at.0)).form(loose.form);
+        if let Some(trace) = loose.trace {
+            draft = draft.trace(trace);
+        }
         let (block, index) = split_slot(key.slot);
         let table = &mut self.blocks[block].get_or_insert_with(|| Box::new(Block::new())).tables[index];
         let change = match table.find(key) {
             Some(place) => {
                 let (page, entry) = table.at_mut(key.slot, place, &mut self.tally);
                 page.replace(entry, &draft, &mut self.tally);
+                if loose.trace.is_none() {
+                    page.touch(entry, self.access, now, &mut self.rng);
+                }
                 Change::Changed
             }
             None => {
+                let draft = if loose.trace.is_none() { draft.trace(self.access.fresh(now)) } else { draft };
                 table.insert(key, &draft, &self.hasher, &mut self.tally);
                 self.note_insert(key.slot);
                 Change::Created

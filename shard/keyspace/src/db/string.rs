@@ -39,6 +39,7 @@ impl Db {
         let (block, index) = split_slot(key.slot);
         let Some(block) = &mut self.blocks[block] else { return Ok(None) };
         let (page, entry) = block.tables[index].at_mut(key.slot, place, &mut self.tally);
+        page.touch(entry, self.access, now, &mut self.rng);
         let edited = page.edit_string(entry, key.bytes, length_min, &mut self.tally, change);
         let (result, has_changed) = edited.ok_or(WrongKind)?;
         if has_changed {
@@ -67,7 +68,7 @@ impl Db {
         // All zero at once, so that the system need not give the memory of a long gap.
         let mut string = vec![0; length_min];
         let (result, _) = once(&mut string);
-        self.put(key, Loose::raw_string(string));
+        self.put(key, Loose::raw_string(string), now);
         Ok((result, true))
     }
 

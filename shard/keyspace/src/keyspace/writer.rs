@@ -125,7 +125,7 @@ impl Writer {
             _ => db.take(&key(&name), now),
         };
         if let Some(loose) = loose {
-            keyspace.db(other_index).put(&key(&other), loose);
+            keyspace.db(other_index).put(&key(&other), loose, now);
         }
     }
 

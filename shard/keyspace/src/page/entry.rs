@@ -1,12 +1,13 @@
 //! How one entry stands in a page.
 //!
 //! ```text
-//! flags u8, key length u8, value length u8, [record address u64], key, value, [expiry i64]
+//! flags u8, key length u8, value length u8, trace of the last access u24, [record address u64], key, value, [expiry i64]
 //! ```
 //! Nothing is aligned. The expiry stands last, so that it can be dropped without moving anything. A record
 //! on the heap holds the value, and the key too if that is longer than its length byte can say.
 
 use super::boxed::Boxed;
+use crate::access::{TRACE_BYTES, Trace};
 use crate::tally::Tally;
 use crate::{StringForm, Value};
 use alloc::boxed::Box;
@@ -30,7 +31,9 @@ const RAW: u8 = 8;
 const TEXT: u8 = 16;
 
 /// Bytes in front of every entry.
-pub(super) const ENTRY_HEADER_BYTES: usize = 3;
+pub(super) const ENTRY_HEADER_BYTES: usize = TRACE + TRACE_BYTES;
+/// Where the trace of the last access stands.
+const TRACE: usize = 3;
 /// Bytes of an expiry, and of a record's address.
 pub(super) const WORD_BYTES: usize = 8;
 
@@ -47,8 +50,22 @@ impl Layout {
     /// Reads the entry that starts at `start`.
     #[inline]
     pub(super) fn read(bytes: &[u8], start: usize) -> Self {
-        let header = &bytes[start..start + ENTRY_HEADER_BYTES];
+        let header = &bytes[start..start + TRACE];
         Self { start, flags: header[0], key_bytes: header[1] as usize, value_bytes: header[2] as usize }
+    }
+
+    /// The trace of the last access.
+    #[inline]
+    pub(super) fn trace(self, bytes: &[u8]) -> Trace {
+        let mut trace = [0; TRACE_BYTES];
+        trace.copy_from_slice(&bytes[self.start + TRACE..][..TRACE_BYTES]);
+        Trace(trace)
+    }
+
+    /// Sets the trace of the last access.
+    #[inline]
+    pub(super) fn set_trace(self, bytes: &mut [u8], trace: Trace) {
+        bytes[self.start + TRACE..][..TRACE_BYTES].copy_from_slice(&trace.0);
     }
 
     /// The form of the entry's string.
@@ -160,6 +177,8 @@ pub(crate) struct Draft<'a> {
     long_key: bool,
     value: &'a [u8],
     form: StringForm,
+    /// None of its own: that of the entry which it replaces.
+    pub(super) trace: Option<Trace>,
     pub(super) expiry: Option<i64>,
 }
 
@@ -168,7 +187,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn string(key: &'a [u8], value: &'a [u8], expiry: Option<i64>) -> Self {
         if fits_inline(key, value.len()) {
             let form = StringForm::ByContent;
-            return Self { record: None, heap_bytes: 0, key, long_key: false, value, form, expiry };
+            return Self { record: None, heap_bytes: 0, key, long_key: false, value, form, trace: None, expiry };
         }
         Self::boxed(key, Value::String(value.to_vec()), expiry)
     }
@@ -190,12 +209,18 @@ impl<'a> Draft<'a> {
         let heap_bytes = record.bytes();
         let key = if long_key { &[] } else { key };
         let form = StringForm::ByContent;
-        Self { record: Some(record.into_bits()), heap_bytes, key, long_key, value: &[], form, expiry }
+        Self { record: Some(record.into_bits()), heap_bytes, key, long_key, value: &[], form, trace: None, expiry }
     }
 
     /// The same, its string in that form.
     pub(crate) fn form(mut self, form: StringForm) -> Self {
         self.form = form;
+        self
+    }
+
+    /// The same with a trace of an access.
+    pub(crate) fn trace(mut self, trace: Trace) -> Self {
+        self.trace = Some(trace);
         self
     }
 
@@ -210,9 +235,9 @@ impl<'a> Draft<'a> {
         self.record.is_some()
     }
 
-    /// Writes the entry at `start`.
+    /// Writes the entry at `start`; `old` is the trace of the one that it replaces.
     #[inline]
-    pub(super) fn write(&self, bytes: &mut [u8], start: usize) {
+    pub(super) fn write(&self, bytes: &mut [u8], start: usize, old: Trace) {
         let mut flags = form_bits(self.form);
         flags |= if self.expiry.is_some() { EXPIRES } else { 0 };
         flags |= if self.record.is_some() { BOXED } else { 0 };
@@ -220,7 +245,8 @@ impl<'a> Draft<'a> {
         let out = &mut bytes[start..start + self.size()];
         // Both lengths are at most INLINE_BYTES_MAX.
         let (header, mut out) = out.split_at_mut(ENTRY_HEADER_BYTES);
-        header.copy_from_slice(&[flags, self.key.len() as u8, self.value.len() as u8]);
+        let [a, b, c] = self.trace.unwrap_or(old).0;
+        header.copy_from_slice(&[flags, self.key.len() as u8, self.value.len() as u8, a, b, c]);
         if let Some(record) = self.record {
             out = put(out, &record.to_ne_bytes());
         }

@@ -47,6 +47,7 @@ impl Fixture {
             self.table.insert_string(
                 &key,
                 (b"0123456789", StringForm::ByContent),
+                Trace([0; 3]),
                 Expiry::Never,
                 &self.hasher,
                 &mut self.tally,

@@ -29,8 +29,8 @@ pub(super) fn bitop(call: &mut Call<'_>) -> HandlerResult {
         } else {
             call.effect(&target, &[b"SET", target.bytes, &result]);
         }
-        call.db_of(&target).get(&target, now);
-        call.db_of(&target).put(&target, Loose::raw_string(result));
+        call.db_of(&target).look(&target, now);
+        call.db_of(&target).put(&target, Loose::raw_string(result), now);
     } else if call.db_of(&target).remove(&target, now) {
         call.effect(&target, &[b"DEL", target.bytes]);
     }

@@ -18,7 +18,7 @@ pub(super) fn copy(call: &mut Call<'_>) -> HandlerResult {
     let wanted = found && (call.db_at(target_db, &target).get(&target, now).is_none() || replaces);
     if wanted {
         let value = call.db_of(&source).duplicate(&source, now).expect("the key was there");
-        call.db_at(target_db, &target).put(&target, value);
+        call.db_at(target_db, &target).put(&target, value, now);
         if call.are_together(&source, &target) {
             call.replay_on(&source);
         } else {
@@ -58,7 +58,7 @@ pub(super) fn relocate(call: &mut Call<'_>) -> HandlerResult {
     let wanted = call.db().get(&key, now).is_some() && call.keyspace.db(target_db).get(&key, now).is_none();
     if wanted {
         let value = call.db().take(&key, now).expect("the key was there");
-        call.keyspace.db(target_db).put(&key, value);
+        call.keyspace.db(target_db).put(&key, value, now);
         call.replay();
     }
     call.reply.integer(i64::from(wanted));

@@ -38,7 +38,7 @@ fn move_value(call: &mut Call<'_>, replaces: bool) -> Result<Option<Moved>, Repl
         return Ok(None);
     }
     let value = call.db_of(&source).take(&source, now).expect("the key was there");
-    call.db_of(&target).put(&target, value);
+    call.db_of(&target).put(&target, value, now);
     if call.are_together(&source, &target) {
         call.replay_on(&source);
     } else {

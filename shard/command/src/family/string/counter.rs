@@ -27,7 +27,8 @@ pub(super) fn decrby(call: &mut Call<'_>) -> HandlerResult {
 fn add(call: &mut Call<'_>, amount: i64) -> HandlerResult {
     let key = call.key(1);
     let db = call.keyspace.db(call.db);
-    let old = match db.get(&key, call.now) {
+    // To store it counts as the one use.
+    let old = match db.look(&key, call.now) {
         Some(entry) => parse_integer(string(entry.value)?)?,
         None => 0,
     };

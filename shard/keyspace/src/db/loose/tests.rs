@@ -27,10 +27,10 @@ fn a_string_keeps_value_and_expiry_whatever_its_length() {
                 let copy = db.duplicate(&from, NOW).unwrap();
                 let ValueRef::String(bytes) = copy.value() else { panic!("no string") };
                 assert_eq!(bytes, value);
-                other.put(&to, copy);
+                other.put(&to, copy, NOW);
                 let taken = db.take(&from, NOW).unwrap();
                 assert!(!db.contains(&from, NOW) && db.is_empty() && db.expires() == 0);
-                db.put(&to, taken);
+                db.put(&to, taken, NOW);
                 for db in [&mut db, &mut other] {
                     assert_eq!(string(db, &to), value);
                     let expires_at = if expiry == Expiry::Never { None } else { Some(UnixMillis(60)) };
@@ -66,11 +66,11 @@ fn a_copied_list_is_independent() {
     let (one, other) = (HASHER.key(b"one"), HASHER.key(b"other"));
     let value = [b'v'; 100];
     let fill = |list: &mut List| list.push(End::Back, [&value[..]; 500].into_iter(), LIMIT);
-    db.put(&one, Loose::list(fill));
+    db.put(&one, Loose::list(fill), NOW);
     db.set_expiry(&one, Expiry::At(UnixMillis(70)));
     let copy = db.duplicate(&one, NOW).unwrap();
     assert_eq!(copy.expires_at, Some(UnixMillis(70)));
-    db.put(&other, copy);
+    db.put(&other, copy, NOW);
     db.edit_list(&one, NOW, |list| list.pop(End::Front, LIMIT)).unwrap();
     db.check();
     assert_eq!(db.list(&one, NOW).unwrap().map(List::len), Some(499));
@@ -80,7 +80,7 @@ fn a_copied_list_is_independent() {
 #[test]
 #[should_panic(expected = "empty list")]
 fn an_empty_list_is_refused() {
-    Db::new(HASHER).put(&HASHER.key(b"key"), Loose::list(|_| ()));
+    Db::new(HASHER).put(&HASHER.key(b"key"), Loose::list(|_| ()), NOW);
 }
 
 #[test]
@@ -93,16 +93,16 @@ fn every_byte_is_counted_whatever_replaces_what() {
         let value = std::vec![1; rng.below(400) as usize];
         match rng.below(6) {
             0 => _ = db.set_string(&one, &value, Expiry::At(UnixMillis(90))),
-            1 => db.put(&one, Loose::string(&value)),
-            2 => db.put(&one, Loose::list(|list| list.push(End::Back, [&value[..]; 20].into_iter(), LIMIT))),
+            1 => db.put(&one, Loose::string(&value), NOW),
+            2 => db.put(&one, Loose::list(|list| list.push(End::Back, [&value[..]; 20].into_iter(), LIMIT)), NOW),
             3 => {
                 if let Some(loose) = db.take(&one, NOW) {
-                    db.put(&other, loose);
+                    db.put(&other, loose, NOW);
                 }
             }
             4 => {
                 if let Some(loose) = db.duplicate(&other, NOW) {
-                    db.put(&one, loose);
+                    db.put(&one, loose, NOW);
                 }
             }
             _ => drop(db.take(&one, NOW)),

@@ -65,11 +65,11 @@ fn every_change_of_a_key_is_seen_once_and_as_what_it_is() {
     seen(&mut keyspace);
     assert!(keyspace.db(0).remove(&key("a"), NOW) && !keyspace.db(0).remove(&key("a"), NOW));
     assert_eq!(seen(&mut keyspace), one("a", Change::Removed));
-    keyspace.db(0).put(&key("a"), Loose::string(b"x"));
+    keyspace.db(0).put(&key("a"), Loose::string(b"x"), NOW);
     assert_eq!(seen(&mut keyspace), one("a", Change::Created));
     let loose = keyspace.db(0).duplicate(&key("a"), NOW).unwrap();
     assert_eq!(seen(&mut keyspace), []);
-    keyspace.db(0).put(&key("a"), loose);
+    keyspace.db(0).put(&key("a"), loose, NOW);
     assert_eq!(seen(&mut keyspace), one("a", Change::Changed));
     assert!(keyspace.db(0).take(&key("a"), NOW).is_some() && keyspace.db(0).take(&key("a"), NOW).is_none());
     assert_eq!(seen(&mut keyspace), one("a", Change::Removed));

@@ -270,7 +270,7 @@ fn chunks_that_a_list_gives_up_count_too() {
         let kept = keyspace.snapshot_copies_bytes(id);
         assert!((bytes * 2 / 5..bytes * 3 / 5).contains(&kept), "{kept} kept of {bytes}");
         keyspace.end_snapshot(id);
-        keyspace.db(0).put(&list, copy);
+        keyspace.db(0).put(&list, copy, NOW);
     }
 }
 
