@@ -189,9 +189,9 @@ directives! {
         /// of one piece is the most compact.
         LIST_MAX_LISTPACK_SIZE: i32 =
             integer("list-max-listpack-size", "-2", -I32 - 1, I32).aliases(&["list-max-ziplist-size"]);
-        /// How slowly the counters of accesses grow that OBJECT FREQ shows, where `maxmemory-policy` asks for them.
+        /// How slowly the counters of OBJECT FREQ grow with accesses.
         LFU_LOG_FACTOR: u32 = integer("lfu-log-factor", "10", 0, I32);
-        /// Minutes in which such a counter falls by one; 0: it does not.
+        /// Minutes in which a counter of OBJECT FREQ falls by one; 0: it does not.
         LFU_DECAY_TIME: u32 = integer("lfu-decay-time", "1", 0, I32);
         /// Directory to work in. Files without a directory of their own are found there.
         DIR: str = text("dir", "./").protected();

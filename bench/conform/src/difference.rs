@@ -101,6 +101,8 @@ pub const RULES: &[Rule] = &[
         ),
         "since Redis 7.2 the log can be silent",
     ),
+    rule("object idletime", Compare::Within(2), "time passes between the two servers' runs (s)"),
+    rule("memory usage", Compare::SameType, "values are kept in another form"),
     rule(
         "object encoding",
         Compare::Text("$9\r\nquicklist\r\n", "$8\r\nlistpack\r\n"),

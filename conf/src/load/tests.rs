@@ -294,12 +294,12 @@ fn shards_need_cores() {
 
 #[test]
 fn what_does_nothing_is_named() {
-    let loaded = file("port 1\nrdbcompression yes\nlfu-decay-time 2\nport 2").unwrap();
+    let loaded = file("port 1\nrdbcompression yes\nmaxmemory-samples 2\nport 2").unwrap();
     let named: Vec<_> =
         loaded.without_effect.iter().map(|set| (set.name, set.origin.to_string(), set.is_default)).collect();
     assert_eq!(
         named,
-        [("rdbcompression", "a.conf:2".to_owned(), true), ("lfu-decay-time", "a.conf:3".to_owned(), false),]
+        [("rdbcompression", "a.conf:2".to_owned(), true), ("maxmemory-samples", "a.conf:3".to_owned(), false),]
     );
 }
 

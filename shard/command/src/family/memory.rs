@@ -2,7 +2,7 @@
 
 mod usage;
 
-use crate::{KeyFlags, KeySpec, Categories, Doc, Flags, Group, NodeCommand, Reach, Spec, Tips};
+use crate::{Categories, Doc, Flags, Group, KeyFlags, KeySpec, NodeCommand, Reach, Spec, Tips};
 use crate::{RequestPolicy, ResponsePolicy};
 
 const NO_CATEGORY: Categories = Categories::empty();
