@@ -512,7 +512,8 @@ impl Core {
     /// Active expiry, idle clients, statistics; says how long the next turn may wait.
     fn keep_house(&mut self) -> Wait {
         let monotonic = self.engine.monotonic;
-        let effort = self.engine.hot.active_expire_effort as u8;
+        let expires = self.engine.process.expires_actively.load(std::sync::atomic::Ordering::Relaxed);
+        let effort = if expires { self.engine.hot.active_expire_effort as u8 } else { 0 };
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.end_overdue_waits(&mut hands);
         let walks_on = self.engine.walk_drills(&mut hands);

@@ -332,7 +332,7 @@ impl Engine {
                     self.meter.enter_span();
                 }
                 asking => {
-                    let done = self.ask_others(hands, index, asking);
+                    let done = self.ask_others(hands, index, args, asking);
                     if done == Done::Yes
                         && let Some(connection) = self.connections[index as usize].as_deref()
                     {
@@ -348,10 +348,11 @@ impl Engine {
     }
 
     /// Does what a node command asks of all cores.
-    fn ask_others(&mut self, hands: &mut Hands<'_>, index: u32, action: NodeAction) -> Done {
+    fn ask_others(&mut self, hands: &mut Hands<'_>, index: u32, args: Args<'_>, action: NodeAction) -> Done {
         match action {
             NodeAction::Done => Done::Yes,
             NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
+            NodeAction::Inspect(what) => self.inspect_all(hands, index, what, args),
             NodeAction::Unblock { client, with_error } => self.unblock_anywhere(hands, index, client, with_error),
             NodeAction::ListClients { filter, request_bytes } => {
                 self.list_clients(hands, index, &filter, request_bytes)

@@ -384,6 +384,10 @@ impl Engine {
                     None => return,
                 }
             }
+            RequestKind::Inspect => {
+                let words: Vec<&[u8]> = args.iter_from(0).collect();
+                self.inspect(head.db, head.protocol, &words, answers);
+            }
             RequestKind::Watch => self.watch_for_other(head, args, answers),
             RequestKind::Unblock | RequestKind::Unwatch => {
                 let words: Vec<&[u8]> = args.iter_from(0).collect();

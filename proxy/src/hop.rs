@@ -74,6 +74,8 @@ pub(crate) enum RequestKind {
     Ask,
     /// Walk a snapshot of the shard; the argument is the bound of its copies in bytes, in decimal.
     Drill,
+    /// Look into the shard for DEBUG; the arguments are its subcommand and what follows.
+    Inspect,
     /// A parcel comes with it.
     Parcel,
     /// Stop after this turn.
@@ -92,8 +94,9 @@ impl RequestKind {
             6 => Self::Unblock,
             7 => Self::Ask,
             8 => Self::Drill,
-            9 => Self::Parcel,
-            10 => Self::Stop,
+            9 => Self::Inspect,
+            10 => Self::Parcel,
+            11 => Self::Stop,
             other => panic!("cores of one process agree on records, and {other} is none"),
         }
     }
@@ -333,7 +336,7 @@ mod tests {
 
     #[test]
     fn kinds_are_read_as_they_were_written() {
-        (0..11).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
+        (0..12).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
         (0..6).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
         for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
             assert_eq!(read_unblock_word(unblock_word(why)), why);

@@ -16,13 +16,14 @@ use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directi
 use slotmesh_io::{Backend, TickClock, clock, process as os};
 use slotmesh_resp::Args;
 use slotmesh_shard::{
-    CommandFacts, CoreFacts, Distribution, LatencyEvent, LatencyMonitor, Node, ProcessFacts, Rates, SlotMap,
+    CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, ProcessFacts, Rates, SlotMap,
     SlowClient, SlowLog,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 use tikv_jemalloc_ctl::{epoch, stats};
 
 /// Who the process is; does not change.
@@ -69,6 +70,8 @@ pub(crate) struct Process {
     meter: Mutex<Meter>,
     /// Set when the process shall stop.
     stopping: AtomicBool,
+    /// Whether keys that are over are removed though nobody asks for them (DEBUG SET-ACTIVE-EXPIRE).
+    pub(crate) expires_actively: AtomicBool,
     pub(crate) statistics: Statistics,
     pub(crate) ticks: TickClock,
     slow_log: Mutex<SlowLog>,
@@ -105,6 +108,7 @@ impl Process {
             peak_bytes: AtomicU64::new(0),
             meter: Mutex::default(),
             stopping: AtomicBool::new(false),
+            expires_actively: AtomicBool::new(true),
         }
     }
 
@@ -425,6 +429,24 @@ impl Node for NodeView<'_> {
 
     fn cluster(&self) -> Option<Member<'_>> {
         self.node.map(|core| self.process.seats[usize::from(core)].member())
+    }
+
+    fn debug(&self, act: DebugAct<'_>) {
+        match act {
+            DebugAct::Log(text) => {
+                self.process.log.warning(format_args!("DEBUG LOG: {}", String::from_utf8_lossy(text)));
+            }
+            DebugAct::Sleep(micros) => std::thread::sleep(Duration::from_micros(micros)),
+            DebugAct::ActiveExpiry(wanted) => self.process.expires_actively.store(wanted, Ordering::Relaxed),
+            DebugAct::Fault => {
+                self.process.log.warning(format_args!("DEBUG SEGFAULT called"));
+                os::fault()
+            }
+            DebugAct::Crash(why) => {
+                self.process.log.warning(format_args!("{why}"));
+                std::process::abort();
+            }
+        }
     }
 
     fn reset_statistics(&self) {

@@ -4,8 +4,8 @@
 use crate::engine::{Done, Engine, Hands, cork, has_room, send_request};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
 use slotmesh_io::Sockets;
-use slotmesh_resp::{Protocol, Reply};
-use slotmesh_shard::{ClientFilter, Gather, Unblock};
+use slotmesh_resp::{Args, Protocol, Reply};
+use slotmesh_shard::{ClientFilter, Context, Gather, Inspection, Unblock};
 
 impl Engine {
     /// Asks every core for the lines of its clients.
@@ -53,6 +53,39 @@ impl Engine {
         })
     }
 
+    /// Has every core look into its shard for DEBUG.
+    pub(crate) fn inspect_all(&mut self, hands: &mut Hands<'_>, index: u32, what: Inspection, args: Args<'_>) -> Done {
+        if self.lending.desk.is_away() {
+            return Done::NotYet;
+        }
+        let words: Vec<&[u8]> = args.iter_from(1).collect();
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        let db = connection.client.db;
+        let gather = Gather::inspection(what);
+        self.ask_all_cores(hands, index, RequestKind::Inspect, &words, gather, |engine, _, protocol, _| {
+            let mut part = Vec::new();
+            engine.inspect(db, protocol, &words, &mut part);
+            Some(part)
+        })
+    }
+
+    /// Looks into our shard for DEBUG, which is not away; a core without one has nothing to say.
+    pub(crate) fn inspect(&mut self, db: u16, protocol: Protocol, words: &[&[u8]], answer: &mut Vec<u8>) {
+        let (now, limits) = (self.now, self.hot_limits());
+        let what = words.first().and_then(|name| Inspection::of(name)).expect("cores of one process agree on words");
+        let mut reply = Reply::new(answer, protocol);
+        let context =
+            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: false };
+        match self.lending.home() {
+            Some(shard) => {
+                shard.inspect(what, &context, words, &mut reply);
+                self.shard_used = true;
+            }
+            None if what == Inspection::Populate => reply.ok(),
+            None => reply.bulk(b""),
+        }
+    }
+
     /// Asks every core to end the wait of a client.
     pub(crate) fn unblock_anywhere(
         &mut self,
@@ -86,7 +119,7 @@ impl Engine {
         index: u32,
         kind: RequestKind,
         words: &[&[u8]],
-        gather: fn(usize, Protocol) -> Gather,
+        gather: impl Fn(usize, Protocol) -> Gather,
         own: impl FnOnce(&mut Self, &mut Hands<'_>, Protocol, ReturnAddress) -> Option<Vec<u8>>,
     ) -> Done {
         let Some(connection) = self.connections[index as usize].as_deref() else { return Done::Yes };
@@ -101,13 +134,13 @@ impl Engine {
             return Done::NotYet;
         }
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        let (protocol, socket) = (connection.client.protocol, connection.socket);
+        let (protocol, socket, db) = (connection.client.protocol, connection.socket, connection.client.db);
         let ticket = connection.pipeline.expect_gathered(gather(others.len() + 1, protocol));
         cork(&mut self.corked, self.turn, connection, hands.sockets);
         let own_part = others.len() as u32;
         for (part, core) in others.into_iter().enumerate() {
             let back = ReturnAddress { socket, ticket, part: part as u32 };
-            let head = RequestHead { kind, protocol, partial: true, db: 0, first_key: None, back };
+            let head = RequestHead { kind, protocol, partial: true, db, first_key: None, back };
             send_request(hands.mail, core, &head, len, words());
             self.outstanding += 1;
         }

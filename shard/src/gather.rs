@@ -4,6 +4,7 @@
 //! sent them one by one.
 
 use crate::SlotMap;
+use crate::inspect::{self, Inspection};
 use slotmesh_base::Slot;
 use slotmesh_command::{ResponsePolicy, Spec, key_indexes};
 use slotmesh_resp::{Args, Elements, Protocol, Reply, elements};
@@ -64,6 +65,12 @@ enum Join {
     Choice(u64),
     /// Texts become one.
     Texts,
+    /// Texts become one status line.
+    Line,
+    /// Digests of the databases' keys become that of all.
+    Digest,
+    /// Digests of values, of which all but one are zero, become those of all keys.
+    Digests,
 }
 
 impl Gather {
@@ -71,7 +78,7 @@ impl Gather {
     pub fn of_parts(spec: &'static Spec, args: Args<'_>, parts: &[Part], protocol: Protocol) -> Self {
         let join = match spec.tips.response {
             ResponsePolicy::AggSum => Join::Sum,
-            ResponsePolicy::AllSucceeded => Join::First,
+            ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded => Join::First,
             ResponsePolicy::Default | ResponsePolicy::Special => Join::Places(places(spec, args, parts)),
         };
         Self::new(join, parts.len(), protocol)
@@ -82,7 +89,7 @@ impl Gather {
     pub fn everywhere(spec: &'static Spec, shards: usize, protocol: Protocol, chance: u64) -> Self {
         let join = match spec.tips.response {
             ResponsePolicy::AggSum => Join::Sum,
-            ResponsePolicy::AllSucceeded => Join::First,
+            ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded => Join::First,
             ResponsePolicy::Default => Join::Concatenation,
             ResponsePolicy::Special => Join::Choice(chance),
         };
@@ -97,6 +104,17 @@ impl Gather {
     /// A gatherer for numbers of all cores, which are added (CLIENT UNBLOCK).
     pub fn sums(cores: usize, protocol: Protocol) -> Self {
         Self::new(Join::Sum, cores, protocol)
+    }
+
+    /// A gatherer for what [`Shard::inspect`](crate::Shard::inspect) answers.
+    pub fn inspection(what: Inspection) -> fn(usize, Protocol) -> Self {
+        match what {
+            Inspection::Digest => |parts, protocol| Self::new(Join::Digest, parts, protocol),
+            Inspection::DigestValue => |parts, protocol| Self::new(Join::Digests, parts, protocol),
+            Inspection::Tables => Self::texts,
+            Inspection::Object | Inspection::ObjectTable => |parts, protocol| Self::new(Join::Line, parts, protocol),
+            Inspection::Populate => Self::all_ok,
+        }
     }
 
     /// A gatherer for parts that all say OK.
@@ -141,6 +159,12 @@ impl Gather {
                 let text = replies.iter().flat_map(|reply| text(reply)).copied().collect::<Vec<u8>>();
                 reply.verbatim(b"txt", &text);
             }
+            Join::Line => {
+                let text = replies.iter().flat_map(|reply| text(reply)).copied().collect::<Vec<u8>>();
+                reply.simple(&String::from_utf8_lossy(&text));
+            }
+            Join::Digest => inspect::write_dataset_digest(replies.iter().map(|reply| text(reply)), &mut reply),
+            Join::Digests => inspect::write_value_digests(replies.iter().map(|reply| text(reply)), &mut reply),
         }
     }
 }

@@ -11,6 +11,7 @@ mod blocked;
 mod client;
 mod exec;
 mod gather;
+mod inspect;
 mod judge;
 mod kept;
 mod key_map;
@@ -31,12 +32,13 @@ pub use blocked::{Letter, Served, Ticket, Unblock, serve_called_together};
 pub use client::Client;
 pub use exec::{Context, execute_together};
 pub use gather::{Gather, Part, split};
+pub use inspect::Inspection;
 pub use judge::{judge, judge_transaction};
 pub use kept::{KeptRequest, KeptRequests};
 pub use latency::{DoctorFacts, LatencyEvent, LatencyMonitor, LatencySample, LatencySeries};
 pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
-    ClientFilter, CommandFacts, CoreFacts, DbFacts, Distribution, Node, NodeAction, ProcessFacts, Rates,
+    ClientFilter, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts, Rates,
     describe_client, run_connection_command, run_node_command,
 };
 pub use replay::{Replay, ReplayError, ReplayFault};

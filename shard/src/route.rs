@@ -1,5 +1,6 @@
 //! Where a request must go: admission, then placement by the slots of its keys.
 
+use crate::local::debug_asks_all_cores;
 use crate::{Client, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_cluster::Member;
@@ -195,7 +196,7 @@ fn admit_to_transaction(
         Reach::Transaction(Transaction::Multi | Transaction::Exec | Transaction::Discard)
         | Reach::Connection(Connection::Quit | Connection::Reset) => return Some(command),
         // They ask all cores, whose answers an EXEC cannot await while it has the shards in hand. (Redis runs them.)
-        Reach::Node(NodeCommand::ClientList | NodeCommand::ClientUnblock | NodeCommand::Debug) => {
+        Reach::Node(command) if asks_all_cores(command, args) => {
             refuse_transaction(client);
             reply.error(ReplyError::NotInTransaction);
             return None;
@@ -213,6 +214,15 @@ fn admit_to_transaction(
         reply.simple("QUEUED");
     }
     None
+}
+
+/// Whether a node command takes the answers of other cores.
+fn asks_all_cores(command: NodeCommand, args: Args<'_>) -> bool {
+    match command {
+        NodeCommand::ClientList | NodeCommand::ClientUnblock => true,
+        NodeCommand::Debug => debug_asks_all_cores(args),
+        _ => false,
+    }
 }
 
 /// Whatever is refused between MULTI and EXEC spoils the whole.

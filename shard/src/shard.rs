@@ -115,7 +115,7 @@ impl Shard {
     }
 
     /// Work that no request asks for: active expiry and freeing of dropped tables, within a budget (`effort` 1
-    /// to 10 as `active-expire-effort`). Returns when it wants to be called again at the latest, if at all:
+    /// to 10 as `active-expire-effort`; with 0 nothing expires). Returns when it wants to be called again at the latest, if at all:
     /// never less than [`HOUSEKEEPING_INTERVAL_MS`] after the pass before, also when the budget was spent.
     ///
     /// May be called after every turn that ran commands, and should be, since they may have made something due
@@ -127,6 +127,9 @@ impl Shard {
         let soon = monotonic.plus_millis(HOUSEKEEPING_INTERVAL_MS);
         self.housekeeping.not_before = soon;
         let more_to_free = self.keyspace.free_some(FREED_TABLES_PER_PASS);
+        if effort == 0 {
+            return more_to_free.then_some(soon);
+        }
         let budget_spent = self.expire(now, pages_per_pass(effort));
         self.housekeeping.cut += u64::from(budget_spent);
         if self.is_noted() {

@@ -4,8 +4,8 @@ pub(crate) mod gateway;
 pub(crate) mod process;
 
 use crate::{
-    Client, CommandFacts, Context, CoreFacts, Distribution, Gather, LatencyMonitor, Node, NodeAction, Placement,
-    ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, admit, execute_together, loan_cores, place,
+    Client, CommandFacts, Context, CoreFacts, DebugAct, Distribution, Gather, LatencyMonitor, Node, NodeAction,
+    Placement, ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, admit, execute_together, loan_cores, place,
     run_connection_command, run_node_command, split,
 };
 use slotmesh_base::{Rng, UnixMillis};
@@ -60,6 +60,8 @@ pub(crate) struct TestNode {
     /// What `CONFIG SET` asked for and got.
     pub(crate) configured: RefCell<Vec<(String, String)>>,
     pub(crate) statistics_reset: Cell<bool>,
+    /// What DEBUG did.
+    pub(crate) debugged: RefCell<Vec<String>>,
     pub(crate) commands: Vec<CommandFacts>,
     pub(crate) distributions: BTreeMap<&'static str, Distribution>,
     pub(crate) errors: Option<BTreeMap<Vec<u8>, u64>>,
@@ -132,6 +134,10 @@ impl Node for TestNode {
         true
     }
 
+    fn debug(&self, act: DebugAct<'_>) {
+        self.debugged.borrow_mut().push(format!("{act:?}"));
+    }
+
     fn allocator_report(&self) -> String {
         "report".to_owned()
     }
@@ -162,6 +168,10 @@ impl Session {
 
     /// The reply, bytes that are no UTF-8 replaced.
     pub(crate) fn send(&mut self, request: &Request) -> String {
+        String::from_utf8_lossy(&self.send_bytes(request)).into_owned()
+    }
+
+    pub(crate) fn send_bytes(&mut self, request: &Request) -> Vec<u8> {
         let Self { client, node, now, .. } = self;
         let (mut out, args) = (Vec::new(), request.args());
         let mut reply = Reply::new(&mut out, client.protocol);
@@ -178,7 +188,7 @@ impl Session {
                 }
             }
         }
-        String::from_utf8_lossy(&out).into_owned()
+        out
     }
 
     /// Asserts the replies to requests in turn.

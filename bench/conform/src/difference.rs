@@ -90,6 +90,8 @@ pub const RULES: &[Rule] = &[
     rule("client help", Compare::SameType, "prose, ours"),
     rule("command help", Compare::SameType, "prose, ours"),
     rule("config help", Compare::SameType, "prose, ours"),
+    rule("function dump", Compare::SameType, "7.2 writes a newer version"),
+    rule("function help", Compare::SameType, "prose, ours"),
     rule("object help", Compare::SameType, "prose, ours"),
     rule(
         "config set",

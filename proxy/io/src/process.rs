@@ -105,6 +105,16 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Ends the process as a bad memory access would.
+pub fn fault() -> ! {
+    // SAFETY: the handlers have their defaults, which end the process, also for a signal that was raised.
+    unsafe {
+        libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+        libc::raise(libc::SIGSEGV);
+    }
+    std::process::abort()
+}
+
 /// CPU that the process has used, in microseconds: in the kernel, and in user mode.
 pub fn cpu_micros() -> (u64, u64) {
     // SAFETY: an all-zero rusage is valid, and the pointer too.

@@ -19,6 +19,8 @@ pub enum Group {
     Server,
     /// `transactions`
     Transactions,
+    /// `scripting`
+    Scripting,
 }
 
 impl Group {
@@ -33,6 +35,7 @@ impl Group {
             Self::Connection => "connection",
             Self::Server => "server",
             Self::Transactions => "transactions",
+            Self::Scripting => "scripting",
         }
     }
 }

@@ -96,6 +96,22 @@ pub enum NodeCommand {
     ConfigSet,
     /// DEBUG
     Debug,
+    /// FUNCTION DELETE
+    FunctionDelete,
+    /// FUNCTION DUMP
+    FunctionDump,
+    /// FUNCTION FLUSH
+    FunctionFlush,
+    /// FUNCTION HELP
+    FunctionHelp,
+    /// FUNCTION KILL
+    FunctionKill,
+    /// FUNCTION LIST
+    FunctionList,
+    /// FUNCTION RESTORE
+    FunctionRestore,
+    /// FUNCTION STATS
+    FunctionStats,
     /// INFO
     Info,
     /// LATENCY DOCTOR

@@ -81,6 +81,8 @@ pub enum ResponsePolicy {
     Default,
     /// OK if all say so, else the first error.
     AllSucceeded,
+    /// OK if one says so.
+    OneSucceeded,
     /// Sum of integers.
     AggSum,
     /// Says the command itself (RANDOMKEY, SCAN, INFO).

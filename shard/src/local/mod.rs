@@ -8,6 +8,7 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod function;
 mod info;
 mod latency;
 mod memory;
@@ -18,7 +19,10 @@ mod slow_log;
 mod tests;
 
 pub use client::describe_client;
-pub use node::{ClientFilter, CommandFacts, CoreFacts, DbFacts, Distribution, Node, NodeAction, ProcessFacts, Rates};
+pub(crate) use debug::asks_all_cores as debug_asks_all_cores;
+pub use node::{
+    ClientFilter, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts, Rates,
+};
 
 use crate::Client;
 use slotmesh_base::UnixMillis;
@@ -96,6 +100,14 @@ pub fn run_node_command(
         NodeCommand::ConfigRewrite => config::rewrite(node, reply),
         NodeCommand::ConfigSet => config::set(args, node, reply),
         NodeCommand::Debug => return debug::debug(client, args, node, reply),
+        NodeCommand::FunctionDelete
+        | NodeCommand::FunctionDump
+        | NodeCommand::FunctionFlush
+        | NodeCommand::FunctionHelp
+        | NodeCommand::FunctionKill
+        | NodeCommand::FunctionList
+        | NodeCommand::FunctionRestore
+        | NodeCommand::FunctionStats => function::function(command, args, reply),
         NodeCommand::Info => info::info(args, node, now, reply),
         NodeCommand::LatencyDoctor => latency::doctor(node, now, reply),
         NodeCommand::LatencyGraph => latency::graph(args, node, now, reply),

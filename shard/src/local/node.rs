@@ -1,6 +1,6 @@
 //! What the node shows to connection and node commands, and what it does for them.
 
-use crate::{LatencyMonitor, SlowLog};
+use crate::{Inspection, LatencyMonitor, SlowLog};
 use slotmesh_base::UnixMillis;
 use slotmesh_cluster::Member;
 use slotmesh_command::Spec;
@@ -208,8 +208,25 @@ pub trait Node {
     fn unix_micros(&self) -> i64;
     /// Gives unused memory back to the system; whether that went well.
     fn purge_memory(&self) -> bool;
+    /// Does what DEBUG asks for.
+    fn debug(&self, act: DebugAct<'_>);
     /// What the allocator says of itself, for people.
     fn allocator_report(&self) -> String;
+}
+
+/// What DEBUG does to the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DebugAct<'a> {
+    /// LOG
+    Log(&'a [u8]),
+    /// SLEEP: the core that runs it does nothing for so many microseconds.
+    Sleep(u64),
+    /// SET-ACTIVE-EXPIRE: whether keys that are over are removed though nobody asks for them.
+    ActiveExpiry(bool),
+    /// SEGFAULT
+    Fault,
+    /// PANIC, ASSERT, OOM: the process ends with these words in its log.
+    Crash(&'static str),
 }
 
 /// Which clients `CLIENT LIST` shows.
@@ -238,6 +255,8 @@ pub enum NodeAction {
         /// Most bytes of pages that a shard may keep for the snapshot.
         copies_bytes_max: usize,
     },
+    /// Have every shard answer ([`Shard::inspect`](crate::Shard::inspect)), and gather (`Gather::inspection`).
+    Inspect(Inspection),
     /// Find the client among all cores' and end its waiting: as if its time were up, or with an error. The reply is the
     /// number of clients unblocked, 1 or 0.
     Unblock {

@@ -5,5 +5,6 @@ mod client;
 mod config;
 mod connection;
 mod debug;
+mod function;
 mod info;
 mod observe;

@@ -77,6 +77,7 @@ fn write_tips(tips: &Tips, reply: &mut Reply<'_>) {
     let response = match tips.response {
         ResponsePolicy::Default => None,
         ResponsePolicy::AllSucceeded => Some("response_policy:all_succeeded"),
+        ResponsePolicy::OneSucceeded => Some("response_policy:one_succeeded"),
         ResponsePolicy::AggSum => Some("response_policy:agg_sum"),
         ResponsePolicy::Special => Some("response_policy:special"),
     };

@@ -5,6 +5,7 @@ mod cluster;
 mod connection;
 mod database;
 mod expire;
+mod function;
 mod generic;
 mod list;
 mod memory;
@@ -24,6 +25,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
         cluster::ROWS,
         connection::ROWS,
         expire::ROWS,
+        function::ROWS,
         generic::ROWS,
         database::ROWS,
         list::ROWS,
