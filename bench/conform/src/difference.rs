@@ -128,7 +128,16 @@ pub const RULES: &[Rule] = &[
 ];
 
 /// Names of commands, with the line end of a reply, that the oracle does not know.
-const NEW_IN_72: &[&str] = &["\nclient|setinfo\r\n", "\ncluster|myshardid\r\n"];
+const NEW_IN_72: &[&str] =
+    &["
+client|no-touch
+", "
+client|setinfo
+", "
+cluster|myshardid
+", "
+waitaof
+"];
 
 /// Whether our reply to a request is as good as the oracle's.
 pub fn matches(args: &[Vec<u8>], oracle: &[u8], ours: &[u8]) -> bool {
