@@ -6,7 +6,7 @@ pub(super) fn show(kind: &[u8], reply: &mut Reply<'_>) {
     match &*kind.to_ascii_lowercase() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(3141.0 / 1000.0),
         b"bignum" => big_number("1234567999999999999999999999999999999", reply),
         b"null" => reply.null(),
         b"array" => {
