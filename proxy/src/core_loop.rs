@@ -84,6 +84,7 @@ impl Core {
             {
                 dealer.follow(&mut self.io, listeners);
             }
+            self.engine.refresh_pause();
             self.engine.meter.now = self.engine.now;
             self.engine.meter.enter_span();
             // Before anybody takes the room that there is now, or a loan would wait behind all clients.
@@ -113,7 +114,7 @@ impl Core {
                     && connection.socket == socket
                 {
                     connection.ended = true;
-                    if connection.wait.is_some() {
+                    if connection.wait.is_some() || connection.postponed {
                         // As in Redis: whoever has gone waits for nothing.
                         self.close(socket.index);
                     } else {
@@ -497,6 +498,9 @@ impl Core {
 
     /// Looks at the connections that got replies otherwise than by their own requests.
     fn look_at_answered(&mut self) {
+        for index in std::mem::take(&mut self.engine.killed) {
+            self.close(index);
+        }
         for index in std::mem::take(&mut self.engine.answered) {
             self.bound_output(index);
             let has_left =
@@ -513,7 +517,8 @@ impl Core {
     fn keep_house(&mut self) -> Wait {
         let monotonic = self.engine.monotonic;
         let expires = self.engine.process.expires_actively.load(std::sync::atomic::Ordering::Relaxed);
-        let effort = if expires { self.engine.hot.active_expire_effort as u8 } else { 0 };
+        let effort =
+            if expires && self.engine.pause.is_none() { self.engine.hot.active_expire_effort as u8 } else { 0 };
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.end_overdue_waits(&mut hands);
         let walks_on = self.engine.walk_drills(&mut hands);
@@ -543,6 +548,7 @@ impl Core {
         engine.publish();
         let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
         let next = engine.deadlines.first().map_or(next, |deadline| deadline.min(next));
+        let next = engine.pause_ends.map_or(next, |end| end.min(next));
         let next = if engine.end_turn(&mut self.io.sockets) { next.min(monotonic.0 + CORKED_NANOS_MAX) } else { next };
         let has_more = engine.is_late && !engine.stalled.is_empty()
             || !engine.stalled.is_empty() && engine.has_released
@@ -621,6 +627,7 @@ impl Core {
     fn forget(&mut self, index: u32) {
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.leave_shards(&mut hands, index);
+        self.engine.forget_postponed(index);
         self.engine.connections[index as usize] = None;
     }
 }

@@ -20,8 +20,8 @@ use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
 use slotmesh_shard::{
-    Context, Gather, NodeAction, Part, Placement, Shard, admit, admit_at_node, place, run_connection_command,
-    run_node_command, split,
+    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, admit, admit_at_node, place,
+    run_connection_command, run_node_command, split,
 };
 use std::sync::Arc;
 
@@ -50,6 +50,14 @@ pub(crate) struct Engine {
     pub(crate) post: Post,
     pub(crate) deadlines: Deadlines,
     pub(crate) drills: Vec<Drill>,
+    /// Connections that are closed at the end of the turn's requests.
+    pub(crate) killed: Vec<u32>,
+    /// Which commands wait for the end of a pause, if any do.
+    pub(crate) pause: Option<PauseScope>,
+    /// When that ends, on the monotonic clock in nanoseconds.
+    pub(crate) pause_ends: Option<u64>,
+    /// Connections that wait for that, maybe some that are no longer.
+    pub(crate) postponed: Vec<u32>,
     /// Cores whose shards have put connections in line that are gone.
     pub(crate) departed: Vec<(u16, ReturnAddress)>,
     pub(crate) process: Arc<Process>,
@@ -105,6 +113,10 @@ impl Engine {
             deadlines: Deadlines::default(),
             drills: Vec::new(),
             departed: Vec::new(),
+            killed: Vec::new(),
+            pause: None,
+            pause_ends: None,
+            postponed: Vec::new(),
             hasher,
             settings_version: process.settings_version(),
             seat: process.seats.get(usize::from(core)).cloned(),
@@ -173,6 +185,25 @@ impl Engine {
     /// Runs one request of a connection, or sends it where it runs. `first_key` is what the decoder has hashed.
     #[inline]
     pub(crate) fn run(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: Option<&'static Spec>,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Done {
+        let is_special = self.connections[index as usize]
+            .as_deref()
+            .is_some_and(|connection| self.pause.is_some() || connection.client.replies != Replies::On);
+        if is_special {
+            return self.run_specially(hands, index, spec, args, first_key);
+        }
+        self.run_plainly(hands, index, spec, args, first_key)
+    }
+
+    /// Runs one request of a connection, or sends it where it runs. `first_key` is what the decoder has hashed.
+    #[inline]
+    pub(crate) fn run_plainly(
         &mut self,
         hands: &mut Hands<'_>,
         index: u32,
@@ -352,6 +383,8 @@ impl Engine {
         match action {
             NodeAction::Done => Done::Yes,
             NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
+            NodeAction::KillClients { filter, counts } => self.kill_anywhere(hands, index, &filter, counts),
+            NodeAction::Refresh => self.refresh_everywhere(hands, index),
             NodeAction::Inspect(what) => self.inspect_all(hands, index, what, args),
             NodeAction::Unblock { client, with_error } => self.unblock_anywhere(hands, index, client, with_error),
             NodeAction::ListClients { filter, request_bytes } => {

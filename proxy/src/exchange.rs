@@ -15,7 +15,7 @@ use slotmesh_command::{Flags, Outcome, Spec, Wait, resolve};
 use slotmesh_io::{Lane, Sockets};
 use slotmesh_keyspace::Key;
 use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
-use slotmesh_shard::{Context, Unblock};
+use slotmesh_shard::{ClientFilter, Context, Unblock};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -62,8 +62,9 @@ impl Engine {
             Some(failure) => connection.waiting.failure = Some(failure),
             None => connection.waiting.requests.push(spec, args.iter_from(0)),
         }
-        // While the shard is away for a moment it does not pay to stop reading: `receive` does if much comes.
-        if self.lending.desk.is_away() {
+        // While the shard is away for a moment it does not pay to stop reading: `receive` does if much comes. That a
+        // client leaves during a pause is seen by reading.
+        if self.lending.desk.is_away() || connection.postponed {
             self.hold_reading(index);
         } else {
             self.hold(hands.sockets, index);
@@ -84,7 +85,7 @@ impl Engine {
     fn hold_reading(&mut self, index: u32) -> bool {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return false };
         let is_new = !std::mem::replace(&mut connection.stalled, true);
-        if is_new {
+        if is_new && !connection.postponed {
             self.stalled.push(index);
         }
         is_new
@@ -93,7 +94,7 @@ impl Engine {
     /// Goes on with what a connection keeps; whether all of it went.
     pub(crate) fn resume(&mut self, hands: &mut Hands<'_>, index: u32) -> bool {
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return false };
-        if connection.barrier.is_some() {
+        if connection.barrier.is_some() || connection.postponed {
             return false;
         }
         if !connection.pipeline.has_room() {
@@ -110,7 +111,7 @@ impl Engine {
                     connection.waiting = waiting;
                     connection.stalled = true;
                     // Behind a barrier it is not tried again before the reply is there.
-                    if connection.barrier.is_none() {
+                    if connection.barrier.is_none() && !connection.postponed {
                         self.stalled.push(index);
                     }
                 }
@@ -365,10 +366,8 @@ impl Engine {
                 }
             }
             RequestKind::ListClients => {
-                let id = |id| std::str::from_utf8(id).ok()?.parse().ok();
-                let ids: Vec<u64> = args.iter_from(0).filter_map(id).collect();
                 let mut text = Vec::new();
-                self.write_client_lines(sockets, &ids, None, &mut text);
+                self.write_client_lines(sockets, &ClientFilter::of_words(args.iter_from(0)), None, &mut text);
                 Reply::new(answers, head.protocol).bulk(&text);
             }
             RequestKind::UnblockClient => {
@@ -383,6 +382,14 @@ impl Engine {
                     Some(answer) => answers.extend_from_slice(&answer),
                     None => return,
                 }
+            }
+            RequestKind::KillClients => {
+                let killed = self.kill_clients(&ClientFilter::of_words(args.iter_from(0)), None);
+                Reply::new(answers, head.protocol).integer(killed);
+            }
+            RequestKind::Refresh => {
+                self.refresh_pause();
+                Reply::new(answers, head.protocol).ok();
             }
             RequestKind::Inspect => {
                 let words: Vec<&[u8]> = args.iter_from(0).collect();

@@ -59,7 +59,7 @@ pub(crate) enum RequestKind {
     Command,
     /// Run a command that may wait; its reply is [`ReplyKind::Late`] or, first, [`ReplyKind::Waits`].
     Blocking,
-    /// Print the core's clients; the arguments are their ids in decimal, none for all.
+    /// Print the core's clients; the arguments are those of a `ClientFilter`.
     ListClients,
     /// End the wait of a client of the core; the arguments are its id in decimal and how ([`unblock_word`]).
     UnblockClient,
@@ -76,6 +76,10 @@ pub(crate) enum RequestKind {
     Drill,
     /// Look into the shard for DEBUG; the arguments are its subcommand and what follows.
     Inspect,
+    /// Close clients of the core; the arguments are those of a `ClientFilter`.
+    KillClients,
+    /// Look at what the process knows of pauses.
+    Refresh,
     /// A parcel comes with it.
     Parcel,
     /// Stop after this turn.
@@ -95,8 +99,10 @@ impl RequestKind {
             7 => Self::Ask,
             8 => Self::Drill,
             9 => Self::Inspect,
-            10 => Self::Parcel,
-            11 => Self::Stop,
+            10 => Self::KillClients,
+            11 => Self::Refresh,
+            12 => Self::Parcel,
+            13 => Self::Stop,
             other => panic!("cores of one process agree on records, and {other} is none"),
         }
     }
@@ -336,7 +342,7 @@ mod tests {
 
     #[test]
     fn kinds_are_read_as_they_were_written() {
-        (0..12).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
+        (0..14).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
         (0..6).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
         for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
             assert_eq!(read_unblock_word(unblock_word(why)), why);

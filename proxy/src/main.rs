@@ -24,6 +24,7 @@ mod log;
 mod meter;
 mod node_port;
 mod oom_score;
+mod pauses;
 mod post;
 mod presence;
 mod process;

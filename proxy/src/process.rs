@@ -6,6 +6,7 @@ use crate::config_file;
 use crate::doors::Doors;
 use crate::log::Log;
 use crate::oom_score::OomScore;
+use crate::pauses::Pauses;
 use crate::presence;
 use crate::statistics::Statistics;
 use crate::supervisor::Supervisor;
@@ -16,8 +17,8 @@ use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directi
 use slotmesh_io::{Backend, TickClock, clock, process as os};
 use slotmesh_resp::Args;
 use slotmesh_shard::{
-    CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, ProcessFacts, Rates, SlotMap,
-    SlowClient, SlowLog,
+    CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, PauseScope, ProcessFacts,
+    Rates, SlotMap, SlowClient, SlowLog,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,6 +71,7 @@ pub(crate) struct Process {
     meter: Mutex<Meter>,
     /// Set when the process shall stop.
     stopping: AtomicBool,
+    pub(crate) pauses: Pauses,
     /// Whether keys that are over are removed though nobody asks for them (DEBUG SET-ACTIVE-EXPIRE).
     pub(crate) expires_actively: AtomicBool,
     pub(crate) statistics: Statistics,
@@ -108,6 +110,7 @@ impl Process {
             peak_bytes: AtomicU64::new(0),
             meter: Mutex::default(),
             stopping: AtomicBool::new(false),
+            pauses: Pauses::default(),
             expires_actively: AtomicBool::new(true),
         }
     }
@@ -429,6 +432,14 @@ impl Node for NodeView<'_> {
 
     fn cluster(&self) -> Option<Member<'_>> {
         self.node.map(|core| self.process.seats[usize::from(core)].member())
+    }
+
+    fn pause(&self, end: UnixMillis, scope: PauseScope) {
+        self.process.pauses.begin(self.node, end, scope);
+    }
+
+    fn unpause(&self) {
+        self.process.pauses.end(self.node);
     }
 
     fn debug(&self, act: DebugAct<'_>) {

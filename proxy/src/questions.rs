@@ -17,14 +17,8 @@ impl Engine {
         filter: &ClientFilter,
         request_bytes: usize,
     ) -> Done {
-        let ids: Vec<String> = if filter.nobody {
-            // Ids begin with 1.
-            vec!["0".to_owned()]
-        } else {
-            filter.ids.iter().map(u64::to_string).collect()
-        };
-        let wanted: Vec<u64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        let words: Vec<&[u8]> = ids.iter().map(String::as_bytes).collect();
+        let words = filter.to_words();
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         self.ask_all_cores(
             hands,
             index,
@@ -33,7 +27,7 @@ impl Engine {
             Gather::texts,
             |engine, hands, protocol, _| {
                 let (mut own, mut part) = (Vec::new(), Vec::new());
-                engine.write_client_lines(hands.sockets, &wanted, Some((index, request_bytes)), &mut own);
+                engine.write_client_lines(hands.sockets, filter, Some((index, request_bytes)), &mut own);
                 Reply::new(&mut part, protocol).bulk(&own);
                 Some(part)
             },
@@ -50,6 +44,57 @@ impl Engine {
         let words = [bytes.as_bytes()];
         self.ask_all_cores(hands, index, RequestKind::Drill, &words, Gather::texts, |engine, _, _, back| {
             engine.begin_drill((core, back), copies_bytes_max)
+        })
+    }
+
+    /// Has every core close clients.
+    pub(crate) fn kill_anywhere(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        filter: &ClientFilter,
+        counts: bool,
+    ) -> Done {
+        let words = filter.to_words();
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        let gather = if counts { Gather::sums } else { Gather::kill_one };
+        self.ask_all_cores(hands, index, RequestKind::KillClients, &words, gather, |engine, _, protocol, _| {
+            let mut part = Vec::new();
+            let killed = engine.kill_clients(filter, Some(index));
+            Reply::new(&mut part, protocol).integer(killed);
+            Some(part)
+        })
+    }
+
+    /// Closes clients of ours when the requests of this turn are done; how many. `asking` is who of ours asks: it gets
+    /// its reply before.
+    pub(crate) fn kill_clients(&mut self, filter: &ClientFilter, asking: Option<u32>) -> i64 {
+        let is_asking_at_node = asking
+            .and_then(|index| self.connections[index as usize].as_deref())
+            .is_some_and(|connection| connection.client.is_at_node);
+        let mut killed = 0;
+        for (index, connection) in (0u32..).zip(&mut self.connections) {
+            let Some(connection) = connection else { continue };
+            let is_hidden = is_asking_at_node && !connection.client.is_at_node;
+            if is_hidden || connection.client.closing || !filter.fits(&connection.client) {
+                continue;
+            }
+            connection.client.closing = true;
+            killed += 1;
+            if asking != Some(index) {
+                self.killed.push(index);
+            }
+        }
+        killed
+    }
+
+    /// Has every core look at what the process knows of pauses.
+    pub(crate) fn refresh_everywhere(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
+        self.refresh_pause();
+        self.ask_all_cores(hands, index, RequestKind::Refresh, &[], Gather::all_ok, |_, _, protocol, _| {
+            let mut part = Vec::new();
+            Reply::new(&mut part, protocol).ok();
+            Some(part)
         })
     }
 
@@ -161,12 +206,12 @@ impl Engine {
         }
     }
 
-    /// Appends the lines of our clients with these ids, or of all. `asking` is who of ours asks, with the bytes of its
+    /// Appends the lines of our clients whom the filter chooses. `asking` is who of ours asks, with the bytes of its
     /// request.
     pub(crate) fn write_client_lines(
         &self,
         sockets: &Sockets,
-        ids: &[u64],
+        filter: &ClientFilter,
         asking: Option<(u32, usize)>,
         text: &mut Vec<u8>,
     ) {
@@ -179,7 +224,7 @@ impl Engine {
             if at_node && !client.is_at_node {
                 continue;
             }
-            if ids.is_empty() || ids.contains(&client.id) {
+            if filter.fits(client) {
                 let output = sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes();
                 let request = asking.filter(|asking| asking.0 == index).map_or(0, |asking| asking.1);
                 let input = connection.input_bytes() + request;

@@ -49,6 +49,24 @@ pub struct Client {
     pub watch_span: u32,
     /// Whether it waits in a blocking command.
     pub is_blocked: bool,
+    /// `CLIENT REPLY`.
+    pub replies: Replies,
+    /// `CLIENT NO-EVICT`.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH`: what it reads counts as not read lately.
+    pub no_touch: bool,
+}
+
+/// Which replies a client gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Replies {
+    /// All.
+    #[default]
+    On,
+    /// All but that of its next command.
+    SkipNext,
+    /// None.
+    Off,
 }
 
 impl Client {
@@ -76,6 +94,9 @@ impl Client {
             watching: Vec::new(),
             watch_span: 0,
             is_blocked: false,
+            replies: Replies::On,
+            no_evict: false,
+            no_touch: false,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::SlotMap;
 use crate::inspect::{self, Inspection};
-use slotmesh_base::Slot;
+use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{ResponsePolicy, Spec, key_indexes};
 use slotmesh_resp::{Args, Elements, Protocol, Reply, elements};
 
@@ -65,6 +65,8 @@ enum Join {
     Choice(u64),
     /// Texts become one.
     Texts,
+    /// Integers of which one must be more than zero.
+    Found,
     /// Texts become one status line.
     Line,
     /// Digests of the databases' keys become that of all.
@@ -117,6 +119,11 @@ impl Gather {
         }
     }
 
+    /// A gatherer for the numbers of clients of an address that cores have closed.
+    pub fn kill_one(cores: usize, protocol: Protocol) -> Self {
+        Self::new(Join::Found, cores, protocol)
+    }
+
     /// A gatherer for parts that all say OK.
     pub fn all_ok(parts: usize, protocol: Protocol) -> Self {
         Self::new(Join::First, parts, protocol)
@@ -151,6 +158,8 @@ impl Gather {
         let mut reply = Reply::new(out, self.protocol);
         match self.join {
             Join::Sum => reply.integer(replies.iter().map(|reply| integer(reply)).sum()),
+            Join::Found if replies.iter().any(|reply| integer(reply) > 0) => reply.ok(),
+            Join::Found => reply.error(ReplyError::NoSuchClient),
             Join::First => reply.buffer().extend_from_slice(&replies[0]),
             Join::Places(places) => write_in_places(&replies, &places, &mut reply),
             Join::Concatenation => write_concatenated(&replies, &mut reply),

@@ -194,8 +194,7 @@ impl Shard {
             return reply.error(ReplyError::NoSuchKey);
         };
         if what == Inspection::ObjectTable {
-            return reply
-                .error_text(b"ERR The value stored at the specified key is not represented using an hash table");
+            return reply.error(ReplyError::NoHashTable);
         }
         let (address, length) = (address_of(entry.value), serialized_length(entry.value));
         let facts = ["encoding", "refcount", "idletime"].map(|subject| self.object(subject, name, context));

@@ -18,6 +18,7 @@ mod key_map;
 mod latency;
 mod loan;
 mod local;
+mod pause;
 mod replay;
 mod route;
 mod shard;
@@ -29,7 +30,7 @@ mod transaction;
 mod watch;
 
 pub use blocked::{Letter, Served, Ticket, Unblock, serve_called_together};
-pub use client::Client;
+pub use client::{Client, Replies};
 pub use exec::{Context, execute_together};
 pub use gather::{Gather, Part, split};
 pub use inspect::Inspection;
@@ -41,8 +42,9 @@ pub use local::{
     ClientFilter, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts, Rates,
     describe_client, run_connection_command, run_node_command,
 };
+pub use pause::{Pause, PauseScope};
 pub use replay::{Replay, ReplayError, ReplayFault};
-pub use route::{Placement, SlotMap, admit, admit_at_node, loan_cores, place};
+pub use route::{Placement, SlotMap, admit, admit_at_node, is_postponed, loan_cores, place};
 pub use shard::{Shard, ShardSettings};
 pub use slow_log::{SlowClient, SlowEntry, SlowLog};
 pub use transaction::{

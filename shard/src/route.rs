@@ -1,7 +1,7 @@
 //! Where a request must go: admission, then placement by the slots of its keys.
 
 use crate::local::debug_asks_all_cores;
-use crate::{Client, judge};
+use crate::{Client, PauseScope, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_cluster::Member;
 use slotmesh_command::{
@@ -115,6 +115,19 @@ pub fn admit_at_node(
     admit_row(client, command, args, reply)
 }
 
+/// Whether a request waits for the end of a pause: what is refused does not.
+pub fn is_postponed(client: &Client, spec: Option<&'static Spec>, args: Args<'_>, scope: PauseScope) -> bool {
+    let Ok(command) = row_of(spec, args) else { return false };
+    if refusal(client, command, args).is_some() {
+        return false;
+    }
+    let writes = |spec: &Spec| spec.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE);
+    let is_exec = matches!(command.reach, Reach::Transaction(TransactionCommand::Exec));
+    let holds_writes =
+        || client.transaction.as_ref().is_some_and(|queued| queued.commands().any(|(spec, _)| writes(spec)));
+    scope == PauseScope::All || writes(command) || is_exec && holds_writes()
+}
+
 /// The row of a request, a subcommand's if it names one, where that of its first word is known.
 #[inline]
 fn row_of(spec: Option<&'static Spec>, args: Args<'_>) -> Result<&'static Spec, Unknown> {
@@ -219,7 +232,11 @@ fn admit_to_transaction(
 /// Whether a node command takes the answers of other cores.
 fn asks_all_cores(command: NodeCommand, args: Args<'_>) -> bool {
     match command {
-        NodeCommand::ClientList | NodeCommand::ClientUnblock => true,
+        NodeCommand::ClientKill
+        | NodeCommand::ClientList
+        | NodeCommand::ClientPause
+        | NodeCommand::ClientUnblock
+        | NodeCommand::ClientUnpause => true,
         NodeCommand::Debug => debug_asks_all_cores(args),
         _ => false,
     }

@@ -5,8 +5,8 @@ pub(crate) mod process;
 
 use crate::{
     Client, CommandFacts, Context, CoreFacts, DebugAct, Distribution, Gather, LatencyMonitor, Node, NodeAction,
-    Placement, ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, admit, execute_together, loan_cores, place,
-    run_connection_command, run_node_command, split,
+    PauseScope, Placement, ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, admit, execute_together, loan_cores,
+    place, run_connection_command, run_node_command, split,
 };
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
@@ -132,6 +132,14 @@ impl Node for TestNode {
 
     fn purge_memory(&self) -> bool {
         true
+    }
+
+    fn pause(&self, end: UnixMillis, scope: PauseScope) {
+        self.debugged.borrow_mut().push(format!("pause {end:?} {scope:?}"));
+    }
+
+    fn unpause(&self) {
+        self.debugged.borrow_mut().push("unpause".to_owned());
     }
 
     fn debug(&self, act: DebugAct<'_>) {

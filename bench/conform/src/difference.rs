@@ -66,13 +66,17 @@ pub const RULES: &[Rule] = &[
     rule("client id", Compare::SameType, "ids are counted by each server"),
     rule("client info", Compare::SameType, "addresses, ids, ages; fields are tested by name"),
     rule("client list", Compare::SameType, "addresses, ids, ages; fields are tested by name"),
+    refused_in_transactions("client kill"),
     refused_in_transactions("client list"),
+    refused_in_transactions("client pause"),
+    refused_in_transactions("client unpause"),
     refused_in_transactions("client unblock"),
     too_long("blpop"),
     too_long("brpop"),
     too_long("brpoplpush"),
     too_long("blmove"),
     too_long("blmpop"),
+    rule("client no-touch", Compare::NewIn72, "new in Redis 7.2"),
     rule("client setinfo", Compare::NewIn72, "new in Redis 7.2"),
     rule("hello", Compare::ButForFields(&["version", "id"]), "ids are counted by each server; we are 7.2"),
     rule(
@@ -129,15 +133,7 @@ pub const RULES: &[Rule] = &[
 
 /// Names of commands, with the line end of a reply, that the oracle does not know.
 const NEW_IN_72: &[&str] =
-    &["
-client|no-touch
-", "
-client|setinfo
-", "
-cluster|myshardid
-", "
-waitaof
-"];
+    &["\nclient|no-touch\r\n", "\nclient|setinfo\r\n", "\ncluster|myshardid\r\n", "\nwaitaof\r\n"];
 
 /// Whether our reply to a request is as good as the oracle's.
 pub fn matches(args: &[Vec<u8>], oracle: &[u8], ours: &[u8]) -> bool {

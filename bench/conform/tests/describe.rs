@@ -10,6 +10,7 @@ const INFO_DIFFERENCES: &[(&str, &str)] = &[
     ("blpop", "scripts may call it since 7.2"),
     ("brpop", "scripts may call it since 7.2"),
     ("brpoplpush", "scripts may call it since 7.2"),
+    ("client|no-touch", "new in 7.2"),
     ("client|setinfo", "new in 7.2"),
     ("cluster|myshardid", "new in 7.2"),
     ("cluster|shards", "answered while data are loaded since 7.2"),
@@ -154,6 +155,7 @@ fn leaves(arguments: &[u8]) -> Vec<String> {
 /// Commands whose documented arguments differ, with the reason.
 const DOCS_DIFFERENCES: &[(&str, &str)] = &[
     ("bitop", "operations told apart since 7.2"),
+    ("client|no-touch", "new in 7.2"),
     ("client|setinfo", "new in 7.2"),
     ("cluster|myshardid", "new in 7.2"),
     ("latency|histogram", "7.2 spells its argument in capitals"),

@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) barrier: Option<u32>,
     /// The wait of its blocking command.
     pub(crate) wait: Option<Box<Wait>>,
+    /// Whether it waits for the end of a pause. Then it is stalled, but not among those that are tried again each turn.
+    pub(crate) postponed: bool,
     /// The turn in which its output was corked because answers of other cores are on their way.
     pub(crate) corked_in: Option<u64>,
     /// Whether the peer will send nothing more.
@@ -52,6 +54,7 @@ impl Connection {
             stalled: false,
             barrier: None,
             wait: None,
+            postponed: false,
             corked_in: None,
             ended: false,
             pending_seen: 0,

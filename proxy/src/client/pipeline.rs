@@ -31,11 +31,23 @@ pub(crate) struct Pipeline {
     window: usize,
     /// Bytes of replies that wait for their turn.
     kept_bytes: usize,
+    /// Tickets whose replies go nowhere, as ranges of their numbers.
+    muted: VecDeque<(u32, u32)>,
+    /// The first ticket of the request that runs, if its reply goes nowhere.
+    mutes_from: Option<u32>,
 }
 
 impl Default for Pipeline {
     fn default() -> Self {
-        Self { tickets: VecDeque::new(), first: 0, waiting: 0, window: PENDING_HOPS_START, kept_bytes: 0 }
+        Self {
+            tickets: VecDeque::new(),
+            first: 0,
+            waiting: 0,
+            window: PENDING_HOPS_START,
+            kept_bytes: 0,
+            muted: VecDeque::new(),
+            mutes_from: None,
+        }
     }
 }
 
@@ -94,6 +106,37 @@ impl Pipeline {
         self.first.wrapping_add(self.tickets.len() as u32 - 1)
     }
 
+    /// Begins a request whose reply, however late it comes, goes nowhere.
+    pub(crate) fn begin_muted(&mut self) {
+        self.mutes_from = Some(self.next_number());
+        // So that no reply goes straight out.
+        self.tickets.push_back(Ticket::Ready(Vec::new()));
+    }
+
+    /// Ends what [`begin_muted`](Self::begin_muted) began.
+    pub(crate) fn end_muted(&mut self) {
+        if let Some(from) = self.mutes_from.take() {
+            let next = self.next_number();
+            self.muted.push_back((from, next));
+            // What follows must not join a reply that goes nowhere.
+            self.tickets.push_back(Ticket::Ready(Vec::new()));
+        }
+    }
+
+    fn next_number(&self) -> u32 {
+        self.first.wrapping_add(self.tickets.len() as u32)
+    }
+
+    /// Whether the reply of the next ticket goes nowhere. Forgets ranges that have passed.
+    fn is_next_muted(&mut self) -> bool {
+        let behind = |number: u32, from: u32| number.wrapping_sub(from) < u32::MAX / 2;
+        while self.muted.front().is_some_and(|&(_, until)| behind(self.first, until)) {
+            self.muted.pop_front();
+        }
+        self.muted.front().is_some_and(|&(from, _)| behind(self.first, from))
+            || self.mutes_from.is_some_and(|from| behind(self.first, from))
+    }
+
     /// Writes a reply that is there already, behind those that are outstanding.
     pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if !matches!(self.tickets.back(), Some(Ticket::Ready(_))) {
@@ -109,7 +152,7 @@ impl Pipeline {
     /// Whether the reply of `ticket` may go straight out: it is the next, and whole.
     #[inline]
     pub(crate) fn is_next(&self, ticket: u32) -> bool {
-        ticket == self.first && matches!(self.tickets.front(), Some(Ticket::Waiting))
+        ticket == self.first && matches!(self.tickets.front(), Some(Ticket::Waiting)) && self.muted.is_empty()
     }
 
     /// Passes the next ticket, whose reply went straight out.
@@ -149,11 +192,18 @@ impl Pipeline {
 
     /// Moves the replies whose turn has come to the connection's output.
     pub(crate) fn release(&mut self, output: &mut Vec<u8>) {
-        while let Some(Ticket::Ready(bytes)) = self.tickets.front() {
-            output.extend_from_slice(bytes);
-            self.kept_bytes -= bytes.len();
-            self.tickets.pop_front();
+        while let Some(Ticket::Ready(_)) = self.tickets.front() {
+            let is_muted = self.is_next_muted();
+            if let Some(Ticket::Ready(bytes)) = self.tickets.pop_front() {
+                self.kept_bytes -= bytes.len();
+                if !is_muted {
+                    output.extend_from_slice(&bytes);
+                }
+            }
             self.first = self.first.wrapping_add(1);
+        }
+        if self.tickets.is_empty() {
+            self.muted.clear();
         }
     }
 
@@ -190,6 +240,31 @@ mod tests {
         pipeline.pass_next();
         assert_eq!(released(&mut pipeline), "local again last ");
         assert!(pipeline.is_empty() && pipeline.kept_bytes() == 0 && pipeline.waiting() == 0);
+    }
+
+    #[test]
+    fn muted_replies_go_nowhere_whenever_they_come() {
+        let mut pipeline = Pipeline::default();
+        pipeline.begin_muted();
+        pipeline.append(|out| out.extend_from_slice(b"muted at once "));
+        assert_eq!(released(&mut pipeline), "");
+        pipeline.end_muted();
+        assert_eq!(released(&mut pipeline), "");
+        assert!(pipeline.is_empty());
+        pipeline.append(|out| out.extend_from_slice(b"heard "));
+        pipeline.begin_muted();
+        let late = pipeline.expect_reply();
+        pipeline.end_muted();
+        pipeline.append(|out| out.extend_from_slice(b"heard too "));
+        let last = pipeline.expect_reply();
+        assert_eq!(released(&mut pipeline), "heard ");
+        assert!(!pipeline.is_next(late), "it must not go straight out");
+        pipeline.accept(last, 0, b"last");
+        pipeline.accept(late, 0, b"muted late ");
+        assert_eq!(released(&mut pipeline), "heard too last");
+        assert!(pipeline.is_empty() && pipeline.kept_bytes() == 0 && pipeline.waiting() == 0);
+        let next = pipeline.expect_reply();
+        assert!(pipeline.is_next(next));
     }
 
     #[test]

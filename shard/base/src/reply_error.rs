@@ -145,6 +145,10 @@ pub enum ReplyError {
     WatchInMulti,
     /// The commands of a transaction have more bytes than can be counted.
     TransactionTooLarge,
+    /// `DEBUG HTSTATS-KEY` of a value that is kept otherwise.
+    NoHashTable,
+    /// `CLIENT KILL` of an address that no client has.
+    NoSuchClient,
     /// `CLIENT UNBLOCK … ERROR` has ended the wait.
     Unblocked,
     /// A client of another host while no password protects us (`protected-mode`).
@@ -239,6 +243,8 @@ impl fmt::Display for ReplyError {
             Self::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
             Self::TransactionTooLarge => "ERR transaction is too large",
             Self::Unblocked => "UNBLOCKED client unblocked via CLIENT UNBLOCK",
+            Self::NoHashTable => "ERR The value stored at the specified key is not represented using an hash table",
+            Self::NoSuchClient => "ERR No such client",
             Self::ProtectedMode => PROTECTED_MODE,
         };
         f.write_str(text)

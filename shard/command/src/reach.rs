@@ -25,6 +25,20 @@ pub enum ConnectionCommand {
     Reset,
     /// SELECT
     Select,
+    /// CLIENT CACHING
+    ClientCaching,
+    /// CLIENT GETREDIR
+    ClientGetRedir,
+    /// CLIENT NO-EVICT
+    ClientNoEvict,
+    /// CLIENT NO-TOUCH
+    ClientNoTouch,
+    /// CLIENT REPLY
+    ClientReply,
+    /// CLIENT TRACKING
+    ClientTracking,
+    /// CLIENT TRACKINGINFO
+    ClientTrackingInfo,
     /// CLIENT GETNAME
     ClientGetName,
     /// CLIENT ID
@@ -42,6 +56,12 @@ pub enum ConnectionCommand {
 /// Commands that act on the node or the process. Carried out in `shard/src/local/`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NodeCommand {
+    /// CLIENT KILL
+    ClientKill,
+    /// CLIENT PAUSE
+    ClientPause,
+    /// CLIENT UNPAUSE
+    ClientUnpause,
     /// CLIENT LIST
     ClientList,
     /// CLIENT UNBLOCK

@@ -1,7 +1,7 @@
 //! CLIENT: names, ids and lines of connections.
 
 use super::node::{ClientFilter, NodeAction};
-use crate::Client;
+use crate::{Client, Replies};
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_command::parse_integer;
 use slotmesh_resp::{Args, Protocol, Reply};
@@ -112,6 +112,87 @@ pub(super) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
     }
 }
 
+/// Whether clients of this type can be there; `None` for what is no type.
+pub(super) fn has_type(name: &[u8]) -> Option<bool> {
+    let kinds: [&[u8]; 5] = [b"normal", b"master", b"replica", b"slave", b"pubsub"];
+    kinds.iter().position(|kind| name.eq_ignore_ascii_case(kind)).map(|kind| kind == 0)
+}
+
+/// ON or OFF.
+fn switch(word: &[u8]) -> Option<bool> {
+    let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+    if is(b"on") { Some(true) } else { is(b"off").then_some(false) }
+}
+
+/// CLIENT NO-EVICT and CLIENT NO-TOUCH.
+pub(super) fn set_switch(state: &mut bool, args: Args<'_>, reply: &mut Reply<'_>) {
+    match switch(args.at(2)) {
+        Some(is_on) => {
+            *state = is_on;
+            reply.ok();
+        }
+        None => reply.error(ReplyError::Syntax),
+    }
+}
+
+/// CLIENT REPLY: only ON is answered.
+pub(super) fn set_replies(client: &mut Client, args: Args<'_>, reply: &mut Reply<'_>) {
+    let is = |name: &[u8]| args.at(2).eq_ignore_ascii_case(name);
+    if is(b"on") {
+        client.replies = Replies::On;
+        reply.ok();
+    } else if is(b"off") {
+        client.replies = Replies::Off;
+    } else if is(b"skip") {
+        if client.replies == Replies::On {
+            client.replies = Replies::SkipNext;
+        }
+    } else {
+        reply.error(ReplyError::Syntax);
+    }
+}
+
+/// CLIENT TRACKING: it can be off.
+pub(super) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
+    let options: [&[u8]; 4] = [b"bcast", b"optin", b"optout", b"noloop"];
+    let mut words = args.iter_from(3);
+    while let Some(word) = words.next() {
+        let is_known = options.iter().any(|option| word.eq_ignore_ascii_case(option));
+        let is_redirect = word.eq_ignore_ascii_case(b"redirect");
+        let value = if is_redirect || word.eq_ignore_ascii_case(b"prefix") { words.next() } else { None };
+        match value {
+            Some(id) if is_redirect && parse_integer(id).is_err() => return reply.error(ReplyError::NotAnInteger),
+            Some(_) => {}
+            None if is_known => {}
+            None => return reply.error(ReplyError::Syntax),
+        }
+    }
+    match switch(args.at(2)) {
+        Some(false) => reply.ok(),
+        Some(true) => reply.error_text(b"ERR client tracking is not supported yet"),
+        None => reply.error(ReplyError::Syntax),
+    }
+}
+
+/// CLIENT TRACKINGINFO of a client that is not tracked.
+pub(super) fn tracking_info(reply: &mut Reply<'_>) {
+    reply.map(3);
+    reply.bulk(b"flags");
+    reply.set(1);
+    reply.bulk(b"off");
+    reply.bulk(b"redirect");
+    reply.integer(-1);
+    reply.bulk(b"prefixes");
+    reply.array(0);
+}
+
+/// CLIENT CACHING of a client that is not tracked.
+pub(super) fn caching(reply: &mut Reply<'_>) {
+    reply.error_text(
+        b"ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+    );
+}
+
 enum ListError<'a> {
     Syntax,
     Id,
@@ -124,15 +205,13 @@ fn parse_list(args: Args<'_>) -> Result<ClientFilter, ListError<'_>> {
     if args.len() == 2 {
         Ok(ClientFilter::default())
     } else if args.len() == 4 && is(b"type") {
-        let kinds: [&[u8]; 5] = [b"normal", b"master", b"replica", b"slave", b"pubsub"];
-        let kind = kinds.iter().position(|kind| args.at(3).eq_ignore_ascii_case(kind));
-        let kind = kind.ok_or(ListError::Type(args.at(3)))?;
-        Ok(ClientFilter { ids: Vec::new(), nobody: kind != 0 })
+        let has_any = has_type(args.at(3)).ok_or(ListError::Type(args.at(3)))?;
+        Ok(ClientFilter { nobody: !has_any, ..ClientFilter::default() })
     } else if args.len() > 3 && is(b"id") {
         // A negative number is nobody's; it becomes one that nobody reaches.
         let id = |word| parse_integer(word).map(|id| id as u64);
         let ids = args.iter_from(3).map(id).collect::<Result<_, _>>().map_err(|_| ListError::Id)?;
-        Ok(ClientFilter { ids, nobody: false })
+        Ok(ClientFilter { ids, ..ClientFilter::default() })
     } else {
         Err(ListError::Syntax)
     }
@@ -170,6 +249,8 @@ fn write_flags(client: &Client, text: &mut Vec<u8>) {
         (client.is_blocked, b'b'),
         (client.closing, b'c'),
         (client.unix_socket, b'U'),
+        (client.no_evict, b'e'),
+        (client.no_touch, b'T'),
     ];
     text.extend(letters.iter().filter(|(holds, _)| *holds).map(|&(_, letter)| letter));
     if text.len() == before {

@@ -1,7 +1,7 @@
 //! PING, ECHO, SELECT, QUIT, RESET, TIME.
 
 use super::{Node, auth};
-use crate::Client;
+use crate::{Client, Replies};
 use slotmesh_base::ReplyError;
 use slotmesh_command::parse_integer;
 use slotmesh_conf::directive;
@@ -33,6 +33,8 @@ pub(super) fn reset(client: &mut Client, node: &dyn Node, reply: &mut Reply<'_>)
     client.transaction = None;
     client.db = 0;
     client.protocol = Protocol::Resp2;
+    client.replies = Replies::On;
+    (client.no_evict, client.no_touch) = (false, false);
     client.authenticated = !auth::needs_password(node);
     reply.simple("RESET");
 }

@@ -8,8 +8,10 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod filter;
 mod function;
 mod info;
+mod kill;
 mod latency;
 mod memory;
 mod node;
@@ -54,6 +56,13 @@ pub fn run_connection_command(
         ConnectionCommand::Quit => connection::quit(client, reply),
         ConnectionCommand::Reset => connection::reset(client, node, reply),
         ConnectionCommand::Select => connection::select(client, args, node, reply),
+        ConnectionCommand::ClientCaching => client::caching(reply),
+        ConnectionCommand::ClientGetRedir => reply.integer(-1),
+        ConnectionCommand::ClientNoEvict => client::set_switch(&mut client.no_evict, args, reply),
+        ConnectionCommand::ClientNoTouch => client::set_switch(&mut client.no_touch, args, reply),
+        ConnectionCommand::ClientReply => client::set_replies(client, args, reply),
+        ConnectionCommand::ClientTracking => client::tracking(args, reply),
+        ConnectionCommand::ClientTrackingInfo => client::tracking_info(reply),
         ConnectionCommand::ClientGetName => client::get_name(client, reply),
         ConnectionCommand::ClientId => client::id(client, reply),
         ConnectionCommand::ClientInfo => client::info(client, args, now, reply),
@@ -73,6 +82,12 @@ pub fn run_node_command(
     reply: &mut Reply<'_>,
 ) -> NodeAction {
     match command {
+        NodeCommand::ClientKill => return kill::kill(client, args, reply),
+        NodeCommand::ClientPause => return kill::pause(args, node, now, reply),
+        NodeCommand::ClientUnpause => {
+            node.unpause();
+            return NodeAction::Refresh;
+        }
         NodeCommand::ClientList => return client::list(args, reply),
         NodeCommand::ClientUnblock => return client::unblock(args, reply),
         NodeCommand::ClusterCountFailureReports

@@ -1,6 +1,7 @@
 //! What the node shows to connection and node commands, and what it does for them.
 
-use crate::{Inspection, LatencyMonitor, SlowLog};
+pub use super::filter::ClientFilter;
+use crate::{Inspection, LatencyMonitor, PauseScope, SlowLog};
 use slotmesh_base::UnixMillis;
 use slotmesh_cluster::Member;
 use slotmesh_command::Spec;
@@ -208,6 +209,10 @@ pub trait Node {
     fn unix_micros(&self) -> i64;
     /// Gives unused memory back to the system; whether that went well.
     fn purge_memory(&self) -> bool;
+    /// Pauses clients until then, or ends the pause.
+    fn pause(&self, end: UnixMillis, scope: PauseScope);
+    /// Ends the pause of clients.
+    fn unpause(&self);
     /// Does what DEBUG asks for.
     fn debug(&self, act: DebugAct<'_>);
     /// What the allocator says of itself, for people.
@@ -229,15 +234,6 @@ pub enum DebugAct<'a> {
     Crash(&'static str),
 }
 
-/// Which clients `CLIENT LIST` shows.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ClientFilter {
-    /// Only these ids, if any are named.
-    pub ids: Vec<u64>,
-    /// Whether a client type was asked for that no client has (replica, pubsub, master).
-    pub nobody: bool,
-}
-
 /// What the caller must do after a node command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeAction {
@@ -250,6 +246,16 @@ pub enum NodeAction {
         /// Bytes of the request, which count as held by the client that asks.
         request_bytes: usize,
     },
+    /// Close the clients of all cores whom the filter chooses. The reply is their number (`Gather::sums`), or OK or an
+    /// error (`Gather::kill_one`). Who asks is closed when it has the reply.
+    KillClients {
+        /// Which ones.
+        filter: ClientFilter,
+        /// Whether the reply is their number.
+        counts: bool,
+    },
+    /// Have every core look at what the process knows of pauses (`Gather::all_ok`).
+    Refresh,
     /// Walk a snapshot of every shard to nowhere, and gather what each core says of it (`Gather::texts`).
     DrillSnapshot {
         /// Most bytes of pages that a shard may keep for the snapshot.

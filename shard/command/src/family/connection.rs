@@ -52,6 +52,51 @@ static CLIENT_ROWS: &[Spec] = &[
         Reach::Node(NodeCommand::ClientUnblock),
         UNBLOCK,
     ),
+    Spec::new("client|caching", 3, CLIENT_FLAGS, CONNECTION, Reach::Connection(Connection::ClientCaching), CACHING),
+    Spec::new("client|getredir", 2, CLIENT_FLAGS, CONNECTION, Reach::Connection(Connection::ClientGetRedir), GETREDIR),
+    Spec::new(
+        "client|kill",
+        -3,
+        CLIENT_FLAGS.union(Flags::ADMIN),
+        CONNECTION,
+        Reach::Node(NodeCommand::ClientKill),
+        KILL,
+    ),
+    Spec::new(
+        "client|no-evict",
+        3,
+        CLIENT_FLAGS.union(Flags::ADMIN),
+        CONNECTION,
+        Reach::Connection(Connection::ClientNoEvict),
+        NO_EVICT,
+    ),
+    Spec::new("client|no-touch", 3, CLIENT_FLAGS, CONNECTION, Reach::Connection(Connection::ClientNoTouch), NO_TOUCH),
+    Spec::new(
+        "client|pause",
+        -3,
+        CLIENT_FLAGS.union(Flags::ADMIN),
+        CONNECTION,
+        Reach::Node(NodeCommand::ClientPause),
+        PAUSE,
+    ),
+    Spec::new("client|reply", 3, CLIENT_FLAGS, CONNECTION, Reach::Connection(Connection::ClientReply), REPLY),
+    Spec::new("client|tracking", -3, CLIENT_FLAGS, CONNECTION, Reach::Connection(Connection::ClientTracking), TRACKING),
+    Spec::new(
+        "client|trackinginfo",
+        2,
+        CLIENT_FLAGS,
+        CONNECTION,
+        Reach::Connection(Connection::ClientTrackingInfo),
+        TRACKINGINFO,
+    ),
+    Spec::new(
+        "client|unpause",
+        2,
+        CLIENT_FLAGS.union(Flags::ADMIN),
+        CONNECTION,
+        Reach::Node(NodeCommand::ClientUnpause),
+        UNPAUSE,
+    ),
 ];
 
 const fn doc(since: &'static str, complexity: &'static str, summary: &'static str) -> Doc {
@@ -147,3 +192,70 @@ const UNBLOCK: Doc =
         DocArg::one_of("unblock-type", &[DocArg::word("timeout", "TIMEOUT"), DocArg::word("error", "ERROR")])
             .optional(),
     ]);
+
+const CACHING: Doc = doc("6.0.0", "O(1)", "Says whether the keys of the next command are tracked.")
+    .arguments(&[DocArg::one_of("mode", &[DocArg::word("yes", "YES"), DocArg::word("no", "NO")])]);
+
+const GETREDIR: Doc = doc("6.0.0", "O(1)", "Tells the client that gets the connection's invalidations.");
+
+const KILL: Doc = doc("2.4.0", "O(N) for N connections", "Closes connections.")
+    .arguments(&[DocArg::one_of(
+        "filter",
+        &[DocArg::new("old-format", DocKind::String), DocArg::one_of("new-format", KILL_FILTERS).multiple()],
+    )])
+    .history(&[
+        ("2.8.12", "New form, with filters; `ID`."),
+        ("3.2.0", "`master` as a type."),
+        ("5.0.0", "`replica` as a type, beside `slave`."),
+        ("6.2.0", "`LADDR`."),
+    ]);
+
+const KILL_FILTERS: &[DocArg] = &[
+    DocArg::new("client-id", DocKind::Integer).token("ID").optional().since("2.8.12"),
+    DocArg::one_of(
+        "client-type",
+        &[word("normal"), word("master").since("3.2.0"), word("slave"), word("replica").since("5.0.0"), word("pubsub")],
+    )
+    .token("TYPE")
+    .optional()
+    .since("2.8.12"),
+    DocArg::new("username", DocKind::String).token("USER").optional(),
+    DocArg::new("addr", DocKind::String).token("ADDR").optional(),
+    DocArg::new("laddr", DocKind::String).token("LADDR").optional().since("6.2.0"),
+    DocArg::one_of("skipme", &[DocArg::word("yes", "YES"), DocArg::word("no", "NO")]).token("SKIPME").optional(),
+];
+
+const ON_OR_OFF: &[DocArg] = &[DocArg::word("on", "ON"), DocArg::word("off", "OFF")];
+
+const NO_EVICT: Doc = doc("7.0.0", "O(1)", "Says whether the connection may be closed to save memory.")
+    .arguments(&[DocArg::one_of("enabled", ON_OR_OFF)]);
+
+const NO_TOUCH: Doc = doc("7.2.0", "O(1)", "Says whether the connection's reads count as uses of keys.")
+    .arguments(&[DocArg::one_of("enabled", ON_OR_OFF)]);
+
+const PAUSE: Doc = doc("3.0.0", "O(1)", "Has commands of all connections wait for a while.")
+    .arguments(&[
+        DocArg::new("timeout", DocKind::Integer),
+        DocArg::one_of("mode", &[DocArg::word("write", "WRITE"), DocArg::word("all", "ALL")]).optional().since("6.2.0"),
+    ])
+    .history(&[("6.2.0", "`WRITE` lets reads through.")]);
+
+const REPLY: Doc = doc("3.2.0", "O(1)", "Says whether the connection gets replies.").arguments(&[DocArg::one_of(
+    "action",
+    &[DocArg::word("on", "ON"), DocArg::word("off", "OFF"), DocArg::word("skip", "SKIP")],
+)]);
+
+const TRACKING: Doc = doc("6.0.0", "O(1), more with some options", "Says whether the connection hears of changes.")
+    .arguments(&[
+        DocArg::one_of("status", ON_OR_OFF),
+        DocArg::new("client-id", DocKind::Integer).token("REDIRECT").optional(),
+        DocArg::new("prefix", DocKind::String).token("PREFIX").optional().multiple().multiple_token(),
+        DocArg::word("bcast", "BCAST").optional(),
+        DocArg::word("optin", "OPTIN").optional(),
+        DocArg::word("optout", "OPTOUT").optional(),
+        DocArg::word("noloop", "NOLOOP").optional(),
+    ]);
+
+const TRACKINGINFO: Doc = doc("6.2.0", "O(1)", "Tells how the connection is tracked.");
+
+const UNPAUSE: Doc = doc("6.2.0", "O(N) for N paused connections", "Ends a pause.");

@@ -1,5 +1,5 @@
 use crate::testing::{NOW, Session, TestNode};
-use crate::{ClientFilter, NodeAction, describe_client};
+use crate::{ClientFilter, NodeAction, Replies, describe_client};
 use slotmesh_base::UnixMillis;
 
 fn session() -> Session {
@@ -50,7 +50,7 @@ fn libraries() {
 fn lists_say_whom_they_want() {
     let all = ClientFilter::default();
     let nobody = ClientFilter { nobody: true, ..all.clone() };
-    let ids = |ids: &[u64]| ClientFilter { ids: ids.to_vec(), nobody: false };
+    let ids = |ids: &[u64]| ClientFilter { ids: ids.to_vec(), ..ClientFilter::default() };
     let table = [
         ("CLIENT LIST", all.clone()),
         ("CLIENT LIST TYPE normal", all.clone()),
@@ -150,4 +150,98 @@ fn lines_show_buffers_and_flags() {
     }
     session.client.closing = true;
     assert!(line(&session).contains(" flags=cU "));
+}
+
+#[test]
+fn kills_say_whom_they_mean() {
+    let all = || ClientFilter { but: Some(7), ..ClientFilter::default() };
+    let text = |text: &str| Some(text.as_bytes().to_vec());
+    let table = [
+        ("CLIENT KILL ID 3", ClientFilter { ids: vec![3], ..all() }),
+        ("client kill id 3 skipme NO", ClientFilter { ids: vec![3], but: None, ..all() }),
+        ("CLIENT KILL TYPE normal SKIPME yes", all()),
+        ("CLIENT KILL TYPE pubsub", ClientFilter { nobody: true, ..all() }),
+        ("CLIENT KILL USER default", all()),
+        (
+            "CLIENT KILL ADDR 1.2.3.4:5 LADDR 1.2.3.4:6379",
+            ClientFilter { address: text("1.2.3.4:5"), local_address: text("1.2.3.4:6379"), ..all() },
+        ),
+    ];
+    for (request, filter) in table {
+        let mut session = session();
+        assert_eq!(session.say(request), "", "{request}");
+        assert_eq!(session.action, NodeAction::KillClients { filter, counts: true }, "{request}");
+    }
+    let mut session = session();
+    session.say("CLIENT KILL 1.2.3.4:5");
+    let filter = ClientFilter { address: text("1.2.3.4:5"), ..ClientFilter::default() };
+    assert_eq!(session.action, NodeAction::KillClients { filter, counts: false });
+    session.expect(&[
+        ("CLIENT KILL ID 0", "-ERR client-id should be greater than 0\r\n"),
+        ("CLIENT KILL ID x", "-ERR client-id should be greater than 0\r\n"),
+        ("CLIENT KILL TYPE x", "-ERR Unknown client type 'x'\r\n"),
+        ("CLIENT KILL USER x", "-ERR No such user 'x'\r\n"),
+        ("CLIENT KILL SKIPME x", "-ERR syntax error\r\n"),
+        ("CLIENT KILL ID 1 ADDR", "-ERR syntax error\r\n"),
+        ("CLIENT KILL ID 1 FOO 2", "-ERR syntax error\r\n"),
+        ("CLIENT KILL", "-ERR wrong number of arguments for 'client|kill' command\r\n"),
+    ]);
+}
+
+#[test]
+fn pauses_are_begun_and_ended() {
+    let mut session = session();
+    for request in ["CLIENT PAUSE 1000", "client pause 1 WRITE", "CLIENT PAUSE 0 all", "CLIENT UNPAUSE"] {
+        assert_eq!(session.say(request), "", "{request}");
+        assert_eq!(session.action, NodeAction::Refresh, "{request}");
+    }
+    let end = |millis| format!("{:?}", UnixMillis(NOW.0 + millis));
+    let expected = [
+        format!("pause {} All", end(1000)),
+        format!("pause {} Writes", end(1)),
+        "pause UnixMillis(0) All".to_owned(),
+        "unpause".to_owned(),
+    ];
+    assert_eq!(*session.node.debugged.borrow(), expected);
+    session.expect(&[
+        ("CLIENT PAUSE 1 x", "-ERR CLIENT PAUSE mode must be WRITE or ALL\r\n"),
+        ("CLIENT PAUSE x", "-ERR timeout is not an integer or out of range\r\n"),
+        ("CLIENT PAUSE -1", "-ERR timeout is negative\r\n"),
+        ("CLIENT PAUSE 9223372036854775807", "-ERR timeout is out of range\r\n"),
+        (
+            "CLIENT PAUSE 1 all x",
+            "-ERR unknown subcommand or wrong number of arguments for 'PAUSE'. Try CLIENT HELP.\r\n",
+        ),
+    ]);
+}
+
+#[test]
+fn switches_are_remembered_until_reset() {
+    let mut session = session();
+    session.expect(&[
+        ("CLIENT NO-EVICT on", "+OK\r\n"),
+        ("CLIENT NO-TOUCH ON", "+OK\r\n"),
+        ("CLIENT NO-TOUCH x", "-ERR syntax error\r\n"),
+        ("CLIENT GETREDIR", ":-1\r\n"),
+        ("CLIENT TRACKING off", "+OK\r\n"),
+        ("CLIENT TRACKING off bcast prefix a redirect 5", "+OK\r\n"),
+        ("CLIENT TRACKING on", "-ERR client tracking is not supported yet\r\n"),
+        ("CLIENT TRACKING x", "-ERR syntax error\r\n"),
+        ("CLIENT TRACKING off redirect x", "-ERR value is not an integer or out of range\r\n"),
+        ("CLIENT TRACKING off prefix", "-ERR syntax error\r\n"),
+        ("CLIENT REPLY x", "-ERR syntax error\r\n"),
+        ("CLIENT REPLY SKIP", ""),
+        (
+            "CLIENT TRACKINGINFO",
+            "*6\r\n$5\r\nflags\r\n*1\r\n$3\r\noff\r\n$8\r\nredirect\r\n:-1\r\n$8\r\nprefixes\r\n*0\r\n",
+        ),
+    ]);
+    assert!(session.say("CLIENT CACHING yes").starts_with("-ERR CLIENT CACHING can be called only when"));
+    assert!(session.say("CLIENT INFO").contains(" flags=eT "));
+    assert_eq!(session.client.replies, Replies::SkipNext);
+    session.expect(&[("CLIENT REPLY OFF", ""), ("CLIENT REPLY SKIP", "")]);
+    assert_eq!(session.client.replies, Replies::Off);
+    session.say("RESET");
+    assert!(session.say("CLIENT INFO").contains(" flags=N "));
+    assert_eq!(session.client.replies, Replies::On);
 }

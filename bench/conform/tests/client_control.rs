@@ -1,0 +1,174 @@
+//! Clients that are closed, paused and silenced, on any core, as redis-server does it.
+
+use slotmesh_conform::{Connection, Server, await_condition, words};
+use std::time::{Duration, Instant};
+
+/// Both servers, ours with several cores.
+fn both() -> [Server; 2] {
+    let args = &["--enable-debug-command", "yes"];
+    [Server::redis(args), Server::slotmesh(3, 3, args)]
+}
+
+/// Sends requests in one write.
+fn send(connection: &mut Connection, lines: &[&str]) {
+    let bytes: Vec<u8> = lines.iter().flat_map(|line| words(line)).collect();
+    connection.send(&bytes);
+}
+
+fn id(connection: &mut Connection) -> String {
+    let reply = connection.say("CLIENT ID");
+    String::from_utf8_lossy(&reply).trim_end()[1..].to_owned()
+}
+
+fn blocked(control: &mut Connection) -> bool {
+    control.text("INFO clients").contains("blocked_clients:1\r\n")
+}
+
+#[test]
+fn kill_closes_whom_it_names_and_nobody_else() {
+    for server in both() {
+        let mut control = server.connect();
+        let mut others: Vec<_> = (0..6).map(|_| server.connect()).collect();
+        let ids: Vec<String> = others.iter_mut().map(id).collect();
+        assert_eq!(control.say(&format!("CLIENT KILL ID {}", ids[0])), b":1\r\n");
+        assert_eq!(control.say(&format!("CLIENT KILL ID {}", ids[0])), b":0\r\n");
+        others.remove(0).read_to_close();
+        let address = others[0].local_address();
+        assert_eq!(control.say(&format!("CLIENT KILL {address}")), b"+OK\r\n");
+        assert_eq!(control.say(&format!("CLIENT KILL {address}")), b"-ERR No such client\r\n");
+        others.remove(0).read_to_close();
+        assert!(others.iter_mut().all(|other| other.say("PING") == b"+PONG\r\n"));
+        // One waits in a blocking command.
+        send(&mut others[0], &["BLPOP nothing 0"]);
+        await_condition("it waits", 10, || blocked(&mut control));
+        assert_eq!(control.say("CLIENT KILL TYPE normal"), b":4\r\n");
+        others.drain(..).for_each(|mut other| drop(other.read_to_close()));
+        await_condition("nobody waits", 10, || !blocked(&mut control));
+        // The reply comes before the end.
+        assert_eq!(control.say("CLIENT KILL TYPE normal SKIPME no"), b":1\r\n");
+        control.read_to_close();
+    }
+}
+
+#[test]
+fn a_pause_of_writes_lets_reads_through() {
+    for server in both() {
+        let (mut control, mut other) = (server.connect(), server.connect());
+        control.say("SET a 1");
+        assert_eq!(control.say("CLIENT PAUSE 60000 WRITE"), b"+OK\r\n");
+        assert_eq!(other.say("GET a"), b"$1\r\n1\r\n");
+        assert_eq!(other.say("SET a"), b"-ERR wrong number of arguments for 'set' command\r\n");
+        send(&mut other, &["GET a", "SET a 2", "GET a", "PING"]);
+        assert_eq!(other.reply(), b"$1\r\n1\r\n");
+        await_condition("it is paused", 10, || blocked(&mut control));
+        assert_eq!(control.say("GET a"), b"$1\r\n1\r\n");
+        assert_eq!(control.say("CLIENT UNPAUSE"), b"+OK\r\n");
+        assert_eq!(other.replies(3).concat(), b"+OK\r\n$1\r\n2\r\n+PONG\r\n");
+        assert!(!blocked(&mut control));
+        // A transaction that reads goes on, one that writes waits as a whole.
+        control.say("CLIENT PAUSE 60000 WRITE");
+        send(&mut other, &["MULTI", "GET a", "EXEC"]);
+        assert_eq!(other.replies(3).concat(), b"+OK\r\n+QUEUED\r\n*1\r\n$1\r\n2\r\n");
+        send(&mut other, &["MULTI", "INCR a", "EXEC"]);
+        assert_eq!(other.reply(), b"+OK\r\n");
+        await_condition("it is paused", 10, || blocked(&mut control));
+        control.say("CLIENT UNPAUSE");
+        assert_eq!(other.replies(2).concat(), b"+QUEUED\r\n*1\r\n:3\r\n");
+    }
+}
+
+#[test]
+fn a_pause_of_all_ends_by_itself() {
+    for server in both() {
+        let mut others: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        let mut control = server.connect();
+        others.iter_mut().for_each(|other| drop(other.say("PING")));
+        let begin = Instant::now();
+        assert_eq!(control.say("CLIENT PAUSE 400"), b"+OK\r\n");
+        // It gets no shorter.
+        send(&mut control, &["CLIENT PAUSE 1 WRITE"]);
+        others.iter_mut().for_each(|other| send(other, &["PING"]));
+        for other in &mut others {
+            assert_eq!(other.reply(), b"+PONG\r\n");
+            assert!(begin.elapsed() >= Duration::from_millis(390), "{:?}", begin.elapsed());
+        }
+        assert_eq!(control.reply(), b"+OK\r\n");
+    }
+}
+
+#[test]
+fn who_leaves_during_a_pause_is_forgotten_with_its_command() {
+    for server in both() {
+        let (mut control, mut other) = (server.connect(), server.connect());
+        control.say("CLIENT PAUSE 60000 WRITE");
+        send(&mut other, &["SET gone 1"]);
+        await_condition("it is paused", 10, || blocked(&mut control));
+        drop(other);
+        await_condition("it is forgotten", 10, || !blocked(&mut control));
+        control.say("CLIENT UNPAUSE");
+        assert_eq!(control.say("GET gone"), b"$-1\r\n");
+    }
+}
+
+#[test]
+fn silenced_clients_hear_nothing_and_are_obeyed() {
+    for server in both() {
+        let mut client = server.connect();
+        send(&mut client, &["CLIENT REPLY OFF", "SET a 1", "SET b 2", "SET c 3", "MGET a b c", "NOSUCH", "PING"]);
+        send(&mut client, &["CLIENT REPLY ON", "MGET a b c"]);
+        assert_eq!(client.replies(2).concat(), b"+OK\r\n*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n");
+        for key in ["a", "b", "c"] {
+            let (set, get) = (format!("SET {key} 5"), format!("GET {key}"));
+            send(&mut client, &["PING", "CLIENT REPLY SKIP", &set, &get, "CLIENT REPLY SKIP", &get, "PING"]);
+            assert_eq!(client.replies(3).concat(), b"+PONG\r\n$1\r\n5\r\n+PONG\r\n");
+        }
+        send(&mut client, &["CLIENT REPLY SKIP", "BLPOP list 0.01", "ECHO x"]);
+        assert_eq!(client.reply(), b"$1\r\nx\r\n");
+    }
+}
+
+#[test]
+fn debug_looks_into_all_shards() {
+    let [oracle, ours] = both();
+    let (mut oracle, mut ours) = (oracle.connect(), ours.connect());
+    for line in [
+        "SET a 1",
+        "RPUSH l a b 3",
+        "SET b x EX 1000",
+        "DEBUG POPULATE 300 pop 7",
+        "DBSIZE",
+        "GET pop:299",
+        "SELECT 4",
+        "SET a 1",
+        "DEBUG DIGEST",
+        "DEBUG DIGEST-VALUE a l none",
+        "SELECT 0",
+        "DEBUG DIGEST-VALUE a l none b pop:3",
+        "DEBUG OBJECT none",
+        "DEBUG HTSTATS-KEY a",
+        "DEBUG STRINGMATCH-LEN a* ab x",
+        "DEBUG SLEEP 0.01",
+        "DEBUG SET-ACTIVE-EXPIRE 1",
+        "DEBUG LOG hello",
+        "DEBUG CONFIG-REWRITE-FORCE-ALL",
+        "DEBUG PROTOCOL map",
+        "FLUSHALL",
+        "DEBUG DIGEST",
+    ] {
+        let (expected, got) = (oracle.say(line), ours.say(line));
+        assert_eq!(String::from_utf8_lossy(&expected), String::from_utf8_lossy(&got), "{line}");
+    }
+}
+
+#[test]
+fn keys_that_are_over_stay_while_expiry_is_off() {
+    for server in both() {
+        let mut client = server.connect();
+        assert_eq!(client.say("DEBUG SET-ACTIVE-EXPIRE 0"), b"+OK\r\n");
+        client.say("PSETEX a 1 x");
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(client.say("DBSIZE"), b":1\r\n");
+        client.say("DEBUG SET-ACTIVE-EXPIRE 1");
+        await_condition("it expires", 10, || client.say("DBSIZE") == b":0\r\n");
+    }
+}

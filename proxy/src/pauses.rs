@@ -1,0 +1,138 @@
+//! CLIENT PAUSE and CLIENT REPLY OFF: requests that wait, and replies that go nowhere.
+//!
+//! A pause is the process's; each core looks at it once per turn, which costs an atomic load while there is none.
+
+use crate::engine::{Done, Engine, Hands};
+use slotmesh_base::{Slot, UnixMillis};
+use slotmesh_command::Spec;
+use slotmesh_io::clock;
+use slotmesh_resp::Args;
+use slotmesh_shard::{Pause, PauseScope, Replies, is_postponed};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Who is paused until when.
+#[derive(Debug, Default)]
+pub(crate) struct Pauses {
+    /// Whether there may be a pause.
+    is_any: AtomicBool,
+    /// The pause of all clients, and those of the nodes of a cluster that speak for themselves, by core.
+    pauses: Mutex<BTreeMap<Option<u16>, Pause>>,
+}
+
+impl Pauses {
+    /// Begins a pause of all clients, or of those on a core's node.
+    pub(crate) fn begin(&self, node: Option<u16>, end: UnixMillis, scope: PauseScope) {
+        let now = UnixMillis(clock::unix_millis());
+        let mut pauses = self.pauses.lock().expect("no holder panics");
+        pauses.entry(node).or_default().begin(now, end, scope);
+        self.is_any.store(true, Ordering::Release);
+    }
+
+    /// Ends a pause.
+    pub(crate) fn end(&self, node: Option<u16>) {
+        self.pauses.lock().expect("no holder panics").entry(node).or_default().end();
+    }
+
+    /// The pause that the clients of a core are in, and when it ends.
+    fn of(&self, core: u16, now: UnixMillis) -> Option<(PauseScope, UnixMillis)> {
+        if !self.is_any.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut pauses = self.pauses.lock().expect("no holder panics");
+        pauses.retain(|_, pause| pause.at(now).is_some());
+        self.is_any.store(!pauses.is_empty(), Ordering::Release);
+        let found = [None, Some(core)].into_iter().filter_map(|who| {
+            let pause = pauses.get(&who)?;
+            pause.at(now).zip(pause.ends_at(now))
+        });
+        found.max_by_key(|&(scope, end)| (scope == PauseScope::All, end))
+    }
+}
+
+impl Engine {
+    /// Looks whether our clients are paused, and goes on with those that were.
+    #[inline]
+    pub(crate) fn refresh_pause(&mut self) {
+        let found = self.process.pauses.of(self.core, self.now);
+        if found.is_some() || self.pause.is_some() {
+            self.take_pause(found);
+        }
+    }
+
+    #[cold]
+    fn take_pause(&mut self, found: Option<(PauseScope, UnixMillis)>) {
+        let monotonic = self.monotonic;
+        let remaining = |end: UnixMillis| u64::try_from(end.0 - self.now.0).unwrap_or_default();
+        self.pause_ends = found.map(|(_, end)| monotonic.plus_millis(remaining(end)).0);
+        let scope = found.map(|(scope, _)| scope);
+        if std::mem::replace(&mut self.pause, scope) == scope || self.postponed.is_empty() {
+            return;
+        }
+        // Whoever still must wait finds out when it tries.
+        for index in std::mem::take(&mut self.postponed) {
+            if self.forget_postponed(index) {
+                self.stalled.push(index);
+                self.has_released = true;
+            }
+        }
+    }
+
+    /// A connection waits for the end of a pause no more; whether it did.
+    pub(crate) fn forget_postponed(&mut self, index: u32) -> bool {
+        let Some(connection) = self.connection(index) else { return false };
+        if !std::mem::take(&mut connection.postponed) {
+            return false;
+        }
+        connection.client.is_blocked = false;
+        self.counters.blocked_clients -= 1;
+        true
+    }
+
+    /// Runs a request during a pause, or of a client that does not get all replies.
+    #[cold]
+    pub(crate) fn run_specially(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: Option<&'static Spec>,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Done {
+        let pause = self.pause;
+        let Some(connection) = self.connection(index) else { return Done::Yes };
+        if !connection.client.closing
+            && !connection.stalled
+            && pause.is_some_and(|scope| is_postponed(&connection.client, spec, args, scope))
+        {
+            connection.postponed = true;
+            connection.client.is_blocked = true;
+            self.postponed.push(index);
+            self.counters.blocked_clients += 1;
+            return Done::NotYet;
+        }
+        let replies = connection.client.replies;
+        // It ends the silence, and is heard.
+        let is_turned_on = connection.client.transaction.is_none()
+            && args.find(0).is_some_and(|word| word.eq_ignore_ascii_case(b"client"))
+            && args.find(1).is_some_and(|word| word.eq_ignore_ascii_case(b"reply"))
+            && args.find(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));
+        if replies == Replies::On || is_turned_on || connection.stalled {
+            return self.run_plainly(hands, index, spec, args, first_key);
+        }
+        connection.pipeline.begin_muted();
+        if replies == Replies::SkipNext {
+            connection.client.replies = Replies::On;
+        }
+        let done = self.run_plainly(hands, index, spec, args, first_key);
+        if let Some(connection) = self.connection(index) {
+            connection.pipeline.end_muted();
+            if done == Done::NotYet {
+                connection.client.replies = replies;
+            }
+        }
+        self.release(hands, index);
+        done
+    }
+}
