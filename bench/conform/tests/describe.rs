@@ -155,6 +155,7 @@ fn leaves(arguments: &[u8]) -> Vec<String> {
 /// Commands whose documented arguments differ, with the reason.
 const DOCS_DIFFERENCES: &[(&str, &str)] = &[
     ("bitop", "operations told apart since 7.2"),
+    ("client|kill", "filters documented otherwise since 7.2"),
     ("client|no-touch", "new in 7.2"),
     ("client|setinfo", "new in 7.2"),
     ("cluster|myshardid", "new in 7.2"),

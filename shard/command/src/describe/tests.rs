@@ -70,7 +70,7 @@ fn docs_tell_arguments_history_and_deprecation() {
         "{nested}"
     );
     let container = described("COMMAND DOCS client", Protocol::Resp3, command_docs);
-    assert!(container.contains("$11 subcommands %8 $14 client|getname %4 $7 summary"), "{container}");
+    assert!(container.contains("$11 subcommands %18 $14 client|getname %4 $7 summary"), "{container}");
 }
 
 #[test]
