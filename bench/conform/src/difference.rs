@@ -108,6 +108,7 @@ pub const RULES: &[Rule] = &[
         "since Redis 7.2 the log can be silent",
     ),
     rule("object idletime", Compare::Within(2), "time passes between the two servers' runs (s)"),
+    rule("object refcount", Compare::SameType, "small integers count as shared, also one that COPY has made"),
     rule("memory usage", Compare::SameType, "values are kept in another form"),
     rule(
         "object encoding",

@@ -74,10 +74,6 @@ impl Generator {
         if self.is_queueing && is_unlike_in_transactions(&args) {
             args = vec![b"PING".to_vec()];
         }
-        if self.grammar == Grammar::Transactions && args[0] == b"LTRIM" {
-            // One that cuts nothing breaks a WATCH in Redis, and not in ours.
-            args = vec![b"PING".to_vec()];
-        }
         if self.chance(25) {
             self.change_case(&mut args[0]);
         }

@@ -123,9 +123,11 @@ impl Server {
     /// # Panics
     /// If it does not start.
     pub fn cluster(shards: u16, args: &[&str]) -> Self {
-        let port = unused_ports(shards);
-        let count = shards.to_string();
+        // The buses' ports lie behind the clients': 10000 above somebody else may be.
+        let port = unused_ports(2 * shards);
+        let (count, bus) = (shards.to_string(), (port + shards).to_string());
         let own = ["--cluster-enabled", "yes", "--cluster-self-form", "yes", "--cores", &count, "--shards", &count];
+        let own = [&own[..], &["--cluster-port", &bus]].concat();
         Self::start_at(port, "slotmesh", node_command(), &[&own, args].concat())
     }
 

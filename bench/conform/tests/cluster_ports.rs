@@ -12,10 +12,14 @@ struct Oracle {
 
 impl Oracle {
     fn new(count: u16) -> Self {
-        let first = unused_ports(count);
+        // The buses' ports lie behind the clients'.
+        let first = unused_ports(2 * count);
         let program = std::env::var_os("SLOTMESH_ORACLE").unwrap_or_else(|| "redis-server".into());
-        let args = ["--save", "", "--cluster-enabled", "yes"];
-        let start = |port| Server::start_at(port, "redis-server", Command::new(&program), &args);
+        let start = |port: u16| {
+            let bus = (port + count).to_string();
+            let args = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus];
+            Server::start_at(port, "redis-server", Command::new(&program), &args)
+        };
         let nodes: Vec<Server> = (first..first + count).map(start).collect();
         // What the tool does to form a cluster, with our own shares of the slots.
         for (index, node) in (0..count).zip(&nodes) {
@@ -23,7 +27,10 @@ impl Oracle {
             assert_eq!(node.connect().say(&format!("CLUSTER ADDSLOTSRANGE {from} {to}")), b"+OK\r\n");
             assert_eq!(node.connect().say(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), b"+OK\r\n");
             if index > 0 {
-                assert_eq!(node.connect().say(&format!("CLUSTER MEET 127.0.0.1 {first}")), b"+OK\r\n");
+                assert_eq!(
+                    node.connect().say(&format!("CLUSTER MEET 127.0.0.1 {first} {}", first + count)),
+                    b"+OK\r\n"
+                );
             }
         }
         for node in &nodes {
@@ -55,7 +62,7 @@ fn normal(reply: &[u8], first_port: u16, count: u16) -> String {
     let mut text = String::from_utf8_lossy(reply).into_owned();
     for index in 0..count {
         let port = first_port + index;
-        text = text.replace(&(port + 10_000).to_string(), &format!("<bus{index}>"));
+        text = text.replace(&(port + count).to_string(), &format!("<bus{index}>"));
         text = text.replace(&port.to_string(), &format!("<port{index}>"));
     }
     let is_name = |word: &str| word.len() == 40 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -245,8 +252,9 @@ fn texts_have_the_lines_of_redis() {
 #[test]
 fn shards_without_slots_serve_none() {
     let count = "2";
-    let port = unused_ports(2);
-    let args = ["--cluster-enabled", "yes", "--cores", count, "--shards", count];
+    let port = unused_ports(4);
+    let bus = (port + 2).to_string();
+    let args = ["--cluster-enabled", "yes", "--cores", count, "--shards", count, "--cluster-port", &bus];
     let server = Server::start_at(port, "slotmesh", slotmesh_conform::node_command(), &args);
     let mut second = Connection::tcp(("127.0.0.1", port + 1)).expect("the shard accepts");
     for connection in [&mut server.connect(), &mut second] {

@@ -162,6 +162,11 @@ impl List {
         self.set_touched(true);
     }
 
+    /// Counts it as changed, as a command does that writes to it and finds nothing to do.
+    pub fn touch(&mut self) {
+        self.set_touched(true);
+    }
+
     /// Whether it was changed since [`forget_touch`](Self::forget_touch).
     #[inline]
     pub(crate) fn is_touched(&self) -> bool {

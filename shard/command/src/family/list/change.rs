@@ -65,6 +65,8 @@ pub(super) fn ltrim(call: &mut Call<'_>) -> HandlerResult {
         let (kept, len) = (range_within(start, stop, list.len()), list.len());
         // Nothing is kept: then all stands before it.
         let kept = if kept.is_empty() { len..len } else { kept };
+        // Also a list that stays whole was written to (Redis 7.2 `t_list.c` `ltrimCommand`), though there is no effect.
+        list.touch();
         let ranges = [kept.end..len, 0..kept.start];
         ranges.map(|range| (!range.is_empty()).then(|| list.remove(range, limit)))
     });
