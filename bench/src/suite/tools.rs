@@ -30,8 +30,8 @@ const FILLING: u64 = 12 * KEYS;
 
 /// How often the server is looked at during a run.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(4);
-/// The part of such an interval that a server must compute to be called busy; idle ones do next to nothing.
-const BUSY: f64 = 0.1;
+/// The part of a server's work at the beginning, and at the end, that is not timed.
+const EDGE: f64 = 0.1;
 
 /// A server, and whether it is one of a cluster.
 struct Target {
@@ -59,8 +59,8 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     let mut text = format!(
         "`redis-benchmark --threads {THREADS} -c {CLIENTS} -d {VALUE_BYTES}` with {KEYS} keys (`-r`) on the load's CPU; \
          redis-server on CPU {}, our two shards on CPUs {} and {}{sharing}. The gateway hides the shards behind one port, \
-         to the cluster ports the tool goes with `--cluster`. Requests per second are over the time in which the server was \
-         busy: with threads the tool counts in steps of a quarter of a second.\n\n",
+         to the cluster ports the tool goes with `--cluster`. Requests per second are over the time that the server \
+         took: with threads the tool counts in steps of a quarter of a second.\n\n",
         cpus[0], cpus[0], cpus[1]
     );
     text.push_str(
@@ -107,7 +107,7 @@ impl Tool {
     }
 
     /// Runs a test. Its own rate is not taken over: with threads it ends at the quarter of a second that follows the last
-    /// reply, and counts the wait. The server's is: its time is from its first work to its last.
+    /// reply, and counts the wait. The server's is.
     fn run(&self, target: &Target, test: &str, pipeline: u64, requests: u64) -> Result<Measurement, Failure> {
         let pid = target.server.pid();
         let cpu_time = || CpuTime::read(pid).map_err(|error| Failure::Process { pid, error });
@@ -166,13 +166,20 @@ fn has_passed(printed: &str, test: &str) -> bool {
     rate.is_some_and(|rate| rate > 0.0 && rate.is_finite()) && !printed.contains("Error from server")
 }
 
-/// From the first to the last interval in which the server was busy, in seconds; `None` if it never was. Samples are
-/// instants and the CPU time until then, both in nanoseconds.
+/// How long the server took for its work, in seconds; `None` if it did none. Samples are instants and the CPU time until
+/// then, both in nanoseconds. The middle of the work stands for all: at its ends connections come and go, the latter
+/// only when the tool has waited.
 fn busy_seconds(samples: &[(u64, f64)]) -> Option<f64> {
-    let is_busy = |pair: &&[(u64, f64)]| pair[1].1 - pair[0].1 > BUSY * (pair[1].0 - pair[0].0) as f64;
-    let first = samples.windows(2).find(is_busy)?[0].0;
-    let last = samples.windows(2).rfind(is_busy)?[1].0;
-    Some((last - first) as f64 / 1e9)
+    let total = samples.last().map(|(_, used)| *used).filter(|total| *total > 0.0)?;
+    let instant = |share: f64| {
+        let wanted = total * share;
+        let pair = samples.windows(2).find(|pair| pair[1].1 >= wanted)?;
+        let [(start, before), (end, after)] = [pair[0], pair[1]];
+        let part = if after > before { (wanted - before) / (after - before) } else { 0.0 };
+        Some(start as f64 + part * (end - start) as f64)
+    };
+    let seconds = (instant(1.0 - EDGE)? - instant(EDGE)?) / 1e9 / (1.0 - 2.0 * EDGE);
+    (seconds > 0.0).then_some(seconds)
 }
 
 #[cfg(test)]
@@ -191,14 +198,16 @@ mod tests {
         assert!(!has_passed(&format!("Error from server: ERR x\n{printed}"), "set"));
     }
 
-    /// What comes before the first request and behind the last reply is not the server's time.
+    /// Neither the wait before the first request nor that behind the last reply is the server's time.
     #[test]
-    fn a_server_is_timed_from_its_first_work_to_its_last() {
+    fn a_server_is_timed_by_the_middle_of_its_work() {
         const MILLI: u64 = 1_000_000;
-        let used = [0.0, 0.01, 3.0, 3.0, 6.5, 9.0, 9.02, 9.03];
-        let samples: Vec<_> = (0..).zip(used).map(|(at, used)| (at * 4 * MILLI, used * MILLI as f64)).collect();
-        assert_eq!(busy_seconds(&samples), Some(0.016));
-        assert_eq!(busy_seconds(&samples[5..]), None);
+        // Connections that come, 40 ms of work at three quarters of a CPU, a wait, connections that go.
+        let used = [0.0, 0.0, 0.5, 6.5, 12.5, 18.5, 24.5, 30.5, 30.5, 30.5, 30.5, 31.0];
+        let samples: Vec<_> = (0..).zip(used).map(|(at, used)| (at * 8 * MILLI, used * MILLI as f64)).collect();
+        let seconds = busy_seconds(&samples).unwrap();
+        assert!((seconds - 0.04 * 31.0 / 30.0).abs() < 1e-6, "{seconds}");
+        assert_eq!(busy_seconds(&samples[..2]), None, "no work");
         assert_eq!(busy_seconds(&samples[..1]), None);
     }
 
