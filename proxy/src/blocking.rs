@@ -100,6 +100,19 @@ impl Engine {
         Done::Yes
     }
 
+    /// A client waits for what will not come, until its time is over.
+    pub(crate) fn wait_for_nobody(&mut self, hands: &mut Hands<'_>, index: u32, timeout_ms: Option<u64>) -> Done {
+        let Some(spec) = self.connection(index).and_then(|connection| connection.client.last_command) else {
+            return Done::Yes;
+        };
+        if self.raise_barrier(index).is_some() {
+            // No core has it in line, so that its reply comes from here.
+            let place = Wait { spec, cores: Vec::new(), is_shared: true, together: Vec::new(), deadline: None };
+            self.begin_wait(hands.sockets, index, place, timeout_ms);
+        }
+        Done::Yes
+    }
+
     /// A command of ours waits on another core's shard.
     pub(crate) fn note_wait(&mut self, sockets: &mut Sockets, from: u16, back: ReturnAddress, timeout: &[u8]) {
         let timeout = timeout.try_into().map_or(u64::MAX, u64::from_le_bytes);

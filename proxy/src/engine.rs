@@ -384,6 +384,8 @@ impl Engine {
             NodeAction::Done => Done::Yes,
             NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
             NodeAction::KillClients { filter, counts } => self.kill_anywhere(hands, index, &filter, counts),
+            NodeAction::Shutdown { expects_save } => self.shut_down(hands, expects_save),
+            NodeAction::Wait { timeout_ms } => self.wait_for_nobody(hands, index, timeout_ms),
             NodeAction::Refresh => self.refresh_everywhere(hands, index),
             NodeAction::Inspect(what) => self.inspect_all(hands, index, what, args),
             NodeAction::Unblock { client, with_error } => self.unblock_anywhere(hands, index, client, with_error),

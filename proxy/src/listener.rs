@@ -1,7 +1,7 @@
 //! Accepting connections and dealing them evenly to the cores.
 
 use crate::client::Connection;
-use crate::engine::{Engine, announce_parcel};
+use crate::engine::{Done, Engine, Hands, announce_parcel};
 use crate::hop::{self, Parcel, RequestHead, RequestKind};
 use slotmesh_base::ReplyError;
 use slotmesh_conf::directive;
@@ -111,19 +111,29 @@ impl Dealer {
             _ => ("SIGTERM", directive::SHUTDOWN_ON_SIGTERM),
         };
         engine.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
-        engine.process.log.notice(format_args!("User requested shutdown..."));
-        if engine.process.settings().value(wishes).iter().any(|wish| wish == "save") {
-            engine.process.log.warning(format_args!("There is no persistence yet: nothing is saved"));
+        let expects_save = engine.process.settings().value(wishes).iter().any(|wish| wish == "save");
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        engine.shut_down(&mut hands, expects_save);
+        true
+    }
+}
+
+impl Engine {
+    /// Stops the process: tells all cores, which end their turns.
+    pub(crate) fn shut_down(&mut self, hands: &mut Hands<'_>, expects_save: bool) -> Done {
+        self.process.log.notice(format_args!("User requested shutdown..."));
+        if expects_save {
+            self.process.log.warning(format_args!("There is no persistence yet: nothing is saved"));
         }
-        engine.process.stop();
+        self.process.stop();
         let head = RequestHead::bare(RequestKind::Stop);
-        for core in io.mail.peers() {
+        for core in hands.mail.peers() {
             // A core whose mailbox is full is awake and sees the process's flag.
-            if let Some(room) = io.mail.reserve(core, Lane::Requests, hop::request_len(std::iter::empty())) {
+            if let Some(room) = hands.mail.reserve(core, Lane::Requests, hop::request_len(std::iter::empty())) {
                 hop::write_request(&head, std::iter::empty(), room);
             }
         }
-        true
+        Done::Yes
     }
 }
 

@@ -80,7 +80,7 @@ impl Gather {
     pub fn of_parts(spec: &'static Spec, args: Args<'_>, parts: &[Part], protocol: Protocol) -> Self {
         let join = match spec.tips.response {
             ResponsePolicy::AggSum => Join::Sum,
-            ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded => Join::First,
+            ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded | ResponsePolicy::AggMin => Join::First,
             ResponsePolicy::Default | ResponsePolicy::Special => Join::Places(places(spec, args, parts)),
         };
         Self::new(join, parts.len(), protocol)
@@ -91,7 +91,7 @@ impl Gather {
     pub fn everywhere(spec: &'static Spec, shards: usize, protocol: Protocol, chance: u64) -> Self {
         let join = match spec.tips.response {
             ResponsePolicy::AggSum => Join::Sum,
-            ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded => Join::First,
+            ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded | ResponsePolicy::AggMin => Join::First,
             ResponsePolicy::Default => Join::Concatenation,
             ResponsePolicy::Special => Join::Choice(chance),
         };

@@ -172,3 +172,37 @@ fn keys_that_are_over_stay_while_expiry_is_off() {
         await_condition("it expires", 10, || client.say("DBSIZE") == b":0\r\n");
     }
 }
+
+#[test]
+fn a_wait_for_replicas_ends_with_its_time_and_blocks_its_client() {
+    for server in both() {
+        let (mut control, mut client) = (server.connect(), server.connect());
+        let begin = Instant::now();
+        send(&mut client, &["SET a 1", "WAIT 1 150", "WAIT 0 0", "PING"]);
+        assert_eq!(client.replies(4).concat(), b"+OK\r\n:0\r\n:0\r\n+PONG\r\n");
+        assert!(begin.elapsed() >= Duration::from_millis(140), "{:?}", begin.elapsed());
+        send(&mut client, &["MULTI", "WAIT 1 60000", "EXEC"]);
+        assert_eq!(client.replies(3).concat(), b"+OK\r\n+QUEUED\r\n*1\r\n:0\r\n");
+        let id = id(&mut client);
+        for (how, reply) in
+            [("TIMEOUT", &b":0\r\n"[..]), ("ERROR", b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")]
+        {
+            send(&mut client, &["WAIT 1 0"]);
+            await_condition("it waits", 10, || blocked(&mut control));
+            assert_eq!(control.say(&format!("CLIENT UNBLOCK {id} {how}")), b":1\r\n");
+            assert_eq!(client.reply(), reply);
+        }
+    }
+}
+
+#[test]
+fn a_shutdown_ends_the_process_and_all_connections() {
+    for mut server in both() {
+        let mut others: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        others.iter_mut().for_each(|other| drop(other.say("PING")));
+        assert_eq!(others[0].say("SHUTDOWN ABORT"), b"-ERR No shutdown in progress.\r\n");
+        send(&mut others[1], &["SHUTDOWN NOSAVE"]);
+        others.iter_mut().for_each(|other| drop(other.read_to_close()));
+        await_condition("the process has ended", 10, || !server.is_alive());
+    }
+}

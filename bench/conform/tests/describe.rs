@@ -24,6 +24,8 @@ const INFO_DIFFERENCES: &[(&str, &str)] = &[
     ("config|set", "7.2 tells cluster clients to send it to all nodes"),
     ("msetnx", "7.2 does not tell cluster clients to split it any more"),
     ("randomkey", "7.2 tells cluster clients how to choose among replies"),
+    ("wait", "7.2 tells cluster clients how to join replies"),
+    ("waitaof", "new in 7.2"),
     ("scan", "7.2 tells cluster clients how to choose among replies"),
 ];
 
@@ -157,6 +159,8 @@ const DOCS_DIFFERENCES: &[(&str, &str)] = &[
     ("bitop", "operations told apart since 7.2"),
     ("client|kill", "filters documented otherwise since 7.2"),
     ("client|no-touch", "new in 7.2"),
+    ("client|pause", "7.2 says that it came later"),
+    ("waitaof", "new in 7.2"),
     ("client|setinfo", "new in 7.2"),
     ("cluster|myshardid", "new in 7.2"),
     ("latency|histogram", "7.2 spells its argument in capitals"),

@@ -116,6 +116,32 @@ pub enum NodeCommand {
     ConfigSet,
     /// DEBUG
     Debug,
+    /// BGREWRITEAOF
+    BgRewriteAof,
+    /// BGSAVE
+    BgSave,
+    /// FAILOVER
+    Failover,
+    /// LASTSAVE
+    LastSave,
+    /// LOLWUT
+    Lolwut,
+    /// REPLCONF
+    ReplConf,
+    /// REPLICAOF and SLAVEOF
+    ReplicaOf,
+    /// ROLE
+    Role,
+    /// SAVE
+    Save,
+    /// SHUTDOWN
+    Shutdown,
+    /// SYNC and PSYNC
+    Sync,
+    /// WAIT
+    Wait,
+    /// WAITAOF
+    WaitAof,
     /// FUNCTION DELETE
     FunctionDelete,
     /// FUNCTION DUMP

@@ -83,6 +83,8 @@ pub enum ResponsePolicy {
     AllSucceeded,
     /// OK if one says so.
     OneSucceeded,
+    /// Least of integers.
+    AggMin,
     /// Sum of integers.
     AggSum,
     /// Says the command itself (RANDOMKEY, SCAN, INFO).

@@ -15,6 +15,7 @@ mod kill;
 mod latency;
 mod memory;
 mod node;
+mod operate;
 mod slow_log;
 
 #[cfg(test)]
@@ -115,6 +116,18 @@ pub fn run_node_command(
         NodeCommand::ConfigRewrite => config::rewrite(node, reply),
         NodeCommand::ConfigSet => config::set(args, node, reply),
         NodeCommand::Debug => return debug::debug(client, args, node, reply),
+        NodeCommand::BgRewriteAof
+        | NodeCommand::BgSave
+        | NodeCommand::Failover
+        | NodeCommand::LastSave
+        | NodeCommand::ReplConf
+        | NodeCommand::ReplicaOf
+        | NodeCommand::Role
+        | NodeCommand::Save
+        | NodeCommand::Sync => operate::operate(command, args, node, reply),
+        NodeCommand::Lolwut => operate::lolwut(args, node, reply),
+        NodeCommand::Shutdown => return operate::shutdown(args, node, reply),
+        NodeCommand::Wait | NodeCommand::WaitAof => return operate::wait(command, client, args, now, reply),
         NodeCommand::FunctionDelete
         | NodeCommand::FunctionDump
         | NodeCommand::FunctionFlush

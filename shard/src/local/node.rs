@@ -254,6 +254,16 @@ pub enum NodeAction {
         /// Whether the reply is their number.
         counts: bool,
     },
+    /// Stop the process, without a reply.
+    Shutdown {
+        /// Whether somebody may expect that data are saved, which cannot be yet.
+        expects_save: bool,
+    },
+    /// Let the client wait, for ever or for so many ms; then it gets `slotmesh_command::timeout_reply`.
+    Wait {
+        /// How long.
+        timeout_ms: Option<u64>,
+    },
     /// Have every core look at what the process knows of pauses (`Gather::all_ok`).
     Refresh,
     /// Walk a snapshot of every shard to nowhere, and gather what each core says of it (`Gather::texts`).

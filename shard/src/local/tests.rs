@@ -8,3 +8,4 @@ mod debug;
 mod function;
 mod info;
 mod observe;
+mod operate;

@@ -78,6 +78,7 @@ fn write_tips(tips: &Tips, reply: &mut Reply<'_>) {
         ResponsePolicy::Default => None,
         ResponsePolicy::AllSucceeded => Some("response_policy:all_succeeded"),
         ResponsePolicy::OneSucceeded => Some("response_policy:one_succeeded"),
+        ResponsePolicy::AggMin => Some("response_policy:agg_min"),
         ResponsePolicy::AggSum => Some("response_policy:agg_sum"),
         ResponsePolicy::Special => Some("response_policy:special"),
     };

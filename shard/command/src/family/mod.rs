@@ -11,6 +11,7 @@ mod list;
 mod memory;
 mod object;
 mod observe;
+mod operate;
 mod server;
 mod string;
 mod transaction;
@@ -32,6 +33,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
         memory::ROWS,
         object::ROWS,
         observe::ROWS,
+        operate::ROWS,
         server::ROWS,
         string::ROWS,
         transaction::ROWS,
