@@ -90,6 +90,7 @@ impl Engine {
         let head = RequestHead {
             kind: RequestKind::Blocking,
             protocol: connection.client.protocol,
+            no_touch: false,
             partial: false,
             db: connection.client.db,
             first_key: None,

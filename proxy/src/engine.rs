@@ -150,7 +150,7 @@ impl Engine {
         ValueLimits {
             string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize,
             list_packed: PackedLimit::new(self.hot.list_max_listpack_size),
-            access: Access { policy: self.access_policy(), touches: true },
+            access: Access { policy: self.access_policy(), touches: true, keeps_expired: self.pause.is_some() },
             shares_integers: self.hot.shares_integers,
         }
     }
@@ -405,8 +405,9 @@ impl Engine {
         args: Args<'_>,
         first_key: Option<Key<'_>>,
     ) -> Done {
-        let limits = self.hot_limits();
+        let mut limits = self.hot_limits();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        limits.access.touches = !connection.client.no_touch;
         let (db, protocol) = (connection.client.db, connection.client.protocol);
         let context = Context {
             db,
@@ -472,6 +473,7 @@ impl Engine {
             kind: RequestKind::Command,
             protocol: connection.client.protocol,
             partial: false,
+            no_touch: connection.client.no_touch,
             db: connection.client.db,
             first_key,
             back: ReturnAddress { socket: connection.socket, ticket, part: 0 },
@@ -524,6 +526,7 @@ impl Engine {
             return Done::NotYet;
         }
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let no_touch = connection.client.no_touch;
         let (socket, protocol, db) = (connection.socket, connection.client.protocol, connection.client.db);
         let ticket = connection.pipeline.expect_gathered(gather);
         cork(&mut self.corked, self.turn, connection, hands.sockets);
@@ -533,7 +536,7 @@ impl Engine {
                 self.run_own_part(index, spec, words, back);
             } else {
                 let kind = RequestKind::Command;
-                let head = RequestHead { kind, protocol, partial: true, db, first_key: None, back };
+                let head = RequestHead { kind, protocol, partial: true, no_touch, db, first_key: None, back };
                 send_request(hands.mail, *core, &head, len(words), words.iter().copied());
                 self.outstanding += 1;
                 self.counters.hops_out += 1;
@@ -550,8 +553,9 @@ impl Engine {
             ranges.push(ArgRange { start: request.len() as u32, len: word.len() as u32 });
             request.extend_from_slice(word);
         }
-        let limits = self.hot_limits();
+        let mut limits = self.hot_limits();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
+        limits.access.touches = !connection.client.no_touch;
         let (db, protocol) = (connection.client.db, connection.client.protocol);
         let context = Context {
             db,

@@ -434,7 +434,8 @@ impl Engine {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let Ok(spec) = resolve(args) else { unreachable!("the sender has looked up the command") };
-        let limits = self.hot_limits();
+        let mut limits = self.hot_limits();
+        limits.access.touches = !head.no_touch;
         let first_key = head.first_key.zip(slotmesh_command::first_key_index(spec, args.len()));
         let context = Context {
             db: head.db,

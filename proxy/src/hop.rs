@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | kind ([`RequestKind`]) | 0 | 1 |
 //! | protocol (2 or 3) | 1 | 1 |
-//! | 1 if the reply is a share of a gathered one | 2 | 1 |
+//! | 1 if the reply is a share of a gathered one, and 2 for reads without a trace | 2 | 1 |
 //! | 1 if slot and hash of the first key follow | 3 | 1 |
 //! | database | 4 | 2 |
 //! | slot of the first key | 6 | 2 |
@@ -207,6 +207,8 @@ pub(crate) struct RequestHead {
     pub(crate) kind: RequestKind,
     pub(crate) protocol: Protocol,
     pub(crate) partial: bool,
+    /// Whether reads leave no trace in keys (`CLIENT NO-TOUCH`).
+    pub(crate) no_touch: bool,
     pub(crate) db: u16,
     pub(crate) first_key: Option<(Slot, u64)>,
     pub(crate) back: ReturnAddress,
@@ -216,7 +218,7 @@ impl RequestHead {
     /// A record that only speaks of something else.
     pub(crate) fn bare(kind: RequestKind) -> Self {
         let back = ReturnAddress::number(0);
-        Self { kind, protocol: Protocol::Resp2, partial: false, db: 0, first_key: None, back }
+        Self { kind, protocol: Protocol::Resp2, partial: false, no_touch: false, db: 0, first_key: None, back }
     }
 }
 
@@ -229,7 +231,7 @@ pub(crate) fn request_len<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>
 pub(crate) fn write_request<'a>(head: &RequestHead, arguments: impl ExactSizeIterator<Item = &'a [u8]>, to: &mut [u8]) {
     to[0] = head.kind as u8;
     to[1] = if head.protocol == Protocol::Resp3 { 3 } else { 2 };
-    to[2] = u8::from(head.partial);
+    to[2] = u8::from(head.partial) | u8::from(head.no_touch) << 1;
     to[3] = u8::from(head.first_key.is_some());
     to[4..6].copy_from_slice(&head.db.to_le_bytes());
     let (slot, hash) = head.first_key.map_or((0, 0), |(slot, hash)| (slot.number(), hash));
@@ -253,7 +255,8 @@ pub(crate) fn read_request_head(record: &[u8]) -> RequestHead {
     RequestHead {
         kind: RequestKind::of(record[0]),
         protocol: if record[1] == 3 { Protocol::Resp3 } else { Protocol::Resp2 },
-        partial: record[2] == 1,
+        partial: record[2] & 1 == 1,
+        no_touch: record[2] & 2 == 2,
         db: u16::from_le_bytes([record[4], record[5]]),
         first_key: if record[3] == 1 { slot.map(|slot| (slot, hash)) } else { None },
         back: ReturnAddress::read(&record[16..32]),
@@ -319,7 +322,8 @@ mod tests {
             (RequestKind::ListClients, None),
             (RequestKind::Stop, None),
         ] {
-            let head = RequestHead { kind, protocol: Protocol::Resp3, partial: true, db: 15, first_key, back };
+            let head =
+                RequestHead { kind, protocol: Protocol::Resp3, partial: true, no_touch: true, db: 15, first_key, back };
             let arguments: [&[u8]; 3] = [b"SET", b"", b"value"];
             let mut record = vec![0xee; request_len(arguments.into_iter())];
             write_request(&head, arguments.into_iter(), &mut record);

@@ -132,6 +132,7 @@ impl Post {
             let head = RequestHead {
                 kind: errand.kind,
                 protocol: Protocol::Resp2,
+                no_touch: false,
                 partial: false,
                 db: 0,
                 first_key: None,

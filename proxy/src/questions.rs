@@ -185,7 +185,7 @@ impl Engine {
         let own_part = others.len() as u32;
         for (part, core) in others.into_iter().enumerate() {
             let back = ReturnAddress { socket, ticket, part: part as u32 };
-            let head = RequestHead { kind, protocol, partial: true, db, first_key: None, back };
+            let head = RequestHead { kind, protocol, partial: true, no_touch: false, db, first_key: None, back };
             send_request(hands.mail, core, &head, len, words());
             self.outstanding += 1;
         }

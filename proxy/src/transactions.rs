@@ -92,9 +92,10 @@ impl Engine {
 
     /// Runs the transaction of a connection with its shards in hand.
     pub(crate) fn exec_in_hand(&mut self, index: u32, shards: &mut [&mut Shard], reply: &mut Vec<u8>) {
-        let (now, limits) = (self.now, self.hot_limits());
+        let (now, mut limits) = (self.now, self.hot_limits());
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         let client = &mut connection.client;
+        limits.access.touches = !client.no_touch;
         let exec = client.last_command;
         self.meter.flush();
         let begin = self.meter.mark();
@@ -117,6 +118,7 @@ impl Engine {
             ));
         }
         self.refresh_settings();
+        self.refresh_pause();
         self.meter.enter_span();
     }
 
@@ -165,7 +167,15 @@ impl Engine {
                 self.accept_part(back, b"+OK\r\n");
                 continue;
             }
-            let head = RequestHead { kind: RequestKind::Watch, protocol, partial: true, db, first_key: None, back };
+            let head = RequestHead {
+                kind: RequestKind::Watch,
+                protocol,
+                partial: true,
+                no_touch: false,
+                db,
+                first_key: None,
+                back,
+            };
             send_request(hands.mail, *to, &head, len(words), words.iter().map(Vec::as_slice));
             self.outstanding += 1;
         }

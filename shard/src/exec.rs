@@ -2,7 +2,7 @@
 
 use crate::Shard;
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
-use slotmesh_command::{Beside, Call, Outcome, Reach, Spec, ValueLimits, key_indexes};
+use slotmesh_command::{Beside, Call, Flags, Outcome, Reach, Spec, ValueLimits, key_indexes};
 use slotmesh_keyspace::{Change, Key};
 use slotmesh_resp::{Args, Protocol, Reply};
 
@@ -64,8 +64,10 @@ impl Shard {
             panic!("{} does not run on a shard", spec.full_name)
         };
         let start = out.len();
-        self.keyspace.set_access(context.limits.access);
-        others.iter_mut().for_each(|other| other.keyspace.set_access(context.limits.access));
+        let mut access = context.limits.access;
+        access.keeps_expired &= !spec.flags.contains(Flags::WRITE);
+        self.keyspace.set_access(access);
+        others.iter_mut().for_each(|other| other.keyspace.set_access(access));
         let mut call = Call {
             keyspace: &mut self.keyspace,
             effects: &mut self.effects,

@@ -232,11 +232,9 @@ fn admit_to_transaction(
 /// Whether a node command takes the answers of other cores.
 fn asks_all_cores(command: NodeCommand, args: Args<'_>) -> bool {
     match command {
-        NodeCommand::ClientKill
-        | NodeCommand::ClientList
-        | NodeCommand::ClientPause
-        | NodeCommand::ClientUnblock
-        | NodeCommand::ClientUnpause => true,
+        NodeCommand::ClientKill | NodeCommand::ClientList | NodeCommand::ClientUnblock | NodeCommand::ClientUnpause => {
+            true
+        }
         NodeCommand::Debug => debug_asks_all_cores(args),
         _ => false,
     }

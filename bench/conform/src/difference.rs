@@ -68,7 +68,6 @@ pub const RULES: &[Rule] = &[
     rule("client list", Compare::SameType, "addresses, ids, ages; fields are tested by name"),
     refused_in_transactions("client kill"),
     refused_in_transactions("client list"),
-    refused_in_transactions("client pause"),
     refused_in_transactions("client unpause"),
     refused_in_transactions("client unblock"),
     too_long("blpop"),

@@ -206,3 +206,40 @@ fn a_shutdown_ends_the_process_and_all_connections() {
         await_condition("the process has ended", 10, || !server.is_alive());
     }
 }
+
+#[test]
+fn nothing_expires_during_a_pause() {
+    for server in both() {
+        let mut client = server.connect();
+        let expired = |client: &mut Connection| {
+            let text = client.text("INFO stats");
+            let line = text.lines().find_map(|line| line.strip_prefix("expired_keys:")).expect("a field");
+            line.trim().parse::<u64>().expect("a number")
+        };
+        send(&mut client, &["MULTI", "PSETEX a 10 x", "PSETEX b 10 x", "CLIENT PAUSE 60000 WRITE", "SET c 1", "EXEC"]);
+        let last = client.replies(6).pop().expect("six replies");
+        assert_eq!(last, b"*4\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n");
+        await_condition("they are over", 10, || client.say("MGET a b c") == b"*3\r\n$-1\r\n$-1\r\n$1\r\n1\r\n");
+        assert_eq!((client.say("DBSIZE"), expired(&mut client)), (b":3\r\n".to_vec(), 0));
+        client.say("CLIENT UNPAUSE");
+        client.say("MGET a b");
+        await_condition("they are gone", 10, || expired(&mut client) == 2 && client.say("DBSIZE") == b":1\r\n");
+    }
+}
+
+#[test]
+fn who_touches_nothing_leaves_no_trace_on_any_core() {
+    let server = Server::slotmesh(3, 3, &[]);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    let keys = ["a", "b", "c", "d"];
+    keys.iter().for_each(|key| drop(other.say(&format!("SET {key} 1"))));
+    assert_eq!(client.say("CLIENT NO-TOUCH ON"), b"+OK\r\n");
+    let idle = |other: &mut Connection, key: &str| other.say(&format!("OBJECT IDLETIME {key}")) != b":0\r\n";
+    await_condition("all are idle", 10, || keys.iter().all(|key| idle(&mut other, key)));
+    keys.iter().for_each(|key| drop(client.say(&format!("GET {key}"))));
+    client.say("MGET a b c d");
+    assert!(keys.iter().all(|key| idle(&mut other, key)));
+    client.say("CLIENT NO-TOUCH OFF");
+    client.say("MGET a b c d");
+    assert!(keys.iter().all(|key| !idle(&mut other, key)));
+}

@@ -28,11 +28,13 @@ pub struct Access {
     pub policy: AccessPolicy,
     /// Whether a command leaves a trace at all (`CLIENT NO-TOUCH`).
     pub touches: bool,
+    /// Whether keys that are over stay where they are, as if they were not there (`CLIENT PAUSE`); of reads only.
+    pub keeps_expired: bool,
 }
 
 impl Default for Access {
     fn default() -> Self {
-        Self { policy: AccessPolicy::Recency, touches: true }
+        Self { policy: AccessPolicy::Recency, touches: true, keeps_expired: false }
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
     fn the_counter_grows_with_the_logarithm_and_falls_with_time() {
         let mut rng = Rng::new(1);
         let policy = AccessPolicy::Frequency { log_factor: 10, decay_minutes: 1 };
-        let access = Access { policy, touches: true };
+        let access = Access { policy, ..Access::default() };
         let mut trace = access.fresh(NOW);
         assert_eq!(trace.decayed(NOW, 1), 5);
         let mut counters = [0; 3];

@@ -332,14 +332,16 @@ impl Db {
         Some(&self.blocks[block].as_ref()?.tables[index])
     }
 
-    /// Where `key` is; removes it if it has expired.
+    /// Where `key` is; removes it if it has expired, unless such keys are kept.
     #[inline]
     fn find_live(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Place> {
         let table = self.table(key.slot)?;
         let place = table.find(key)?;
         let (page, index) = table.at(place);
         if page.is_expired(index, now) {
-            self.expire_at(key.slot, place);
+            if !self.access.keeps_expired {
+                self.expire_at(key.slot, place);
+            }
             return None;
         }
         Some(place)
