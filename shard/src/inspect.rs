@@ -199,8 +199,10 @@ impl Shard {
         let (address, length) = (address_of(entry.value), serialized_length(entry.value));
         let facts = ["encoding", "refcount", "idletime"].map(|subject| self.object(subject, name, context));
         let [encoding, references, idle] = facts.map(|fact| fact.unwrap_or_else(|| "0".to_owned()));
+        // The second of the last access in 24 bits, as Redis's clock of recency has it.
+        let used_at = (context.now.as_secs() - idle.parse::<i64>().unwrap_or(0)) & 0xff_ffff;
         let text = format!(
-            "Value at:{address:#x} refcount:{references} encoding:{encoding} serializedlength:{length} lru:0 \
+            "Value at:{address:#x} refcount:{references} encoding:{encoding} serializedlength:{length} lru:{used_at} \
              lru_seconds_idle:{idle}"
         );
         reply.bulk(text.as_bytes());

@@ -195,11 +195,6 @@ impl Db {
         true
     }
 
-    /// The hasher that keys are made with.
-    pub(crate) fn hasher(&self) -> &KeyHasher {
-        &self.hasher
-    }
-
     /// Number of keys, expired ones that nobody removed yet included (as `DBSIZE` in Redis).
     pub fn len(&self) -> usize {
         self.len
