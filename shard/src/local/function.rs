@@ -53,7 +53,9 @@ fn list(args: Args<'_>, reply: &mut Reply<'_>) {
             }
             has_pattern = true;
         } else {
-            return reply.error_text(&[b"ERR Unknown argument ", client::until_nul(word)].concat());
+            // Line ends at its end count here, as blanks.
+            let word: Vec<u8> = client::until_nul(word).iter().map(|&byte| blank_for_line_end(byte)).collect();
+            return reply.error_text(&[b"ERR Unknown argument ", &word[..]].concat());
         }
     }
     reply.array(0);
@@ -115,6 +117,10 @@ fn checksum(bytes: &[u8]) -> u64 {
         (0..8)
             .fold(crc ^ u64::from(byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ POLYNOMIAL_REFLECTED } else { crc >> 1 })
     })
+}
+
+fn blank_for_line_end(byte: u8) -> u8 {
+    if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ fn there_are_no_libraries() {
         ("FUNCTION LIST withcode libraryname a*", "*0\r\n"),
         ("FUNCTION LIST libraryname", "-ERR library name argument was not given\r\n"),
         ("FUNCTION LIST withcode withcode", "-ERR Unknown argument withcode\r\n"),
+        ("FUNCTION LIST a\r\n", "-ERR Unknown argument a  \r\n"),
         ("FUNCTION DELETE lib", "-ERR Library not found\r\n"),
         ("FUNCTION KILL", "-NOTBUSY No scripts in execution right now.\r\n"),
         (
