@@ -22,8 +22,9 @@ pub const UNAUTHENTICATED_ARGUMENTS_MAX: i64 = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: i64 = 16 * 1024;
 
 /// Bytes of replies that may wait for a client that has not authenticated, whatever `client-output-buffer-limit` says:
-/// a stranger must not make us hold more. At the bound the connection is closed (Redis 7.2.7, CVE-2025-21605).
-pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: u64 = 1024;
+/// a stranger must not make us hold more. At the bound the connection is closed (Redis 7.2.7, CVE-2025-21605, which counts
+/// 1 KiB behind each client's first 16 KiB).
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: u64 = 17 * 1024;
 
 /// Most databases of a standalone process. At the bound: the directive is refused.
 pub const DATABASES_MAX: usize = 16384;
