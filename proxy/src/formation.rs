@@ -1,6 +1,7 @@
 //! How a process becomes a cluster: the addresses of its shards, and who knows whom at the start.
 
 use crate::process::Seat;
+use slotmesh_cluster::wire::NodeFlags;
 use slotmesh_cluster::{Node, NodeId, NodeIndex, Topology};
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::entropy;
@@ -51,6 +52,11 @@ fn node(settings: &Settings, index: u16, forms: bool, now_ms: i64) -> Node {
         shard_id: name(),
         ip: settings.value(directive::CLUSTER_ANNOUNCE_IP).to_owned(),
         port: announced(settings.value(directive::CLUSTER_ANNOUNCE_PORT), node_port(settings, index)),
+        other_port: 0,
+        hostname: None,
+        flags: NodeFlags::MASTER,
+        master: None,
+        offset: 0,
         bus_port: announced(settings.value(directive::CLUSTER_ANNOUNCE_BUS_PORT), bus_port(settings, index)),
         // As the tool has it that forms clusters: all different, in the order of the nodes.
         config_epoch: if forms { u64::from(index) + 1 } else { 0 },

@@ -42,6 +42,7 @@ fn slots<'a>(spec: &'static Spec, args: Args<'a>) -> impl Iterator<Item = Slot> 
 mod tests {
     use super::*;
     use crate::testing::Request;
+    use slotmesh_cluster::wire::NodeFlags;
     use slotmesh_cluster::{Node, NodeId, NodeIndex, Topology};
 
     fn topology() -> Topology {
@@ -50,7 +51,12 @@ mod tests {
             shard_id: NodeId::of_random([number; 3]),
             ip: String::new(),
             port: 7000 + number as u16,
+            other_port: 0,
             bus_port: 17000,
+            hostname: None,
+            flags: NodeFlags::MASTER,
+            master: None,
+            offset: 0,
             config_epoch: number,
             heard_at_ms: 0,
         };

@@ -1,20 +1,27 @@
 //! The cluster as its nodes see it: who is in it, who owns which slot, where a request belongs, what CLUSTER prints.
 //!
-//! *For*: redirects and the replies of CLUSTER over one [`Topology`]. *Not here*: keys, values, sockets; how a topology
-//! comes about: so far a process forms it once, at its start, from its own shards. The bus will change it.
-//! *Invariants*: a topology does not change; whoever learns of a change makes another one. A slot has one owner or none.
-//! *Read first*: `topology.rs`, then `redirect.rs`.
+//! *For*: the state machine behind the cluster bus ([`machine`]), its messages as bytes ([`wire`]), its file
+//! ([`nodes_conf`]); redirects and the replies of CLUSTER over one [`Topology`], which the machine draws up. *Not here*:
+//! keys, values, sockets, disks, clocks. *Invariants*: a topology does not change; whoever learns of a change makes
+//! another one. A slot has one owner or none. *Read first*: `machine/mod.rs`, `topology.rs`, then `redirect.rs`.
 #![no_std]
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod host;
+pub mod machine;
 mod node;
+pub mod nodes_conf;
 mod redirect;
 mod render;
+mod slot_set;
 mod topology;
+pub mod wire;
 
+pub use host::Host;
 pub use node::{Node, NodeId};
 pub use redirect::{Redirect, RedirectText};
 pub use render::{write_links, write_replicas, write_shards, write_slots};
+pub use slot_set::SlotSet;
 pub use topology::{Member, NodeIndex, Topology};

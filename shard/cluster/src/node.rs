@@ -1,5 +1,8 @@
 //! One node of the cluster.
 
+use crate::topology::NodeIndex;
+use crate::wire::NodeFlags;
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt::{self, Write};
 
@@ -22,6 +25,17 @@ impl NodeId {
         Self(core::array::from_fn(digit))
     }
 
+    /// The name in these bytes, if they are one: 40 digits and lower-case letters, as Redis has it.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let id: [u8; Self::LEN] = bytes.try_into().ok()?;
+        id.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()).then_some(Self(id))
+    }
+
+    /// The digits, as bytes.
+    pub fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
     /// The digits.
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.0).expect("digits are ASCII")
@@ -34,7 +48,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// A node: so far always a master.
+/// A node as clients are told of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
     /// Its name.
@@ -45,8 +59,18 @@ pub struct Node {
     pub ip: String,
     /// Port for clients.
     pub port: u16,
+    /// Port for clients of the other kind (TLS or not); 0 if there is none.
+    pub other_port: u16,
     /// Port of the cluster bus.
     pub bus_port: u16,
+    /// `cluster-announce-hostname`.
+    pub hostname: Option<Box<str>>,
+    /// Its role and health.
+    pub flags: NodeFlags,
+    /// The master of a replica.
+    pub master: Option<NodeIndex>,
+    /// Its replication offset, in bytes.
+    pub offset: u64,
     /// The epoch of its claims on slots.
     pub config_epoch: u64,
     /// When it was last heard from, in Unix ms.

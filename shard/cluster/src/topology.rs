@@ -13,7 +13,7 @@ use slotmesh_base::{SLOT_COUNT, Slot};
 pub struct NodeIndex(pub u16);
 
 /// Stands for a slot without owner.
-const NOBODY: u16 = u16::MAX;
+pub(crate) const NOBODY: u16 = u16::MAX;
 
 /// All nodes, and the owner of each slot.
 #[derive(Clone, Debug)]
@@ -21,9 +21,18 @@ pub struct Topology {
     nodes: Vec<Node>,
     owners: Box<[u16; SLOT_COUNT]>,
     current_epoch: u64,
-    requires_full_coverage: bool,
+    serving: Serving,
     /// Number of slots with an owner.
     assigned: usize,
+}
+
+/// When a cluster serves.
+#[derive(Clone, Copy, Debug)]
+enum Serving {
+    /// With or without all slots.
+    ByCoverage { requires_all: bool },
+    /// As the machine says.
+    Told(bool),
 }
 
 impl Topology {
@@ -34,13 +43,29 @@ impl Topology {
     pub fn new(nodes: Vec<Node>, requires_full_coverage: bool) -> Self {
         assert!((1..=SLOT_COUNT).contains(&nodes.len()), "a cluster has nodes, each at least one slot of its own");
         let current_epoch = nodes.iter().map(|node| node.config_epoch).max().unwrap_or(0);
-        Self { nodes, owners: Box::new([NOBODY; SLOT_COUNT]), current_epoch, requires_full_coverage, assigned: 0 }
+        let serving = Serving::ByCoverage { requires_all: requires_full_coverage };
+        Self { nodes, owners: Box::new([NOBODY; SLOT_COUNT]), current_epoch, serving, assigned: 0 }
+    }
+
+    /// The view of a node that has judged the state itself. Owners follow by [`assign_one`](Self::assign_one), then
+    /// [`count`](Self::count).
+    pub(crate) fn told(nodes: Vec<Node>, current_epoch: u64, is_ok: bool) -> Self {
+        let owners = Box::new([NOBODY; SLOT_COUNT]);
+        Self { nodes, owners, current_epoch, serving: Serving::Told(is_ok), assigned: 0 }
+    }
+
+    pub(crate) fn assign_one(&mut self, slot: usize, node: NodeIndex) {
+        self.owners[slot] = node.0;
+    }
+
+    pub(crate) fn count(&mut self) {
+        self.assigned = self.owners.iter().filter(|&&owner| owner != NOBODY).count();
     }
 
     /// Gives slots to a node.
     pub fn assign(&mut self, node: NodeIndex, slots: RangeInclusive<u16>) {
         self.owners[usize::from(*slots.start())..=usize::from(*slots.end())].fill(node.0);
-        self.assigned = self.owners.iter().filter(|&&owner| owner != NOBODY).count();
+        self.count();
     }
 
     /// A node.
@@ -87,10 +112,13 @@ impl Topology {
         self.assigned
     }
 
-    /// Whether the cluster serves: all slots have owners, unless `cluster-require-full-coverage` is off.
+    /// Whether the cluster serves.
     #[inline]
     pub fn is_ok(&self) -> bool {
-        !self.requires_full_coverage || self.assigned == SLOT_COUNT
+        match self.serving {
+            Serving::ByCoverage { requires_all } => !requires_all || self.assigned == SLOT_COUNT,
+            Serving::Told(is_ok) => is_ok,
+        }
     }
 
     /// The address at which a client that has reached us at `here` finds the owner of a slot.
@@ -192,6 +220,7 @@ impl<'a> Member<'a> {
 pub(crate) mod tests {
     use super::*;
     use crate::NodeId;
+    use crate::wire::NodeFlags;
     use std::vec;
 
     pub(crate) fn node(number: u64) -> Node {
@@ -200,7 +229,12 @@ pub(crate) mod tests {
             shard_id: NodeId::of_random([number + 8; 3]),
             ip: String::new(),
             port: 7000 + number as u16,
+            other_port: 0,
             bus_port: 17000 + number as u16,
+            hostname: None,
+            flags: NodeFlags::MASTER,
+            master: None,
+            offset: 0,
             config_epoch: number + 1,
             heard_at_ms: 1000,
         }

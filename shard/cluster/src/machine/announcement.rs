@@ -1,0 +1,155 @@
+//! What we tell others about ourselves: never more than what is on disk.
+//!
+//! A node that forgot over a crash which slots it claimed, or which epoch it took, could promise the same twice. So the
+//! header of our messages knows own claims and own epochs only once they are saved; what others have told us leaves at
+//! once, since they know it themselves.
+
+use super::{Actions, Cluster, Now, Save};
+use crate::node::NodeId;
+use crate::slot_set::SlotSet;
+use crate::topology::NodeIndex;
+use crate::wire::{Header, MessageFlags, NodeFlags};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// The version of our own additions to the bus that we speak.
+pub(super) const KIN: u8 = 1;
+
+/// What a save holds of what we promise.
+#[derive(Debug)]
+struct Promise {
+    serial: u64,
+    slots: SlotSet,
+    config_epoch: u64,
+    current_epoch: u64,
+    last_vote_epoch: u64,
+}
+
+/// The header of our messages, and what waits for the disk.
+#[derive(Debug)]
+pub(super) struct Announcement {
+    header: Header,
+    serial: u64,
+    /// What is on its way to the disk.
+    saving: Option<Promise>,
+    /// Votes that wait for the disk, with their epochs.
+    votes: Vec<(u64, NodeId)>,
+    /// Whether all shall be told our claims as soon as they are on disk.
+    pub(super) is_news: bool,
+}
+
+impl Announcement {
+    pub(super) fn new(id: NodeId) -> Self {
+        let header = Header {
+            sender: id,
+            current_epoch: 0,
+            config_epoch: 0,
+            offset: 0,
+            slots: SlotSet::default(),
+            master: None,
+            host: None,
+            port: 0,
+            other_port: 0,
+            bus_port: 0,
+            flags: NodeFlags::MASTER,
+            is_ok: false,
+            message_flags: MessageFlags::empty(),
+            kin: KIN,
+        };
+        Self { header, serial: 0, saving: None, votes: Vec::new(), is_news: false }
+    }
+}
+
+impl Cluster {
+    /// The header of a message that leaves now.
+    pub(super) fn header(&mut self) -> &Header {
+        let row = self.table.row(self.myself);
+        let master = row.master.map(|master| self.table.row(master).id);
+        let header = &mut self.announcement.header;
+        header.sender = row.id;
+        header.offset = row.offset;
+        header.master = master;
+        header.host.clone_from(&self.settings.host);
+        (header.port, header.other_port, header.bus_port) = (row.port, row.other_port, row.bus_port);
+        header.flags = row.flags;
+        header.is_ok = self.state.is_ok();
+        header
+    }
+
+    /// A header that promises nothing yet.
+    pub(super) fn announce_nothing(&mut self) {
+        let id = self.id();
+        let Announcement { serial, .. } = self.announcement;
+        self.announcement = Announcement { serial, ..Announcement::new(id) };
+    }
+
+    /// All that we hold is on disk already, since it came from there.
+    pub(super) fn announce_all(&mut self) {
+        self.announcement.header.slots = self.slots.of(self.myself);
+        self.announcement.header.config_epoch = self.table.row(self.myself).config_epoch;
+        self.announcement.header.current_epoch = self.current_epoch;
+    }
+
+    /// Others have told us of an epoch.
+    pub(super) fn learn_epoch(&mut self, epoch: u64) {
+        self.current_epoch = self.current_epoch.max(epoch);
+        let header = &mut self.announcement.header;
+        header.current_epoch = header.current_epoch.max(epoch);
+    }
+
+    /// A slot is ours no more, or another owner's: nobody hears any longer that we claim it.
+    pub(super) fn retract(&mut self, slot: slotmesh_base::Slot) {
+        self.announcement.header.slots.remove(slot);
+    }
+
+    /// nodes.conf as it shall be now. The driver writes it, with fsync, and answers with
+    /// [`Persisted`](super::Input::Persisted); one save at a time, the last one counts.
+    pub fn save(&mut self, now: Now) -> Save {
+        self.announcement.serial += 1;
+        let serial = self.announcement.serial;
+        self.announcement.saving = Some(Promise {
+            serial,
+            slots: self.slots.of(self.myself),
+            config_epoch: self.table.row(self.myself).config_epoch,
+            current_epoch: self.current_epoch,
+            last_vote_epoch: self.last_vote_epoch,
+        });
+        let mut text = String::new();
+        crate::nodes_conf::write(&mut text, &self.saved(now));
+        Save { serial, text }
+    }
+
+    pub(super) fn persisted(&mut self, now: Now, serial: u64, actions: &mut Actions) {
+        let Some(promise) = self.announcement.saving.take_if(|promise| promise.serial == serial) else { return };
+        let mut slots = promise.slots;
+        let myself = self.myself;
+        let gone: Vec<_> = slots.iter().filter(|&slot| self.slots.owner(slot) != Some(myself)).collect();
+        gone.into_iter().for_each(|slot| _ = slots.remove(slot));
+        let header = &mut self.announcement.header;
+        header.slots = slots;
+        header.config_epoch = promise.config_epoch;
+        header.current_epoch = header.current_epoch.max(promise.current_epoch);
+        let votes = core::mem::take(&mut self.announcement.votes);
+        for (epoch, candidate) in votes {
+            if epoch <= promise.last_vote_epoch {
+                self.send_vote(candidate, actions);
+            } else {
+                self.announcement.votes.push((epoch, candidate));
+            }
+        }
+        if core::mem::take(&mut self.announcement.is_news) {
+            self.broadcast_pong(now, actions);
+        }
+    }
+
+    /// A vote leaves when it is on disk.
+    pub(super) fn promise_vote(&mut self, epoch: u64, candidate: NodeId) {
+        self.announcement.votes.push((epoch, candidate));
+        self.due.save = true;
+    }
+
+    /// The row of a node, if the message is about somebody whom we know.
+    pub(super) fn known(&self, id: &NodeId) -> Option<NodeIndex> {
+        self.table.find(id)
+    }
+}

@@ -1,0 +1,159 @@
+//! Who is suspected, who has failed, and our vote for those who want to follow.
+
+use super::{Actions, Cluster, Level, Now};
+use crate::node::NodeId;
+use crate::topology::NodeIndex;
+use crate::wire::{self, Header, MessageFlags, MessageKind, NodeFlags};
+
+impl Cluster {
+    /// How many masters must agree.
+    pub(super) fn quorum(&self) -> usize {
+        self.size() / 2 + 1
+    }
+
+    /// Number of masters that own slots.
+    pub(super) fn size(&self) -> usize {
+        self.voters().count()
+    }
+
+    /// Masters that own slots.
+    pub(super) fn voters(&self) -> impl Iterator<Item = NodeIndex> {
+        self.table.rows().filter(|&(node, row)| row.is_master() && self.slots.count(node) > 0).map(|(node, _)| node)
+    }
+
+    /// A node does not answer: we suspect it.
+    pub(super) fn suspect(&mut self, node: NodeIndex, actions: &mut Actions) {
+        let row = self.table.row_mut(node);
+        row.flags.insert(NodeFlags::PFAIL);
+        let id = row.id;
+        actions.log(Level::Debug, format_args!("*** NODE {id} possibly failing"));
+        self.mark_all();
+    }
+
+    /// Whether a reporter's word is new.
+    pub(super) fn report(&mut self, now: Now, node: NodeIndex, reporter: NodeIndex) {
+        let reports = &mut self.table.row_mut(node).reports;
+        match reports.iter_mut().find(|(other, _)| *other == reporter) {
+            Some((_, at)) => *at = now.ms(),
+            None => reports.push((reporter, now.ms())),
+        }
+    }
+
+    /// A reporter suspects a node no more.
+    pub(super) fn withdraw_report(&mut self, node: NodeIndex, reporter: NodeIndex) {
+        self.table.row_mut(node).reports.retain(|&(other, _)| other != reporter);
+    }
+
+    /// How many masters suspect a node by reports that still count.
+    pub(super) fn count_reports(&mut self, now: Now, node: NodeIndex) -> usize {
+        let oldest = now.ms() - 2 * self.settings.timeout();
+        let reports = &mut self.table.row_mut(node).reports;
+        reports.retain(|&(_, at)| at >= oldest);
+        reports.len()
+    }
+
+    /// A suspected node has failed if the majority suspects it.
+    pub(super) fn condemn_if_agreed(&mut self, now: Now, node: NodeIndex, actions: &mut Actions) {
+        let row = self.table.row(node);
+        if !row.has(NodeFlags::PFAIL) || row.has(NodeFlags::FAIL) {
+            return;
+        }
+        let voices = self.count_reports(now, node) + usize::from(self.is_master());
+        if voices < self.quorum() {
+            return;
+        }
+        let id = self.table.row(node).id;
+        actions.log(Level::Notice, format_args!("Marking node {id} as failing (quorum reached)."));
+        self.condemn(now, node);
+        let header = self.header();
+        let message = actions.message(|out| wire::write_fail(out, header, &id));
+        self.broadcast(&message, MessageKind::Fail, actions);
+    }
+
+    fn condemn(&mut self, now: Now, node: NodeIndex) {
+        let row = self.table.row_mut(node);
+        row.flags.remove(NodeFlags::PFAIL);
+        row.flags.insert(NodeFlags::FAIL);
+        row.failed_at = now.ms();
+        self.mark_all();
+    }
+
+    /// Somebody says that a node has failed: a node that we know is believed.
+    pub(super) fn learn_failure(&mut self, now: Now, sender: Option<NodeIndex>, id: &NodeId, actions: &mut Actions) {
+        let Some(sender) = sender else {
+            actions.log(Level::Notice, format_args!("Ignoring FAIL message from unknown node about {id}"));
+            return;
+        };
+        let Some(node) = self.known(id).filter(|&node| node != self.myself) else { return };
+        if self.table.row(node).has(NodeFlags::FAIL) {
+            return;
+        }
+        let sender = self.table.row(sender).id;
+        actions.log(Level::Notice, format_args!("FAIL message received from {sender} about {id}"));
+        self.condemn(now, node);
+    }
+
+    /// A failed node answers again. A master whose slots nobody has taken comes back only after a while, lest those be
+    /// disturbed who are about to take them.
+    pub(super) fn absolve(&mut self, now: Now, node: NodeIndex, actions: &mut Actions) {
+        let owns_slots = self.slots.count(node) > 0;
+        let waits = 2 * self.settings.timeout();
+        let row = self.table.row_mut(node);
+        let why = if !row.is_master() {
+            "replica is reachable again."
+        } else if !owns_slots {
+            "master without slots is reachable again."
+        } else if now.ms() - row.failed_at > waits {
+            "is reachable again and nobody is serving its slots after some time."
+        } else {
+            return;
+        };
+        row.flags.remove(NodeFlags::FAIL);
+        let id = row.id;
+        actions.log(Level::Notice, format_args!("Clear FAIL state for node {id}: {why}"));
+        self.mark_all();
+    }
+
+    /// A replica asks for our vote.
+    pub(super) fn consider_vote(&mut self, now: Now, sender: Option<NodeIndex>, header: &Header) {
+        let Some(candidate) = sender else { return };
+        if !self.is_master() || self.slots.count(self.myself) == 0 {
+            return;
+        }
+        if header.current_epoch < self.current_epoch || self.last_vote_epoch == self.current_epoch {
+            return;
+        }
+        let row = self.table.row(candidate);
+        let Some(master) = row.master.filter(|_| !row.is_master()) else { return };
+        let is_forced = header.message_flags.contains(MessageFlags::FORCE_ACK);
+        let masters = self.table.row(master);
+        if !masters.has(NodeFlags::FAIL) && !is_forced {
+            return;
+        }
+        if masters.voted_at != 0 && now.ms() - masters.voted_at < 2 * self.settings.timeout() {
+            return;
+        }
+        let is_stale = header.slots.iter().any(|slot| {
+            let owner = self.slots.owner(slot).filter(|_| !self.slots.is_unclaimed(slot));
+            owner.is_some_and(|owner| self.table.row(owner).config_epoch > header.config_epoch)
+        });
+        if is_stale {
+            return;
+        }
+        self.table.row_mut(master).voted_at = now.ms();
+        self.last_vote_epoch = self.current_epoch;
+        self.promise_vote(self.current_epoch, header.sender);
+    }
+
+    /// The vote is on disk: it may leave, on the link that we dialled to the candidate.
+    pub(super) fn send_vote(&mut self, candidate: NodeId, actions: &mut Actions) {
+        let Some(node) = self.known(&candidate) else { return };
+        let row = self.table.row(node);
+        let (Some(link), true) = (row.link, row.is_linked) else { return };
+        let epoch = self.last_vote_epoch;
+        actions.log(Level::Notice, format_args!("Failover auth granted to {candidate} for epoch {epoch}"));
+        let header = self.header();
+        let message = actions.message(|out| wire::write_auth_ack(out, header));
+        self.send(link, message, MessageKind::AuthAck, actions);
+    }
+}

@@ -1,0 +1,128 @@
+//! What a heartbeat says about others, and what we believe of it.
+
+use super::{Actions, Cluster, Now};
+use crate::topology::NodeIndex;
+use crate::wire::{Gossip, GossipEntry, NodeFlags};
+use alloc::vec::Vec;
+use slotmesh_base::UnixMillis;
+
+/// How far in our future a PONG may lie of which gossip tells, in ms: clocks differ a little.
+const CLOCK_TOLERANCE_MS: i64 = 500;
+
+/// How often chance may try for each entry that is wanted.
+const TRIES_PER_ENTRY: usize = 3;
+
+impl Cluster {
+    /// The nodes that a heartbeat tells of: some at random, and all that we suspect. `to` is the receiver, if known,
+    /// who need not be told of himself.
+    pub(super) fn pick_gossip(&mut self, now: Now, to: Option<NodeIndex>) -> Vec<GossipEntry> {
+        let known = self.table.len();
+        let wanted = (known / 10).max(3).min(known.saturating_sub(2));
+        let mut picked: Vec<NodeIndex> = Vec::with_capacity(wanted);
+        for _ in 0..wanted * TRIES_PER_ENTRY {
+            if picked.len() == wanted {
+                break;
+            }
+            let place = self.rng.below(self.table.places() as u64) as usize;
+            if let Some((node, _)) = self.table.at(place)
+                && Some(node) != to
+                && self.is_gossip(node)
+                && !picked.contains(&node)
+            {
+                picked.push(node);
+            }
+        }
+        let suspected = |row: &super::table::Row| {
+            row.has(NodeFlags::PFAIL) && !row.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS) && row.host.is_some()
+        };
+        picked.extend(self.table.rows().filter(|(_, row)| suspected(row)).map(|(node, _)| node));
+        picked.into_iter().map(|node| self.gossip_entry(now, node)).collect()
+    }
+
+    /// Whether a node is worth telling of. One whose address we do not know (a sibling, as long as nobody has dialled
+    /// our host) would be of no use.
+    fn is_gossip(&self, node: NodeIndex) -> bool {
+        let row = self.table.row(node);
+        node != self.myself
+            && !row.has(NodeFlags::PFAIL | NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS)
+            && row.host.is_some()
+            && (row.link.is_some() || self.slots.count(node) > 0)
+    }
+
+    fn gossip_entry(&self, now: Now, node: NodeIndex) -> GossipEntry {
+        let row = self.table.row(node);
+        let seconds = |ms| (now.unix_of(ms).0 / 1000).clamp(0, i64::from(u32::MAX)) as u32;
+        GossipEntry {
+            id: row.id,
+            ping_sent_s: seconds(row.ping_sent),
+            pong_received_s: seconds(row.pong_received),
+            host: row.host.clone(),
+            port: row.port,
+            bus_port: row.bus_port,
+            other_port: row.other_port,
+            flags: row.flags,
+        }
+    }
+
+    /// What a node that we know says about others.
+    pub(super) fn learn_gossip(&mut self, now: Now, sender: NodeIndex, gossip: Gossip<'_>, actions: &mut Actions) {
+        let is_voice = self.table.row(sender).is_master();
+        for entry in gossip.iter() {
+            let is_bad = entry.flags.intersects(NodeFlags::PFAIL | NodeFlags::FAIL);
+            match self.table.find(&entry.id) {
+                Some(node) if node == self.myself => {}
+                Some(node) => {
+                    if is_voice && is_bad {
+                        self.report(now, node, sender);
+                        self.condemn_if_agreed(now, node, actions);
+                    } else if is_voice {
+                        self.withdraw_report(node, sender);
+                    }
+                    if !is_bad {
+                        self.believe_pong(now, node, now.ms_of(UnixMillis(i64::from(entry.pong_received_s) * 1000)));
+                        self.believe_address(node, &entry, actions);
+                    }
+                }
+                None => self.learn_node(now, &entry),
+            }
+        }
+    }
+
+    /// A node has answered somebody else whom we believe: no need to ask it ourselves.
+    pub(super) fn believe_pong(&mut self, now: Now, node: NodeIndex, at: i64) {
+        let row = self.table.row(node);
+        if row.is_bad() || row.ping_sent != 0 || at <= row.pong_received || at > now.ms() + CLOCK_TOLERANCE_MS {
+            return;
+        }
+        if self.count_reports(now, node) == 0 {
+            self.table.row_mut(node).pong_received = at;
+        }
+    }
+
+    /// A node that we cannot reach lives elsewhere, says somebody who reaches it.
+    fn believe_address(&mut self, node: NodeIndex, entry: &GossipEntry, actions: &mut Actions) {
+        let row = self.table.row(node);
+        if !row.is_bad()
+            || entry.flags.contains(NodeFlags::NO_ADDRESS)
+            || entry.host.is_none()
+            || row.lives_at(entry.host.as_ref(), entry.port, entry.bus_port)
+        {
+            return;
+        }
+        self.move_node(node, entry.host.clone(), entry.port, entry.other_port, entry.bus_port, actions);
+    }
+
+    /// A node of which we had not heard.
+    fn learn_node(&mut self, now: Now, entry: &GossipEntry) {
+        if entry.flags.contains(NodeFlags::NO_ADDRESS) || entry.host.is_none() || self.is_forbidden(now, &entry.id) {
+            return;
+        }
+        let flags = entry.flags - (NodeFlags::MYSELF | NodeFlags::HANDSHAKE | NodeFlags::MEET);
+        let shard_id = super::random_id(&mut self.rng);
+        let Some(node) = self.table.add(entry.id, shard_id, flags, now.ms()) else { return };
+        let row = self.table.row_mut(node);
+        row.host.clone_from(&entry.host);
+        (row.port, row.other_port, row.bus_port) = (entry.port, entry.other_port, entry.bus_port);
+        self.mark_all();
+    }
+}

@@ -1,0 +1,175 @@
+//! The nodes that we know.
+
+use super::links::LinkId;
+use crate::host::Host;
+use crate::node::NodeId;
+use crate::topology::NodeIndex;
+use crate::wire::NodeFlags;
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Most nodes that a table holds: more than there are slots makes no cluster, and gossip must not fill our memory.
+pub(super) const MOST_NODES: usize = 16_384;
+
+/// A node as we see it. Times are ms of the clock of timeouts, 0 for never.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) id: NodeId,
+    pub(super) shard_id: NodeId,
+    pub(super) flags: NodeFlags,
+    pub(super) port: u16,
+    pub(super) bus_port: u16,
+    pub(super) other_port: u16,
+    /// The master of a replica, as far as it is known.
+    pub(super) master: Option<NodeIndex>,
+    /// The link that we dialled, and whether it stands.
+    pub(super) link: Option<LinkId>,
+    pub(super) is_linked: bool,
+    pub(super) linked_at: i64,
+    /// When the PING went out that is still unanswered.
+    pub(super) ping_sent: i64,
+    pub(super) pong_received: i64,
+    /// When anything at all came from it.
+    pub(super) data_received: i64,
+    pub(super) created_at: i64,
+    pub(super) failed_at: i64,
+    /// When we last voted for one of its replicas.
+    pub(super) voted_at: i64,
+    pub(super) config_epoch: u64,
+    pub(super) offset: u64,
+    /// The link that it dialled.
+    pub(super) inbound: Option<LinkId>,
+    pub(super) host: Option<Host>,
+    pub(super) hostname: Option<Box<str>>,
+    pub(super) nodename: Option<Box<str>>,
+    /// Masters that suspect it, and when they last said so.
+    pub(super) reports: Vec<(NodeIndex, i64)>,
+    /// The version of slotmesh's own additions that it speaks; 0 for a stranger.
+    pub(super) kin: u8,
+}
+
+impl Row {
+    pub(super) fn has(&self, any: NodeFlags) -> bool {
+        self.flags.intersects(any)
+    }
+
+    pub(super) fn is_master(&self) -> bool {
+        self.has(NodeFlags::MASTER)
+    }
+
+    /// Whether it is suspected or has failed.
+    pub(super) fn is_bad(&self) -> bool {
+        self.has(NodeFlags::PFAIL | NodeFlags::FAIL)
+    }
+
+    pub(super) fn is_in_handshake(&self) -> bool {
+        self.has(NodeFlags::HANDSHAKE)
+    }
+
+    /// Whether this is where the node lives.
+    pub(super) fn lives_at(&self, host: Option<&Host>, port: u16, bus_port: u16) -> bool {
+        self.host.as_ref() == host && self.port == port && self.bus_port == bus_port
+    }
+}
+
+/// All rows, found by index and by id.
+#[derive(Default, Debug)]
+pub(super) struct Table {
+    rows: Vec<Option<Row>>,
+    free: Vec<NodeIndex>,
+    by_id: BTreeMap<NodeId, NodeIndex>,
+}
+
+impl Table {
+    /// A new row; `None` if the table is full or knows the id.
+    pub(super) fn add(&mut self, id: NodeId, shard_id: NodeId, flags: NodeFlags, now: i64) -> Option<NodeIndex> {
+        if self.len() >= MOST_NODES || self.by_id.contains_key(&id) {
+            return None;
+        }
+        let row = Row {
+            id,
+            shard_id,
+            flags,
+            port: 0,
+            bus_port: 0,
+            other_port: 0,
+            master: None,
+            link: None,
+            is_linked: false,
+            linked_at: 0,
+            ping_sent: 0,
+            pong_received: 0,
+            data_received: 0,
+            created_at: now,
+            failed_at: 0,
+            voted_at: 0,
+            config_epoch: 0,
+            offset: 0,
+            inbound: None,
+            host: None,
+            hostname: None,
+            nodename: None,
+            reports: Vec::new(),
+            kin: 0,
+        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.rows.push(None);
+            NodeIndex((self.rows.len() - 1) as u16)
+        });
+        self.rows[usize::from(index.0)] = Some(row);
+        self.by_id.insert(id, index);
+        Some(index)
+    }
+
+    /// Takes a row out; its index may come again. Others point to it no more.
+    pub(super) fn remove(&mut self, index: NodeIndex) -> Row {
+        let row = self.rows[usize::from(index.0)].take().expect("only rows that are there are removed");
+        self.by_id.remove(&row.id);
+        self.free.push(index);
+        for other in self.rows.iter_mut().flatten() {
+            other.reports.retain(|&(reporter, _)| reporter != index);
+            if other.master == Some(index) {
+                other.master = None;
+            }
+        }
+        row
+    }
+
+    /// Gives a row another id, which nobody has.
+    pub(super) fn rename(&mut self, index: NodeIndex, id: NodeId) {
+        let old = core::mem::replace(&mut self.row_mut(index).id, id);
+        self.by_id.remove(&old);
+        self.by_id.insert(id, index);
+    }
+
+    pub(super) fn find(&self, id: &NodeId) -> Option<NodeIndex> {
+        self.by_id.get(id).copied()
+    }
+
+    pub(super) fn row(&self, index: NodeIndex) -> &Row {
+        self.rows[usize::from(index.0)].as_ref().expect("an index that is in use has a row")
+    }
+
+    pub(super) fn row_mut(&mut self, index: NodeIndex) -> &mut Row {
+        self.rows[usize::from(index.0)].as_mut().expect("an index that is in use has a row")
+    }
+
+    /// The row at a place, if one stands there: places are below [`places`](Self::places).
+    pub(super) fn at(&self, place: usize) -> Option<(NodeIndex, &Row)> {
+        self.rows.get(place)?.as_ref().map(|row| (NodeIndex(place as u16), row))
+    }
+
+    pub(super) fn places(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Number of nodes, ourselves among them.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = (NodeIndex, &Row)> {
+        (0..).map(NodeIndex).zip(&self.rows).filter_map(|(index, row)| Some((index, row.as_ref()?)))
+    }
+}

@@ -1,0 +1,235 @@
+//! Some machines on a network that delivers at once.
+
+use super::*;
+use slotmesh_base::Slot;
+use std::collections::BTreeMap as Map;
+use std::string::String;
+use std::vec::Vec;
+
+/// Nodes that hear each other; one step is one tick.
+struct Network {
+    nodes: Vec<Cluster>,
+    /// Nodes that neither hear nor speak.
+    dead: Vec<bool>,
+    /// Where a link of a node leads: the node and its name of the link.
+    ends: Map<(usize, LinkId), (usize, LinkId)>,
+    accepted: u64,
+    ms: u64,
+    log: Vec<String>,
+}
+
+const TIMEOUT_MS: i64 = 1000;
+
+fn settings(index: usize) -> Settings {
+    Settings {
+        node_timeout_ms: TIMEOUT_MS,
+        host: None,
+        port: 7000 + index as u16,
+        other_port: 0,
+        bus_port: 17000 + index as u16,
+        hostname: None,
+        nodename: None,
+        requires_full_coverage: true,
+        shard: 0,
+        shards: 1,
+    }
+}
+
+impl Network {
+    fn new(count: usize) -> Self {
+        let nodes = (0..count).map(|index| Cluster::new(settings(index), Rng::new(index as u64))).collect();
+        let dead = std::vec![false; count];
+        Self { nodes, dead, ends: Map::new(), accepted: 0, ms: 0, log: Vec::new() }
+    }
+
+    fn now(&self) -> Now {
+        Now { monotonic: Monotonic(self.ms * 1_000_000), unix: UnixMillis(1_000_000 + self.ms as i64) }
+    }
+
+    fn run(&mut self, ms: u64) {
+        let end = self.ms + ms;
+        while self.ms < end {
+            self.ms += TICK_MS;
+            for index in 0..self.nodes.len() {
+                self.tell(index, Input::Tick);
+            }
+        }
+    }
+
+    fn tell(&mut self, index: usize, input: Input<'_>) {
+        if self.dead[index] {
+            return;
+        }
+        let mut actions = Actions::default();
+        let now = self.now();
+        self.nodes[index].handle(now, input, &mut actions);
+        self.obey(index, actions);
+    }
+
+    fn order(&mut self, index: usize, order: Admin<'_>) -> Result<(), AdminError> {
+        let mut actions = Actions::default();
+        let now = self.now();
+        let result = self.nodes[index].admin(now, order, &mut actions);
+        self.obey(index, actions);
+        result
+    }
+
+    fn obey(&mut self, index: usize, actions: Actions) {
+        self.log.extend(actions.log.into_iter().map(|(_, line)| std::format!("{index}: {line}")));
+        if actions.save {
+            let now = self.now();
+            let serial = self.nodes[index].save(now).serial;
+            self.tell(index, Input::Persisted(serial));
+        }
+        for order in actions.links {
+            match order {
+                LinkOrder::Dial(link, Target::Tcp(_, port)) => self.dial(index, link, usize::from(port) - 17000),
+                LinkOrder::Dial(..) => unreachable!("nobody has siblings here"),
+                LinkOrder::Close(link) => self.close(index, link),
+            }
+        }
+        for (link, range) in actions.sends {
+            if let Some(&(other, end)) = self.ends.get(&(index, link)) {
+                let frame = actions.bytes[range].to_vec();
+                assert_eq!(crate::wire::frame_length(&frame), Ok(Some(frame.len())));
+                self.tell(other, Input::Frame { link: end, frame: &frame });
+            }
+        }
+    }
+
+    fn dial(&mut self, index: usize, link: LinkId, other: usize) {
+        if self.dead[other] {
+            return self.tell(index, Input::LinkDown { link });
+        }
+        self.accepted += 1;
+        let end = LinkId::accepted(self.accepted);
+        self.ends.insert((index, link), (other, end));
+        self.ends.insert((other, end), (index, link));
+        let host = Host::parse(b"10.0.0.1");
+        self.tell(other, Input::Accepted { link: end, peer: host.clone(), local: host.clone() });
+        self.tell(index, Input::LinkUp { link, peer: host });
+    }
+
+    fn close(&mut self, index: usize, link: LinkId) {
+        if let Some((other, end)) = self.ends.remove(&(index, link)) {
+            self.ends.remove(&(other, end));
+            self.tell(other, Input::LinkDown { link: end });
+        }
+    }
+
+    fn kill(&mut self, index: usize) {
+        let links: Vec<LinkId> = self.ends.keys().filter(|(node, _)| *node == index).map(|&(_, link)| link).collect();
+        links.into_iter().for_each(|link| self.close(index, link));
+        self.dead[index] = true;
+    }
+
+    /// Three nodes that own all slots.
+    fn formed() -> Self {
+        let mut network = Self::new(3);
+        for (index, slots) in [0..5461, 5461..10923, 10923..16384].into_iter().enumerate() {
+            let slots: Vec<Slot> = slots.filter_map(Slot::new).collect();
+            network.order(index, Admin::AddSlots(&slots)).unwrap();
+            network.order(index, Admin::SetConfigEpoch(index as u64 + 1)).unwrap();
+        }
+        for index in 1..3 {
+            let host = Host::parse(b"10.0.0.1").unwrap();
+            network.order(index, Admin::Meet { host, port: 7000, bus_port: 17000 }).unwrap();
+        }
+        network.run(5000);
+        network
+    }
+
+    fn info(&self, index: usize) -> String {
+        self.nodes[index].info_text()
+    }
+}
+
+#[test]
+fn three_nodes_meet_and_serve() {
+    let network = Network::formed();
+    for index in 0..3 {
+        let (info, nodes) = (network.info(index), network.nodes[index].nodes_text(network.now(), "10.0.0.1"));
+        assert!(info.contains("cluster_state:ok"), "{info}{nodes}{:#?}", network.log);
+        assert!(info.contains("cluster_known_nodes:3"), "{info}");
+        assert!(info.contains("cluster_size:3"), "{info}");
+        assert!(info.contains("cluster_current_epoch:3"), "{info}");
+        assert_eq!(nodes.matches(" connected").count(), 3, "{nodes}");
+        assert!(nodes.contains("10.0.0.1:7001@17001"), "{nodes}");
+        assert!(nodes.contains(" 0-5460\n"), "{nodes}");
+    }
+}
+
+#[test]
+fn a_dead_node_fails_by_majority_and_the_cluster_with_it() {
+    let mut network = Network::formed();
+    network.kill(2);
+    network.run(4 * TIMEOUT_MS as u64);
+    for index in 0..2 {
+        let nodes = network.nodes[index].nodes_text(network.now(), "");
+        assert!(nodes.contains("master,fail -"), "{nodes}{:#?}", network.log);
+        assert!(network.info(index).contains("cluster_state:fail"));
+    }
+    network.dead[2] = false;
+    network.run(8 * TIMEOUT_MS as u64);
+    for index in 0..3 {
+        assert!(network.info(index).contains("cluster_state:ok"), "{index} {:#?}", network.log);
+    }
+}
+
+#[test]
+fn a_node_comes_back_from_its_file() {
+    let mut network = Network::formed();
+    let now = network.now();
+    let text = network.nodes[1].save(now).text;
+    let saved = crate::nodes_conf::parse(text.as_bytes()).unwrap();
+    let loaded = Cluster::load(settings(1), Rng::new(9), now, &saved);
+    let mut loaded = loaded;
+    // Times and links are of the process.
+    let lasting = |text: &str| -> Vec<Vec<String>> {
+        let fields = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
+        let without_times = |mut fields: Vec<String>| {
+            fields.drain(fields.len().min(4)..fields.len().min(6));
+            fields.retain(|field| !field.ends_with("connected"));
+            fields
+        };
+        text.lines().map(|line| without_times(fields(line))).collect()
+    };
+    assert_eq!(lasting(&loaded.save(now).text), lasting(&text));
+    // What is on disk may be said at once.
+    assert_eq!(loaded.header().slots.len(), 5462);
+}
+
+#[test]
+fn two_masters_with_one_epoch_part() {
+    let mut network = Network::new(2);
+    for index in 0..2 {
+        network.order(index, Admin::SetConfigEpoch(7)).unwrap();
+    }
+    let host = Host::parse(b"10.0.0.1").unwrap();
+    network.order(1, Admin::Meet { host, port: 7000, bus_port: 17000 }).unwrap();
+    network.run(3000);
+    for index in 0..2 {
+        let text = network.nodes[index].nodes_text(network.now(), "");
+        let mut epochs: Vec<&str> = text.lines().filter_map(|line| line.split(' ').nth(6)).collect();
+        epochs.sort_unstable();
+        assert_eq!(epochs, ["7", "8"], "{text}");
+    }
+}
+
+#[test]
+fn nothing_is_claimed_before_it_is_saved() {
+    let mut network = Network::formed();
+    let now = network.now();
+    let mut actions = Actions::default();
+    network.nodes[0].admin(now, Admin::DelSlots(&[Slot::new(0).unwrap()]), &mut actions).unwrap();
+    let serial = network.nodes[0].save(now).serial;
+    network.nodes[0].handle(now, Input::Persisted(serial), &mut actions);
+    network.nodes[0].admin(now, Admin::AddSlots(&[Slot::new(0).unwrap()]), &mut actions).unwrap();
+    assert!(actions.save);
+    assert!(!network.nodes[0].header().slots.contains(Slot::new(0).unwrap()));
+    let serial = network.nodes[0].save(now).serial;
+    network.nodes[0].handle(now, Input::Persisted(serial - 1), &mut actions);
+    assert!(!network.nodes[0].header().slots.contains(Slot::new(0).unwrap()));
+    network.nodes[0].handle(now, Input::Persisted(serial), &mut actions);
+    assert!(network.nodes[0].header().slots.contains(Slot::new(0).unwrap()));
+}

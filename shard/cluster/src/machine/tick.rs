@@ -1,0 +1,129 @@
+//! What time itself asks for, ten times a second (Redis: `clusterCron`).
+
+use super::{Actions, Cluster, Now, TICK_MS};
+use crate::topology::NodeIndex;
+use crate::wire::NodeFlags;
+use alloc::vec::Vec;
+
+/// Ticks between two PINGs to a node at random.
+const TICKS_PER_RANDOM_PING: u64 = 10;
+/// How many nodes chance draws, of which the one is asked that was silent longest.
+const RANDOM_CANDIDATES: usize = 5;
+/// Shortest life of a handshake, in ms.
+const SHORTEST_HANDSHAKE_MS: i64 = 1000;
+/// How much later than the sibling before it a shard asks a node of which nobody in the process has heard, in ms.
+const STAGGER_MS: i64 = 200;
+
+/// What a tick finds to be done for a node.
+enum Task {
+    Drop,
+    Dial,
+    /// Close a link that may be dead.
+    Doubt,
+    Ping,
+    Suspect,
+    /// It stays suspected; with a single voter that is enough.
+    Condemn,
+}
+
+impl Cluster {
+    pub(super) fn tick(&mut self, now: Now, actions: &mut Actions) {
+        self.ticks += 1;
+        self.next_tick = now.monotonic.plus_millis(TICK_MS);
+        self.ping_somebody(now, actions);
+        let is_lone_voter = self.is_master() && self.size() == 1;
+        let tasks: Vec<(NodeIndex, Task)> = self
+            .table
+            .rows()
+            .filter(|&(node, _)| node != self.myself)
+            .filter_map(|(node, _)| Some((node, self.task(now, node, is_lone_voter)?)))
+            .collect();
+        for (node, task) in tasks {
+            match task {
+                Task::Drop => self.drop_node(node, actions),
+                Task::Dial => self.dial(now, node, actions),
+                Task::Doubt => self.hang_up(node, actions),
+                Task::Ping => self.ping(now, node, false, actions),
+                Task::Suspect => {
+                    self.suspect(node, actions);
+                    if is_lone_voter {
+                        self.condemn_if_agreed(now, node, actions);
+                    }
+                }
+                Task::Condemn => self.condemn_if_agreed(now, node, actions),
+            }
+        }
+        self.due.state |= !self.state.is_ok();
+    }
+
+    /// What is to be done for a node, if anything.
+    fn task(&self, now: Now, node: NodeIndex, is_lone_voter: bool) -> Option<Task> {
+        let (timeout, row) = (self.settings.timeout(), self.table.row(node));
+        let since = |ms: i64| now.ms() - ms;
+        if row.is_in_handshake() && since(row.created_at) > timeout.max(SHORTEST_HANDSHAKE_MS) {
+            return Some(Task::Drop);
+        }
+        if row.has(NodeFlags::NO_ADDRESS) {
+            return None;
+        }
+        if row.ping_sent != 0 {
+            let (unanswered, silent) = (since(row.ping_sent), since(row.data_received));
+            if unanswered.min(silent) > timeout && !row.is_in_handshake() {
+                if !row.is_bad() {
+                    return Some(Task::Suspect);
+                }
+                if is_lone_voter && row.has(NodeFlags::PFAIL) {
+                    return Some(Task::Condemn);
+                }
+            }
+            let is_doubtful = unanswered > timeout / 2 && silent > timeout / 2 && since(row.linked_at) > timeout;
+            if row.link.is_some() && is_doubtful {
+                return Some(Task::Doubt);
+            }
+        }
+        if row.link.is_none() {
+            return Some(Task::Dial);
+        }
+        let patience = timeout / 2 + self.stagger(now, node);
+        let is_silent = row.ping_sent == 0 && since(row.pong_received) > patience;
+        (is_silent && !row.is_in_handshake()).then_some(Task::Ping)
+    }
+
+    /// How long we leave a node to our siblings: what they hear counts for us, so that one question is enough for the
+    /// process. Who asks first changes with time, that each link is tried now and then.
+    fn stagger(&self, now: Now, node: NodeIndex) -> i64 {
+        let shards = self.siblings.len() as i64;
+        let id = &self.table.row(node).id;
+        if shards <= 1 || self.sibling(id).is_some() {
+            return 0;
+        }
+        let turn = now.ms() / self.settings.timeout().max(1);
+        let name: i64 = id.as_bytes().iter().map(|&digit| i64::from(digit)).sum();
+        let rank = (i64::from(self.settings.shard) + name + turn).rem_euclid(shards);
+        // However many we are, the last one asks before a quarter of the timeout has passed.
+        rank * STAGGER_MS.min(self.settings.timeout() / 4 / shards)
+    }
+
+    /// Asks the node that was silent longest among some at random; the shards of a process take turns.
+    fn ping_somebody(&mut self, now: Now, actions: &mut Actions) {
+        let shards = self.siblings.len().max(1) as u64;
+        let turn = u64::from(self.settings.shard) % shards * TICKS_PER_RANDOM_PING;
+        if self.ticks % (TICKS_PER_RANDOM_PING * shards) != turn {
+            return;
+        }
+        let mut oldest: Option<(i64, NodeIndex)> = None;
+        for _ in 0..RANDOM_CANDIDATES {
+            let place = self.rng.below(self.table.places() as u64) as usize;
+            let Some((node, row)) = self.table.at(place) else { continue };
+            if !row.is_linked || row.ping_sent != 0 || row.has(NodeFlags::MYSELF | NodeFlags::HANDSHAKE) {
+                continue;
+            }
+            if oldest.is_none_or(|(at, _)| row.pong_received < at) {
+                oldest = Some((row.pong_received, node));
+            }
+        }
+        if let Some((_, node)) = oldest {
+            self.ping(now, node, false, actions);
+        }
+    }
+}

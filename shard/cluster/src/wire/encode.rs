@@ -1,0 +1,185 @@
+//! From messages to bytes.
+
+use super::message::{EXTENSION_HEADER_LEN, GOSSIP_LEN, HEADER_LEN, KIN_MAGIC};
+use super::{Extension, GossipEntry, Header, Heartbeat, MessageFlags, MessageKind};
+use crate::host::Host;
+use crate::node::NodeId;
+use crate::slot_set::SlotSet;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+/// Writes the header of a message whose payload follows; where it begins.
+fn begin(out: &mut Vec<u8>, header: &Header, kind: MessageKind) -> usize {
+    let start = out.len();
+    out.extend_from_slice(b"RCmb");
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&1u16.to_be_bytes());
+    out.extend_from_slice(&header.port.to_be_bytes());
+    out.extend_from_slice(&(kind as u16).to_be_bytes());
+    out.extend_from_slice(&[0; 2]);
+    out.extend_from_slice(&header.current_epoch.to_be_bytes());
+    out.extend_from_slice(&header.config_epoch.to_be_bytes());
+    out.extend_from_slice(&header.offset.to_be_bytes());
+    out.extend_from_slice(header.sender.as_bytes());
+    out.extend_from_slice(header.slots.as_bytes());
+    out.extend_from_slice(header.master.as_ref().map_or(&[0; NodeId::LEN], NodeId::as_bytes).as_slice());
+    put_host(out, header.host.as_ref());
+    // Number of extensions, which follow if there are any.
+    out.extend_from_slice(&[0; 2]);
+    let mut kin = [0; 30];
+    if header.kin != 0 {
+        kin[..8].copy_from_slice(KIN_MAGIC);
+        kin[8] = header.kin;
+    }
+    out.extend_from_slice(&kin);
+    out.extend_from_slice(&header.other_port.to_be_bytes());
+    out.extend_from_slice(&header.bus_port.to_be_bytes());
+    out.extend_from_slice(&header.flags.bits().to_be_bytes());
+    out.push(u8::from(!header.is_ok));
+    out.extend_from_slice(&[header.message_flags.bits(), 0, 0]);
+    debug_assert_eq!(out.len() - start, HEADER_LEN);
+    start
+}
+
+/// Writes how long the message has become.
+fn end(out: &mut [u8], start: usize) {
+    let length = u32::try_from(out.len() - start).expect("what we write is shorter than 4 GiB");
+    out[start + 4..start + 8].copy_from_slice(&length.to_be_bytes());
+}
+
+fn put_host(out: &mut Vec<u8>, host: Option<&Host>) {
+    /// Text in a field that is long enough for any host.
+    struct Field([u8; Host::MOST + 1], usize);
+    impl Write for Field {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            let place = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
+            place.copy_from_slice(text.as_bytes());
+            self.1 += text.len();
+            Ok(())
+        }
+    }
+    let mut field = Field([0; Host::MOST + 1], 0);
+    if let Some(host) = host {
+        write!(field, "{host}").expect("a host is shorter than its field");
+    }
+    out.extend_from_slice(&field.0);
+}
+
+/// Writes PING, PONG or MEET.
+pub fn write_heartbeat<'a>(
+    out: &mut Vec<u8>,
+    header: &Header,
+    kind: Heartbeat,
+    gossip: impl Iterator<Item = GossipEntry>,
+    extensions: impl Iterator<Item = Extension<'a>>,
+) {
+    let kind = match kind {
+        Heartbeat::Ping => MessageKind::Ping,
+        Heartbeat::Pong => MessageKind::Pong,
+        Heartbeat::Meet => MessageKind::Meet,
+    };
+    let start = begin(out, header, kind);
+    let mut entries = 0u16;
+    for entry in gossip.take(usize::from(u16::MAX)) {
+        put_entry(out, &entry);
+        entries += 1;
+    }
+    let mut number = 0u16;
+    for extension in extensions.take(usize::from(u16::MAX)) {
+        put_extension(out, extension);
+        number += 1;
+    }
+    out[start + 14..start + 16].copy_from_slice(&entries.to_be_bytes());
+    out[start + 2214..start + 2216].copy_from_slice(&number.to_be_bytes());
+    if number > 0 {
+        out[start + 2253] |= MessageFlags::EXTENSIONS.bits();
+    }
+    end(out, start);
+}
+
+fn put_entry(out: &mut Vec<u8>, entry: &GossipEntry) {
+    let start = out.len();
+    out.extend_from_slice(entry.id.as_bytes());
+    out.extend_from_slice(&entry.ping_sent_s.to_be_bytes());
+    out.extend_from_slice(&entry.pong_received_s.to_be_bytes());
+    put_host(out, entry.host.as_ref());
+    for number in [entry.port, entry.bus_port, entry.flags.bits(), entry.other_port, 0] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+    debug_assert_eq!(out.len() - start, GOSSIP_LEN);
+}
+
+fn put_extension(out: &mut Vec<u8>, extension: Extension<'_>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; EXTENSION_HEADER_LEN]);
+    let number: u16 = match extension {
+        Extension::Hostname(text) | Extension::Nodename(text) => {
+            out.extend_from_slice(text.as_bytes());
+            out.push(0);
+            u16::from(matches!(extension, Extension::Nodename(_)))
+        }
+        Extension::Forgotten { id, seconds } => {
+            out.extend_from_slice(id.as_bytes());
+            out.extend_from_slice(&seconds.to_be_bytes());
+            2
+        }
+        Extension::ShardId(id) => {
+            out.extend_from_slice(id.as_bytes());
+            3
+        }
+        Extension::Unknown(number) => number,
+    };
+    out.resize(start + (out.len() - start).next_multiple_of(8), 0);
+    let length = (out.len() - start) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+    out[start + 4..start + 6].copy_from_slice(&number.to_be_bytes());
+}
+
+/// Writes FAIL: this node has failed.
+pub fn write_fail(out: &mut Vec<u8>, header: &Header, id: &NodeId) {
+    let start = begin(out, header, MessageKind::Fail);
+    out.extend_from_slice(id.as_bytes());
+    end(out, start);
+}
+
+/// Writes PUBLISH or PUBLISHSHARD.
+///
+/// # Panics
+/// If channel and message together are longer than 4 GiB less a header; a request cannot be that long.
+pub fn write_publish(out: &mut Vec<u8>, header: &Header, channel: &[u8], message: &[u8], is_sharded: bool) {
+    let kind = if is_sharded { MessageKind::PublishShard } else { MessageKind::Publish };
+    let start = begin(out, header, kind);
+    for text in [channel, message] {
+        out.extend_from_slice(&u32::try_from(text.len()).expect("shorter than 4 GiB").to_be_bytes());
+    }
+    out.extend_from_slice(channel);
+    out.extend_from_slice(message);
+    end(out, start);
+}
+
+/// Writes a replica's request for votes.
+pub fn write_auth_request(out: &mut Vec<u8>, header: &Header) {
+    let start = begin(out, header, MessageKind::AuthRequest);
+    end(out, start);
+}
+
+/// Writes a vote.
+pub fn write_auth_ack(out: &mut Vec<u8>, header: &Header) {
+    let start = begin(out, header, MessageKind::AuthAck);
+    end(out, start);
+}
+
+/// Writes UPDATE: this node owns these slots since this epoch.
+pub fn write_update(out: &mut Vec<u8>, header: &Header, config_epoch: u64, id: &NodeId, slots: &SlotSet) {
+    let start = begin(out, header, MessageKind::Update);
+    out.extend_from_slice(&config_epoch.to_be_bytes());
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(slots.as_bytes());
+    end(out, start);
+}
+
+/// Writes the start of a manual failover.
+pub fn write_manual_failover_start(out: &mut Vec<u8>, header: &Header) {
+    let start = begin(out, header, MessageKind::ManualFailoverStart);
+    end(out, start);
+}

@@ -1,0 +1,300 @@
+//! What a message holds.
+
+use super::decode::{Fields, host_at};
+use super::{MessageFlags, NodeFlags};
+use crate::host::Host;
+use crate::node::NodeId;
+use crate::slot_set::SlotSet;
+
+/// Where the header ends and the payload begins.
+pub(super) const HEADER_LEN: usize = 2256;
+/// Bytes of an entry of the gossip section.
+pub(super) const GOSSIP_LEN: usize = 104;
+/// Bytes before the body of an extension.
+pub(super) const EXTENSION_HEADER_LEN: usize = 8;
+/// What marks our own nodes, in bytes that stock nodes leave zero; the version of our additions follows.
+pub(super) const KIN_MAGIC: &[u8; 8] = b"slotmesh";
+
+/// The types of messages, by their numbers on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MessageKind {
+    /// A heartbeat that wants an answer.
+    Ping,
+    /// The answer.
+    Pong,
+    /// A heartbeat that wants to be a node of the cluster.
+    Meet,
+    /// A node has failed.
+    Fail,
+    /// PUBLISH.
+    Publish,
+    /// A replica asks for votes.
+    AuthRequest,
+    /// A vote.
+    AuthAck,
+    /// News about a node's slots.
+    Update,
+    /// A replica starts a manual failover.
+    ManualFailoverStart,
+    /// Of modules, to modules.
+    Module,
+    /// SPUBLISH.
+    PublishShard,
+}
+
+impl MessageKind {
+    /// Number of types.
+    pub const COUNT: usize = 11;
+    /// All types, by number.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Ping,
+        Self::Pong,
+        Self::Meet,
+        Self::Fail,
+        Self::Publish,
+        Self::AuthRequest,
+        Self::AuthAck,
+        Self::Update,
+        Self::ManualFailoverStart,
+        Self::Module,
+        Self::PublishShard,
+    ];
+
+    /// Its name in CLUSTER INFO.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Meet => "meet",
+            Self::Fail => "fail",
+            Self::Publish => "publish",
+            Self::AuthRequest => "auth-req",
+            Self::AuthAck => "auth-ack",
+            Self::Update => "update",
+            Self::ManualFailoverStart => "mfstart",
+            Self::Module => "module",
+            Self::PublishShard => "publishshard",
+        }
+    }
+}
+
+/// What every message says about its sender.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Header {
+    /// Who.
+    pub sender: NodeId,
+    /// The greatest epoch that it knows.
+    pub current_epoch: u64,
+    /// The epoch of its claims; a replica tells its master's.
+    pub config_epoch: u64,
+    /// Its replication offset.
+    pub offset: u64,
+    /// The slots that it claims; a replica tells its master's.
+    pub slots: SlotSet,
+    /// The master of a replica.
+    pub master: Option<NodeId>,
+    /// Where it says that it lives, if it says so.
+    pub host: Option<Host>,
+    /// Its port for clients.
+    pub port: u16,
+    /// Its port for clients of the other kind (TLS or not).
+    pub other_port: u16,
+    /// Its port of the bus.
+    pub bus_port: u16,
+    /// Its own flags.
+    pub flags: NodeFlags,
+    /// Whether the cluster serves as it sees it.
+    pub is_ok: bool,
+    /// What the message is about beside its type.
+    pub message_flags: MessageFlags,
+    /// The version of slotmesh's own additions that it speaks; 0 for a stranger.
+    pub kin: u8,
+}
+
+/// The three heartbeats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heartbeat {
+    /// Wants an answer.
+    Ping,
+    /// The answer.
+    Pong,
+    /// Wants an answer, and to be known.
+    Meet,
+}
+
+/// What a heartbeat says about another node.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GossipEntry {
+    /// Who.
+    pub id: NodeId,
+    /// When a PING went out that is still unanswered, in Unix seconds; 0 if none.
+    pub ping_sent_s: u32,
+    /// When the last PONG came, in Unix seconds.
+    pub pong_received_s: u32,
+    /// Where it lives.
+    pub host: Option<Host>,
+    /// Its port for clients.
+    pub port: u16,
+    /// Its port of the bus.
+    pub bus_port: u16,
+    /// Its port for clients of the other kind.
+    pub other_port: u16,
+    /// How the sender sees it.
+    pub flags: NodeFlags,
+}
+
+/// What a heartbeat says about its sender beside the header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extension<'a> {
+    /// `cluster-announce-hostname`.
+    Hostname(&'a str),
+    /// `cluster-announce-human-nodename`.
+    Nodename(&'a str),
+    /// A node that CLUSTER FORGET was told to forget.
+    Forgotten {
+        /// Which.
+        id: NodeId,
+        /// For how long, in seconds.
+        seconds: u64,
+    },
+    /// The group of master and replicas that the sender belongs to.
+    ShardId(NodeId),
+    /// One that we do not know, by its number; or one whose body is not what it says.
+    Unknown(u16),
+}
+
+/// A message whose lengths are right.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Message<'a> {
+    /// Who says it.
+    pub header: Header,
+    /// What.
+    pub payload: Payload<'a>,
+}
+
+/// What a message says, by its type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Payload<'a> {
+    /// PING, PONG or MEET.
+    Heartbeat {
+        /// Which of them.
+        kind: Heartbeat,
+        /// Other nodes.
+        gossip: Gossip<'a>,
+        /// More about the sender.
+        extensions: Extensions<'a>,
+    },
+    /// This node has failed.
+    Fail(NodeId),
+    /// PUBLISH and SPUBLISH.
+    Publish {
+        /// The channel.
+        channel: &'a [u8],
+        /// The message.
+        message: &'a [u8],
+        /// Whether it is SPUBLISH's.
+        is_sharded: bool,
+    },
+    /// A replica asks for votes.
+    AuthRequest,
+    /// A vote.
+    AuthAck,
+    /// News about a node.
+    Update {
+        /// The epoch of its claims.
+        config_epoch: u64,
+        /// Which node.
+        id: NodeId,
+        /// The slots that it owns.
+        slots: SlotSet,
+    },
+    /// A replica starts a manual failover.
+    ManualFailoverStart,
+    /// Of modules, to modules.
+    Module,
+    /// A type that we do not know.
+    Unknown(u16),
+}
+
+/// The gossip section. If an id in it is none, the whole section is empty, as valkey 8 has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gossip<'a>(&'a [u8]);
+
+impl<'a> Gossip<'a> {
+    /// The section of these bytes, whole entries.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        let are_ids = bytes.chunks_exact(GOSSIP_LEN).all(|entry| NodeId::parse(&entry[..NodeId::LEN]).is_some());
+        Self(if are_ids { bytes } else { &[] })
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.0.len() / GOSSIP_LEN
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The entries.
+    pub fn iter(&self) -> impl Iterator<Item = GossipEntry> + 'a {
+        self.0.chunks_exact(GOSSIP_LEN).filter_map(|bytes| {
+            let fields = Fields(bytes);
+            Some(GossipEntry {
+                id: NodeId::parse(&bytes[..NodeId::LEN])?,
+                ping_sent_s: fields.u32(40),
+                pong_received_s: fields.u32(44),
+                host: host_at(bytes, 48),
+                port: fields.u16(94),
+                bus_port: fields.u16(96),
+                flags: NodeFlags::from_bits_retain(fields.u16(98)),
+                other_port: fields.u16(100),
+            })
+        })
+    }
+}
+
+/// The extensions; their lengths are known to be right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extensions<'a>(pub(super) &'a [u8]);
+
+impl<'a> Extensions<'a> {
+    /// The extensions.
+    pub fn iter(&self) -> impl Iterator<Item = Extension<'a>> + 'a {
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let length = usize::from(Fields(rest.get(..EXTENSION_HEADER_LEN)?).u16(2));
+            let (extension, after) = rest.split_at_checked(length.max(EXTENSION_HEADER_LEN))?;
+            rest = after;
+            Some(read_extension(Fields(extension).u16(4), &extension[EXTENSION_HEADER_LEN..]))
+        })
+    }
+}
+
+fn read_extension(number: u16, body: &[u8]) -> Extension<'_> {
+    let text = || {
+        let end = body.iter().position(|&byte| byte == 0).unwrap_or(body.len());
+        core::str::from_utf8(&body[..end]).ok()
+    };
+    let read = match number {
+        0 => text().filter(|name| is_hostname(name)).map(Extension::Hostname),
+        1 => text().filter(|name| is_nodename(name)).map(Extension::Nodename),
+        2 if body.len() == NodeId::LEN + 8 => NodeId::parse(&body[..NodeId::LEN])
+            .map(|id| Extension::Forgotten { id, seconds: Fields(body).u64(NodeId::LEN) }),
+        3 if body.len() == NodeId::LEN => NodeId::parse(body).map(Extension::ShardId),
+        _ => None,
+    };
+    read.unwrap_or(Extension::Unknown(number))
+}
+
+/// Whether a text may be a `cluster-announce-hostname` (Redis: `isValidAnnouncedHostname`).
+pub fn is_hostname(text: &str) -> bool {
+    (1..256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
+}
+
+/// Whether a text may be a `cluster-announce-human-nodename` (Redis: `isValidAuxString`).
+pub fn is_nodename(text: &str) -> bool {
+    let is_fine = |byte: u8| byte.is_ascii_graphic() && !b"!#$%&()*+:;<>?@[]^{|}~,=\"".contains(&byte);
+    (1..256).contains(&text.len()) && text.bytes().all(is_fine)
+}
