@@ -4,8 +4,8 @@
 
 use crate::Transaction;
 use slotmesh_base::Slot;
-use slotmesh_cluster::{Member, Redirect};
-use slotmesh_command::{KeySpec, Reach, Spec, TransactionCommand, key_indexes};
+use slotmesh_cluster::{Access, Member, Redirect};
+use slotmesh_command::{Flags, KeySpec, Reach, Spec, TransactionCommand, key_indexes};
 use slotmesh_resp::Args;
 
 /// Whether a node serves a command. `first` is the slot of its first key, if somebody has looked.
@@ -16,10 +16,10 @@ use slotmesh_resp::Args;
 pub fn judge(spec: &'static Spec, args: Args<'_>, first: Option<Slot>, member: Member<'_>) -> Result<(), Redirect> {
     match (spec.reach, spec.keys, first) {
         (Reach::Slot(_), [KeySpec { last: 0, .. }], Some(slot)) => {
-            member.topology.judge(member.myself, std::iter::once(slot))
+            member.topology.judge(member.myself, std::iter::once(slot), access(spec))
         }
         (Reach::Slot(_) | Reach::Transaction(TransactionCommand::Watch), ..) => {
-            member.topology.judge(member.myself, slots(spec, args))
+            member.topology.judge(member.myself, slots(spec, args), access(spec))
         }
         _ => Ok(()),
     }
@@ -31,7 +31,20 @@ pub fn judge(spec: &'static Spec, args: Args<'_>, first: Option<Slot>, member: M
 /// Why it does not.
 pub fn judge_transaction(transaction: &Transaction, member: Member<'_>) -> Result<(), Redirect> {
     let slots = transaction.commands().flat_map(|(spec, args)| slots(spec, args));
-    member.topology.judge(member.myself, slots)
+    let changes = transaction.commands().any(|(spec, _)| access(spec) == Access::Write);
+    member.topology.judge(member.myself, slots, if changes { Access::Write } else { Access::Read })
+}
+
+/// What a command does with the slots of its keys.
+#[inline]
+fn access(spec: &'static Spec) -> Access {
+    if spec.flags.contains(Flags::WRITE) {
+        Access::Write
+    } else if spec.flags.contains(Flags::PUBSUB) {
+        Access::ShardChannel
+    } else {
+        Access::Read
+    }
 }
 
 fn slots<'a>(spec: &'static Spec, args: Args<'a>) -> impl Iterator<Item = Slot> + 'a {

@@ -115,6 +115,8 @@ pub enum ReplyError {
     SlotNotServed,
     /// The cluster does not serve, since slots have no owners.
     ClusterDown,
+    /// A node answers a change while the cluster lets clients only read.
+    ClusterReadOnly,
     /// A command of cluster nodes, and we are none.
     ClusterDisabled,
     /// A slot's number is none.
@@ -228,6 +230,7 @@ impl fmt::Display for ReplyError {
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::SlotNotServed => "CLUSTERDOWN Hash slot not served",
             Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::ClusterReadOnly => "CLUSTERDOWN The cluster is down and only accepts read commands",
             Self::ClusterDisabled => "ERR This instance has cluster support disabled",
             Self::InvalidSlot => "ERR Invalid slot",
             Self::InvalidSlotOrCount => "ERR Invalid slot or number of keys",

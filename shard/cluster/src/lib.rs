@@ -24,4 +24,4 @@ pub use node::{Node, NodeId};
 pub use redirect::{Redirect, RedirectText};
 pub use render::{write_links, write_replicas, write_shards, write_slots};
 pub use slot_set::SlotSet;
-pub use topology::{Member, NodeIndex, Topology};
+pub use topology::{Access, Endpoint, Manners, Member, NodeIndex, Topology};

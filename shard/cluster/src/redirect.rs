@@ -13,6 +13,8 @@ pub enum Redirect {
     SlotNotServed,
     /// The cluster does not serve.
     ClusterDown,
+    /// The cluster serves those only who read.
+    ReadOnly,
     /// Another node owns the slot.
     Moved(Slot),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for RedirectText<'_> {
             Redirect::CrossSlot => ReplyError::CrossSlot,
             Redirect::SlotNotServed => ReplyError::SlotNotServed,
             Redirect::ClusterDown => ReplyError::ClusterDown,
+            Redirect::ReadOnly => ReplyError::ClusterReadOnly,
             Redirect::Moved(slot) => match self.topology.owner_address(slot, self.here) {
                 Some((ip, port)) => return write!(f, "MOVED {slot} {ip}:{port}"),
                 None => ReplyError::SlotNotServed,

@@ -2,59 +2,107 @@
 //!
 //! Mirrors Redis 7.2 `cluster.c` (`clusterGenNodesSlotsInfo`, `clusterReplyMultiBulkSlots`, `addNodeDetailsToShardReply`).
 
-use crate::node::Node;
-use crate::topology::{NodeIndex, Topology};
+use crate::node::{Node, NodeId};
+use crate::topology::{Endpoint, NodeIndex, Topology};
+use crate::wire::NodeFlags;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 use slotmesh_resp::Reply;
 
 /// CLUSTER SLOTS, for a client that has reached us at `here`.
 pub fn write_slots(topology: &Topology, here: &str, reply: &mut Reply<'_>) {
     reply.array(topology.ranges().count());
     for (first, last, owner) in topology.ranges() {
-        let node = topology.node(owner);
-        reply.array(3);
+        let replicas = || topology.replicas(owner).filter(|node| !is_left_out(node));
+        reply.array(3 + replicas().count());
         reply.integer(i64::from(first));
         reply.integer(i64::from(last));
-        reply.array(4);
-        reply.bulk(node.ip(here).as_bytes());
-        reply.integer(i64::from(node.port));
-        reply.bulk(node.id.as_str().as_bytes());
-        // Further names of the node, of which it has none.
-        reply.map(0);
+        write_slot_node(topology, topology.node(owner), here, reply);
+        replicas().for_each(|node| write_slot_node(topology, node, here, reply));
     }
 }
 
-/// CLUSTER SHARDS, for a client that has reached us at `here`.
+/// Whether a replica has nothing to offer: it has failed, or has not begun to follow.
+fn is_left_out(replica: &Node) -> bool {
+    replica.flags.contains(NodeFlags::FAIL) || replica.offset == 0
+}
+
+fn write_slot_node(topology: &Topology, node: &Node, here: &str, reply: &mut Reply<'_>) {
+    reply.array(4);
+    write_endpoint(topology, node, here, reply);
+    reply.integer(i64::from(node.port));
+    reply.bulk(node.id.as_str().as_bytes());
+    // The names that the endpoint does not tell.
+    let ip = (topology.endpoint_type() != Endpoint::Ip).then(|| node.ip(here));
+    let hostname = node.hostname.as_deref().filter(|_| topology.endpoint_type() != Endpoint::Hostname);
+    let names = || [("ip", ip), ("hostname", hostname)].into_iter().filter_map(|(name, value)| Some((name, value?)));
+    reply.map(names().count());
+    for (name, value) in names() {
+        reply.bulk(name.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+}
+
+fn write_endpoint(topology: &Topology, node: &Node, here: &str, reply: &mut Reply<'_>) {
+    match topology.endpoint(node, here) {
+        Some(endpoint) => reply.bulk(endpoint.as_bytes()),
+        None => reply.null(),
+    }
+}
+
+/// CLUSTER SHARDS, for a client that has reached us at `here`: an entry for each group of a master and its replicas.
 pub fn write_shards(topology: &Topology, here: &str, reply: &mut Reply<'_>) {
-    reply.array(topology.nodes().count());
+    let mut shards: BTreeMap<NodeId, Vec<(NodeIndex, &Node)>> = BTreeMap::new();
     for (index, node) in topology.nodes() {
+        shards.entry(node.shard_id).or_default().push((index, node));
+    }
+    // In the order of the nodes, as they are known.
+    let mut shards: Vec<_> = shards.into_values().collect();
+    shards.sort_by_key(|nodes| nodes[0].0);
+    reply.array(shards.len());
+    for nodes in shards {
+        let slots: Vec<(u16, u16)> = nodes.iter().flat_map(|&(index, _)| topology.ranges_of(index)).collect();
         reply.map(2);
         reply.bulk(b"slots");
-        reply.array(2 * topology.ranges_of(index).count());
-        for (first, last) in topology.ranges_of(index) {
+        reply.array(2 * slots.len());
+        for (first, last) in slots {
             reply.integer(i64::from(first));
             reply.integer(i64::from(last));
         }
         reply.bulk(b"nodes");
-        reply.array(1);
-        write_shard_node(node, here, reply);
+        reply.array(nodes.len());
+        nodes.into_iter().for_each(|(_, node)| write_shard_node(topology, node, here, reply));
     }
 }
 
-fn write_shard_node(node: &Node, here: &str, reply: &mut Reply<'_>) {
-    let ip = node.ip(here).as_bytes();
-    reply.map(7);
+fn write_shard_node(topology: &Topology, node: &Node, here: &str, reply: &mut Reply<'_>) {
+    let ports = || [("port", node.port), ("tls-port", node.other_port)].into_iter().filter(|&(_, port)| port != 0);
+    reply.map(6 + ports().count() + usize::from(node.hostname.is_some()));
     reply.bulk(b"id");
     reply.bulk(node.id.as_str().as_bytes());
-    reply.bulk(b"port");
-    reply.integer(i64::from(node.port));
-    for (name, value) in [(&b"ip"[..], ip), (b"endpoint", ip), (b"role", b"master")] {
-        reply.bulk(name);
-        reply.bulk(value);
+    for (name, port) in ports() {
+        reply.bulk(name.as_bytes());
+        reply.integer(i64::from(port));
     }
+    reply.bulk(b"ip");
+    reply.bulk(node.ip(here).as_bytes());
+    reply.bulk(b"endpoint");
+    write_endpoint(topology, node, here, reply);
+    if let Some(hostname) = &node.hostname {
+        reply.bulk(b"hostname");
+        reply.bulk(hostname.as_bytes());
+    }
+    let is_replica = node.flags.contains(NodeFlags::REPLICA);
+    reply.bulk(b"role");
+    reply.bulk(if is_replica { b"replica" } else { b"master" });
     reply.bulk(b"replication-offset");
-    reply.integer(0);
+    reply.integer(node.offset as i64);
     reply.bulk(b"health");
-    reply.bulk(b"online");
+    reply.bulk(match (node.flags.contains(NodeFlags::FAIL), is_replica && node.offset == 0) {
+        (true, _) => b"fail",
+        (false, true) => b"loading",
+        (false, false) => b"online",
+    });
 }
 
 /// CLUSTER REPLICAS of a node: it has none.
@@ -73,7 +121,6 @@ mod tests {
     use crate::topology::tests::{node, three};
     use slotmesh_resp::Protocol;
     use std::string::String;
-    use std::vec::Vec;
 
     fn printed(protocol: Protocol, write: impl Fn(&Topology, &str, &mut Reply<'_>)) -> String {
         let mut out = Vec::new();

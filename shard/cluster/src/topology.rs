@@ -22,8 +22,43 @@ pub struct Topology {
     owners: Box<[u16; SLOT_COUNT]>,
     current_epoch: u64,
     serving: Serving,
+    manners: Manners,
     /// Number of slots with an owner.
     assigned: usize,
+}
+
+/// What a redirect tells clients to dial (`cluster-preferred-endpoint-type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Endpoint {
+    /// The address.
+    #[default]
+    Ip,
+    /// The announced host name.
+    Hostname,
+    /// Whatever the client has dialled already, with another port.
+    Unknown,
+}
+
+/// How a node treats its clients, by its directives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Manners {
+    /// `cluster-preferred-endpoint-type`.
+    pub endpoint: Endpoint,
+    /// `cluster-allow-reads-when-down`.
+    pub allows_reads_when_down: bool,
+    /// `cluster-allow-pubsubshard-when-down`.
+    pub allows_shard_channels_when_down: bool,
+}
+
+/// What a request does with the slots that it names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Reads keys.
+    Read,
+    /// Changes keys.
+    Write,
+    /// Uses shard channels.
+    ShardChannel,
 }
 
 /// When a cluster serves.
@@ -44,14 +79,21 @@ impl Topology {
         assert!((1..=SLOT_COUNT).contains(&nodes.len()), "a cluster has nodes, each at least one slot of its own");
         let current_epoch = nodes.iter().map(|node| node.config_epoch).max().unwrap_or(0);
         let serving = Serving::ByCoverage { requires_all: requires_full_coverage };
-        Self { nodes, owners: Box::new([NOBODY; SLOT_COUNT]), current_epoch, serving, assigned: 0 }
+        Self {
+            nodes,
+            owners: Box::new([NOBODY; SLOT_COUNT]),
+            current_epoch,
+            serving,
+            manners: Manners::default(),
+            assigned: 0,
+        }
     }
 
     /// The view of a node that has judged the state itself. Owners follow by [`assign_one`](Self::assign_one), then
     /// [`count`](Self::count).
-    pub(crate) fn told(nodes: Vec<Node>, current_epoch: u64, is_ok: bool) -> Self {
+    pub(crate) fn told(nodes: Vec<Node>, current_epoch: u64, is_ok: bool, manners: Manners) -> Self {
         let owners = Box::new([NOBODY; SLOT_COUNT]);
-        Self { nodes, owners, current_epoch, serving: Serving::Told(is_ok), assigned: 0 }
+        Self { nodes, owners, current_epoch, serving: Serving::Told(is_ok), manners, assigned: 0 }
     }
 
     pub(crate) fn assign_one(&mut self, slot: usize, node: NodeIndex) {
@@ -76,6 +118,11 @@ impl Topology {
     /// All nodes with their places.
     pub fn nodes(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
         (0..).map(NodeIndex).zip(&self.nodes)
+    }
+
+    /// The replicas of a master.
+    pub fn replicas(&self, master: NodeIndex) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |node| node.master == Some(master))
     }
 
     /// The node with this name.
@@ -119,11 +166,6 @@ impl Topology {
             Serving::ByCoverage { requires_all } => !requires_all || self.assigned == SLOT_COUNT,
             Serving::Told(is_ok) => is_ok,
         }
-    }
-
-    /// The address at which a client that has reached us at `here` finds the owner of a slot.
-    fn owner_node(&self, slot: Slot) -> Option<&Node> {
-        self.owner(slot).map(|owner| self.node(owner))
     }
 
     /// What CLUSTER INFO prints at node `myself` (Redis 7.2 `cluster.c` `clusterGenInfo…`): no bus, no messages.
@@ -179,24 +221,53 @@ impl Topology {
     /// # Errors
     /// Why it is not.
     #[inline]
-    pub fn judge(&self, myself: NodeIndex, mut slots: impl Iterator<Item = Slot>) -> Result<(), Redirect> {
+    pub fn judge(
+        &self,
+        myself: NodeIndex,
+        mut slots: impl Iterator<Item = Slot>,
+        access: Access,
+    ) -> Result<(), Redirect> {
         let Some(first) = slots.next() else { return Ok(()) };
         let Some(owner) = self.owner(first) else { return Err(Redirect::SlotNotServed) };
         if slots.any(|slot| slot != first) {
             return Err(Redirect::CrossSlot);
         }
         if !self.is_ok() {
-            Err(Redirect::ClusterDown)
-        } else if owner != myself {
-            Err(Redirect::Moved(first))
-        } else {
-            Ok(())
+            self.judge_while_down(access)?;
+        }
+        if owner == myself { Ok(()) } else { Err(Redirect::Moved(first)) }
+    }
+
+    /// Whether a cluster that does not serve serves this all the same.
+    #[cold]
+    fn judge_while_down(&self, access: Access) -> Result<(), Redirect> {
+        match access {
+            Access::ShardChannel if self.manners.allows_shard_channels_when_down => Ok(()),
+            _ if !self.manners.allows_reads_when_down => Err(Redirect::ClusterDown),
+            Access::Write => Err(Redirect::ReadOnly),
+            Access::Read | Access::ShardChannel => Ok(()),
         }
     }
 
-    /// The address of a slot's owner as a redirect names it, for a client that has reached us at `here`.
+    /// The address of a slot's owner as a redirect names it, for a client that has reached us at `here`; empty where
+    /// the client shall dial what it has dialled.
     pub(crate) fn owner_address<'a>(&'a self, slot: Slot, here: &'a str) -> Option<(&'a str, u16)> {
-        self.owner_node(slot).map(|node| (node.ip(here), node.port))
+        let node = self.owner(slot).map(|owner| self.node(owner))?;
+        Some((self.endpoint(node, here).unwrap_or_default(), node.port))
+    }
+
+    /// What a client that has reached us at `here` shall dial to reach a node; `None` for what it has dialled.
+    pub(crate) fn endpoint<'a>(&self, node: &'a Node, here: &'a str) -> Option<&'a str> {
+        match self.manners.endpoint {
+            Endpoint::Ip => Some(node.ip(here)),
+            Endpoint::Hostname => Some(node.hostname.as_deref().unwrap_or("?")),
+            Endpoint::Unknown => None,
+        }
+    }
+
+    /// The directive that decides what clients dial.
+    pub(crate) fn endpoint_type(&self) -> Endpoint {
+        self.manners.endpoint
     }
 }
 
@@ -265,7 +336,8 @@ pub(crate) mod tests {
     #[test]
     fn a_request_goes_where_its_keys_are() {
         let topology = three();
-        let judge = |slots: &[u16]| topology.judge(NodeIndex(1), slots.iter().map(|&number| slot(number)));
+        let judge =
+            |slots: &[u16]| topology.judge(NodeIndex(1), slots.iter().map(|&number| slot(number)), Access::Read);
         assert_eq!(judge(&[]), Ok(()));
         assert_eq!(judge(&[6000, 6000]), Ok(()));
         assert_eq!(judge(&[6000, 6001]), Err(Redirect::CrossSlot));
@@ -278,7 +350,8 @@ pub(crate) mod tests {
     fn a_cluster_with_holes_is_down() {
         for requires_full_coverage in [true, false] {
             let mut topology = Topology::new(vec![node(0), node(1)], requires_full_coverage);
-            let judge = |topology: &Topology, number| topology.judge(NodeIndex(0), [slot(number)].into_iter());
+            let judge =
+                |topology: &Topology, number| topology.judge(NodeIndex(0), [slot(number)].into_iter(), Access::Read);
             assert_eq!(judge(&topology, 7), Err(Redirect::SlotNotServed));
             topology.assign(NodeIndex(0), 0..=9);
             topology.assign(NodeIndex(1), 10..=19);
@@ -287,6 +360,22 @@ pub(crate) mod tests {
             assert_eq!(judge(&topology, 12), down(Err(Redirect::Moved(slot(12)))));
             assert_eq!(judge(&topology, 100), Err(Redirect::SlotNotServed));
         }
+    }
+
+    #[test]
+    fn a_cluster_that_is_down_serves_what_it_is_told_to() {
+        let judge = |manners, access| {
+            let mut topology = Topology::told(vec![node(0)], 1, false, manners);
+            topology.assign(NodeIndex(0), 0..=16383);
+            topology.judge(NodeIndex(0), [slot(7)].into_iter(), access)
+        };
+        let all = [Access::Read, Access::Write, Access::ShardChannel];
+        let down = Err(Redirect::ClusterDown);
+        assert_eq!(all.map(|access| judge(Manners::default(), access)), [down; 3]);
+        let reads = Manners { allows_reads_when_down: true, ..Manners::default() };
+        assert_eq!(all.map(|access| judge(reads, access)), [Ok(()), Err(Redirect::ReadOnly), Ok(())]);
+        let channels = Manners { allows_shard_channels_when_down: true, ..Manners::default() };
+        assert_eq!(all.map(|access| judge(channels, access)), [down, down, Ok(())]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the operator decides about a node of the cluster.
 
 use crate::host::Host;
+use crate::topology::Manners;
 use alloc::boxed::Box;
 
 /// Directives `cluster-…` as far as the machine obeys them, and the addresses that it announces.
@@ -22,6 +23,8 @@ pub struct Settings {
     pub nodename: Option<Box<str>>,
     /// `cluster-require-full-coverage`.
     pub requires_full_coverage: bool,
+    /// What clients are told and granted.
+    pub manners: Manners,
     /// Our index among the shards of our process.
     pub shard: u16,
     /// Number of shards of our process.

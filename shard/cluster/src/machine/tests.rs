@@ -30,6 +30,7 @@ fn settings(index: usize) -> Settings {
         hostname: None,
         nodename: None,
         requires_full_coverage: true,
+        manners: crate::Manners::default(),
         shard: 0,
         shards: 1,
     }
