@@ -2,8 +2,9 @@
 
 pub use super::filter::ClientFilter;
 use crate::{Inspection, LatencyMonitor, PauseScope, SlowLog};
-use slotmesh_base::UnixMillis;
+use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_cluster::Member;
+use slotmesh_cluster::machine::{self, Actions, Cluster, LinkId};
 use slotmesh_command::Spec;
 use slotmesh_conf::Settings;
 use std::collections::BTreeMap;
@@ -192,6 +193,24 @@ pub trait Node {
     /// is then that node's.
     fn cluster(&self) -> Option<Member<'_>> {
         None
+    }
+    /// Lets a command of CLUSTER ask or order the machine behind the node, for a client that has come to the port of a
+    /// node; `false`, and `act` is not called, for others. What the machine wants done is done, and what it promises is
+    /// on disk, before the reply leaves.
+    fn with_machine(&self, _act: &mut dyn FnMut(&mut Cluster, machine::Now, &mut Actions)) -> bool {
+        false
+    }
+    /// Number of keys of a slot that the node's shard holds.
+    fn keys_in_slot(&self, _slot: Slot) -> usize {
+        0
+    }
+    /// Number of keys that the node's shard holds.
+    fn key_count(&self) -> usize {
+        0
+    }
+    /// Bytes that wait on a link of the bus, and bytes of room for them.
+    fn link_buffer(&self, _link: LinkId) -> (usize, usize) {
+        (0, 0)
     }
     /// `CONFIG RESETSTAT`.
     fn reset_statistics(&self);
