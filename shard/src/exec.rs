@@ -2,7 +2,7 @@
 
 use crate::Shard;
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
-use slotmesh_command::{Beside, Call, Flags, Outcome, Reach, Spec, ValueLimits, key_indexes};
+use slotmesh_command::{Beside, Call, Flags, Outcome, Reach, Spec, ValueLimits, key_indexes, reads_unnamed_keys};
 use slotmesh_keyspace::{Change, Key};
 use slotmesh_resp::{Args, Protocol, Reply};
 
@@ -178,6 +178,11 @@ fn places_of(shards: &[&mut Shard], spec: &'static Spec, args: Args<'_>) -> Vec<
     }
     if places.is_empty() {
         places.push(0);
+    }
+    if reads_unnamed_keys(spec, args) {
+        let home = places[0];
+        places.truncate(1);
+        places.extend((0..shards.len()).filter(|&place| place != home));
     }
     places
 }

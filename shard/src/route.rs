@@ -6,7 +6,7 @@ use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_cluster::Member;
 use slotmesh_command::{
     ConnectionCommand, Flags, KeySpec, NodeCommand, Reach, RequestPolicy, ResponsePolicy, Spec, TransactionCommand,
-    Unknown, find_subcommand, key_indexes, parse_cursor, write_unknown,
+    Unknown, find_subcommand, key_indexes, parse_cursor, reads_unnamed_keys, write_unknown,
 };
 use slotmesh_keyspace::{Cursor, Key};
 use slotmesh_resp::{Args, Reply};
@@ -300,7 +300,9 @@ fn place_keys(spec: &'static Spec, args: Args<'_>, home: u16, map: &SlotMap) -> 
     }
     // A last key without what belongs to it (MSET with an odd count) keeps the command whole: one handler must
     // refuse all of it.
-    if together || end > args.len() {
+    if reads_unnamed_keys(spec, args) {
+        Placement::Loan
+    } else if together || end > args.len() {
         Placement::Core(home)
     } else if may_be_split(spec) {
         Placement::Split
@@ -330,7 +332,7 @@ fn place_whole(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Placement 
 
 /// The cores whose shards a command with placement [`Loan`](Placement::Loan) needs, ascending.
 pub fn loan_cores(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Vec<u16> {
-    if let Reach::Shard(_) = spec.reach {
+    if matches!(spec.reach, Reach::Shard(_)) || reads_unnamed_keys(spec, args) {
         return (0..map.shards).collect();
     }
     let mut cores: Vec<u16> = key_indexes(spec, args).map(|index| map.owner(Slot::of_key(args.at(index)))).collect();

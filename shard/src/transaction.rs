@@ -9,7 +9,9 @@ use crate::{
     run_node_command,
 };
 use slotmesh_base::{ExecRefused, ReplyError, Slot, UnixMillis};
-use slotmesh_command::{Flags, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor};
+use slotmesh_command::{
+    Flags, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor, reads_unnamed_keys,
+};
 use slotmesh_keyspace::Cursor;
 use slotmesh_resp::{Args, Protocol, Reply};
 use std::sync::Arc;
@@ -138,6 +140,7 @@ pub fn exec_cores(client: &Client, own: u16, map: &SlotMap) -> Vec<u16> {
     client.watching.iter().for_each(|&core| wanted[usize::from(core)] = true);
     for (spec, args) in client.transaction.iter().flat_map(|transaction| commands(&transaction.requests)) {
         match spec.reach {
+            Reach::Slot(_) if reads_unnamed_keys(spec, args) => wanted.fill(true),
             Reach::Slot(_) => {
                 let mut has_keys = false;
                 for index in key_indexes(spec, args) {

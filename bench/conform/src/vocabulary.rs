@@ -86,6 +86,39 @@ pub(crate) const POSITION_OPTIONS: &[&str] = &[
     "RANK",
     "JUNK 1",
 ];
+pub(crate) const SORT_OPTIONS: &[&str] = &[
+    "ALPHA",
+    "ALPHA",
+    "alpha",
+    "ASC",
+    "DESC",
+    "desc",
+    "BY SORTPATTERN",
+    "BY SORTPATTERN",
+    "GET SORTPATTERN",
+    "GET SORTPATTERN",
+    "GET #",
+    "BY nosort",
+    "LIMIT",
+    "BY",
+    "STORE",
+    "JUNK",
+];
+/// No texts that keys give: those that weigh the same Redis puts in any order if there is a limit as well.
+pub(crate) const SORT_LIMITS: &[&str] = &[
+    "LIMIT NUMBER NUMBER",
+    "LIMIT NUMBER NUMBER ALPHA",
+    "ALPHA LIMIT NUMBER NUMBER DESC GET SORTPATTERN",
+    "LIMIT INT INT ALPHA",
+    "BY SORTPATTERN LIMIT NUMBER NUMBER",
+    "BY SORTPATTERN LIMIT INDEX INDEX DESC GET # GET SORTPATTERN",
+    "BY nosort LIMIT NUMBER NUMBER",
+    "BY nosort LIMIT INDEX INDEX DESC",
+    "limit NUMBER 3 by nosort desc",
+];
+/// Elements that stand for the asterisk make names of keys of them.
+pub(crate) const SORT_PATTERNS: &[&str] =
+    &["*", "key:*", "{tag}*", "{tag*", "x{tag}*", "*->a", "key:*->", "key:*->a", "**", "#", "#*", "", "a", "nosuch*"];
 /// Floats at the edges of what a `long double` holds, and what is none.
 pub(crate) const FLOATS: &[&str] = &[
     "0.1",
@@ -303,6 +336,8 @@ pub(crate) const NAMES: &[&str] = &[
     "blmove",
     "blmpop",
     "brpoplpush",
+    "sort",
+    "sort_ro",
 ];
 pub(crate) const CATEGORIES: &[&str] =
     &["string", "read", "keyspace", "connection", "dangerous", "fast", "nosuch", "@read", "STRING"];

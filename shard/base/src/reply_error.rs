@@ -77,6 +77,12 @@ pub enum ReplyError {
     FrequencySelected,
     /// `OBJECT FREQ` while no frequencies are kept.
     FrequencyNotSelected,
+    /// `SORT` by numbers, where one of them is none.
+    SortNotNumbers,
+    /// `SORT` with a pattern for `BY`, of a cluster node.
+    SortByInClusterMode,
+    /// `SORT` with `GET`, of a cluster node.
+    SortGetInClusterMode,
     /// A value would pass `proto-max-bulk-len`.
     StringTooLong,
     /// No such database.
@@ -208,6 +214,9 @@ impl fmt::Display for ReplyError {
             Self::FrequencyNotSelected => {
                 "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
             }
+            Self::SortNotNumbers => "ERR One or more scores can't be converted into double",
+            Self::SortByInClusterMode => "ERR BY option of SORT denied in Cluster mode.",
+            Self::SortGetInClusterMode => "ERR GET option of SORT denied in Cluster mode.",
             Self::StringTooLong => "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
             Self::DbIndexOutOfRange => "ERR DB index is out of range",
             Self::InvalidFirstDbIndex => "ERR invalid first DB index",

@@ -47,6 +47,8 @@ pub struct DocArg {
     pub name: &'static str,
     /// Its kind.
     pub kind: DocKind,
+    /// What is shown for it, if not its name.
+    pub shown: Option<&'static str>,
     /// Token before it, if any.
     pub token: Option<&'static str>,
     /// `since`, if later than the command.
@@ -71,6 +73,7 @@ impl DocArg {
         Self {
             name,
             kind,
+            shown: None,
             token: None,
             since: None,
             optional: false,
@@ -101,6 +104,11 @@ impl DocArg {
 
     pub(crate) const fn token(mut self, token: &'static str) -> Self {
         self.token = Some(token);
+        self
+    }
+
+    pub(crate) const fn shown(mut self, text: &'static str) -> Self {
+        self.shown = Some(text);
         self
     }
 
@@ -138,8 +146,12 @@ pub enum DocKind {
     Key,
     /// `key` (of key spec 1)
     SecondKey,
+    /// `key` (of key spec 2)
+    ThirdKey,
     /// `pattern`
     Pattern,
+    /// `pattern` (of the keys of key spec 1)
+    SecondKeyPattern,
     /// `unix-time`
     UnixTime,
     /// `pure-token`
@@ -157,8 +169,8 @@ impl DocKind {
             Self::String => "string",
             Self::Integer => "integer",
             Self::Double => "double",
-            Self::Key | Self::SecondKey => "key",
-            Self::Pattern => "pattern",
+            Self::Key | Self::SecondKey | Self::ThirdKey => "key",
+            Self::Pattern | Self::SecondKeyPattern => "pattern",
             Self::UnixTime => "unix-time",
             Self::PureToken => "pure-token",
             Self::OneOf => "oneof",

@@ -167,6 +167,30 @@ fn highest(mantissa: u64, exponent: i64) -> (u64, i64) {
     (mantissa << shift, exponent - i64::from(shift))
 }
 
+/// The number that an unsigned decimal text spells, as its 64 highest bits, the exponent of two of the lowest of them, and
+/// whether it is a little more. `None` for what is no number, and beyond all numbers of C.
+pub(crate) fn significant_bits(text: &[u8]) -> Option<(u64, i64, bool)> {
+    /// More digits than decide between two neighbours of the smallest doubles.
+    const DIGITS_MAX: usize = 800;
+    let (mut digits, mut exponent) = Base::Ten.split(text)?;
+    let start = digits.iter().position(|digit| *digit != 0).unwrap_or(digits.len());
+    digits.drain(..start);
+    if digits.len() > DIGITS_MAX {
+        exponent += (digits.len() - DIGITS_MAX) as i64;
+        let is_more = digits[DIGITS_MAX - 1..].iter().any(|digit| *digit != 0);
+        digits.truncate(DIGITS_MAX - 1);
+        digits.push(u8::from(is_more));
+    }
+    let (mut natural, mut exponent, mut sticky) = Base::Ten.scale(digits, exponent)?;
+    let bits = natural.bits() as i64;
+    if bits > MANTISSA_BITS {
+        let (is_half, is_more) = natural.shift_right((bits - MANTISSA_BITS) as usize);
+        sticky |= is_half || is_more;
+        exponent += bits - MANTISSA_BITS;
+    }
+    Some((natural.low(), exponent, sticky))
+}
+
 /// `natural` times two to the `exponent`, and a little more if `sticky`, rounded.
 fn round(negative: bool, mut natural: Natural, exponent: i64, sticky: bool) -> Extended {
     let bits = natural.bits() as i64;
@@ -257,7 +281,7 @@ impl Base {
 }
 
 /// An exponent; what is far beyond all numbers is cut.
-fn parse_exponent(text: &[u8]) -> Option<i64> {
+pub(crate) fn parse_exponent(text: &[u8]) -> Option<i64> {
     const CUT: i64 = 1_000_000;
     let (negative, digits) = match text {
         [b'-', rest @ ..] => (true, rest),

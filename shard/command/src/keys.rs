@@ -1,7 +1,8 @@
 //! Where the keys of a request stand, from its row.
 
-use crate::{KeyFlags, KeySpec, Spec, parse_integer};
+use crate::{KeyFlags, KeySearch, KeySpec, Spec, parse_integer};
 use slotmesh_resp::Args;
+use std::ops::Range;
 
 /// A key of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,23 +26,37 @@ pub fn first_key_index(spec: &Spec, arguments: usize) -> Option<usize> {
 #[inline]
 pub fn key_indexes<'a>(spec: &Spec, args: Args<'a>) -> impl Iterator<Item = usize> + use<'a> {
     let specs = spec.keys;
-    let fits = specs.iter().all(|keys| last_index(keys, args).is_some());
+    let fits = specs.iter().all(|keys| range(keys, args).is_some());
     let specs = if fits { specs } else { &[] };
-    specs.iter().flat_map(move |keys| {
-        let last = last_index(keys, args).unwrap_or(0);
-        (keys.first..=last).step_by(keys.step)
-    })
+    specs.iter().flat_map(move |keys| range(keys, args).unwrap_or_default().step_by(keys.step))
+}
+
+/// Whether a request reads keys that it does not name, since their names come of what other keys hold: they may be
+/// anywhere.
+#[inline]
+pub fn reads_unnamed_keys(spec: &Spec, args: Args<'_>) -> bool {
+    spec.keys.iter().any(|keys| matches!(keys.search, KeySearch::Content(reads) if reads(args)))
 }
 
 /// The keys of a request, with what is done to each (COMMAND GETKEYSANDFLAGS, key permissions).
 pub fn key_positions<'a>(spec: &Spec, args: Args<'a>) -> impl Iterator<Item = KeyPosition> + use<'a> {
     let specs = spec.keys;
     let flags_at = move |index: usize| {
-        let covers = |keys: &&KeySpec| last_index(keys, args).is_some_and(|last| (keys.first..=last).contains(&index));
+        let covers = |keys: &&KeySpec| range(keys, args).is_some_and(|range| range.contains(&index));
         let keys = specs.iter().find(covers).expect("an index comes from one of the specs");
         keys.flags_of.map_or(keys.flags, |flags_of| flags_of(args))
     };
     key_indexes(spec, args).map(move |index| KeyPosition { index, flags: flags_at(index) })
+}
+
+/// The indexes of the keys of a spec, if the request is long enough: some of them are steps in between.
+#[inline]
+fn range(keys: &KeySpec, args: Args<'_>) -> Option<Range<usize>> {
+    match keys.search {
+        KeySearch::Index => last_index(keys, args).map(|last| keys.first..last + 1),
+        KeySearch::Option(find) => Some(find(args).map_or(0..0, |index| index..index + 1)),
+        KeySearch::Content(_) => Some(0..0),
+    }
 }
 
 /// Index of the last key, if the request is long enough.

@@ -3,9 +3,23 @@
 use crate::{Categories, Doc, Flags, KeyFlags, Reach};
 use slotmesh_resp::Args;
 
+/// How the keys of a key spec are found.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySearch {
+    /// By the indexes that the spec says.
+    Index,
+    /// There is one, where an option names it: the index of that argument. COMMAND INFO calls it unknown.
+    Option(fn(Args<'_>) -> Option<usize>),
+    /// Not in the request: their names come of what other keys hold, whether the request reads any. COMMAND INFO calls
+    /// them unknown.
+    Content(fn(Args<'_>) -> bool),
+}
+
 /// Where a command's keys stand.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
+    /// How they are found; what follows behind the notes is for those with indexes.
+    pub search: KeySearch,
     /// What happens to the keys.
     pub flags: KeyFlags,
     /// What happens to them in one request, where the options decide it (`VARIABLE_FLAGS`).
@@ -31,23 +45,41 @@ impl KeySpec {
 
     /// One key.
     pub(crate) const fn one_at(index: usize, flags: KeyFlags) -> Self {
-        Self { flags, flags_of: None, notes: None, first: index, last: 0, count_at: None, step: 1 }
+        Self {
+            search: KeySearch::Index,
+            flags,
+            flags_of: None,
+            notes: None,
+            first: index,
+            last: 0,
+            count_at: None,
+            step: 1,
+        }
     }
 
     /// As many keys as the argument at `index` says, right behind it.
     pub(crate) const fn counted(index: usize, flags: KeyFlags) -> Self {
-        let first = index + 1;
-        Self { flags, flags_of: None, notes: None, first, last: -1, count_at: Some(index), step: 1 }
+        Self { last: -1, count_at: Some(index), ..Self::one_at(index + 1, flags) }
     }
 
     /// Keys from the first argument to the last one, `step` apart.
     pub(crate) const fn all(flags: KeyFlags, step: usize) -> Self {
-        Self { flags, flags_of: None, notes: None, first: 1, last: -1, count_at: None, step }
+        Self { last: -1, step, ..Self::one_at(1, flags) }
     }
 
     /// Keys from the first argument to the last but one.
     pub(crate) const fn all_but_last(flags: KeyFlags) -> Self {
         Self { last: -2, ..Self::all(flags, 1) }
+    }
+
+    /// A key that an option names, wherever that stands.
+    pub(crate) const fn option(find: fn(Args<'_>) -> Option<usize>, flags: KeyFlags, notes: &'static str) -> Self {
+        Self { search: KeySearch::Option(find), notes: Some(notes), ..Self::one(flags) }
+    }
+
+    /// Keys whose names come of what other keys hold.
+    pub(crate) const fn content(reads: fn(Args<'_>) -> bool, flags: KeyFlags, notes: &'static str) -> Self {
+        Self { search: KeySearch::Content(reads), notes: Some(notes), ..Self::one(flags) }
     }
 
     /// With flags that depend on the request.

@@ -156,6 +156,8 @@ const SEVERAL_KEYS: &[&str] = &[
     "RENAME k k",
     "RENAMENX k k",
     "RPOPLPUSH k k",
+    "SORT k BY nosort GET # LIMIT 0 5 STORE k",
+    "SORT_RO k",
     "TOUCH k k",
     "UNLINK k k k",
 ];
@@ -189,6 +191,28 @@ fn several_keys_go_together_or_apart() {
             assert_eq!(shards.place(&request), expected, "{pattern} on {owners:?}");
             assert_eq!(loan_cores(request.spec().unwrap(), request.args(), &shards.map), owners, "{pattern}");
         }
+    }
+}
+
+#[test]
+fn what_reads_keys_that_it_does_not_name_needs_all_shards() {
+    let shards = Shards::new(3);
+    for request in [
+        "SORT foo BY w_*",
+        "SORT foo GET *",
+        "SORT foo LIMIT 0 1 GET # GET w_*->f STORE bar",
+        "SORT_RO foo DESC BY w_*",
+        // It will be refused.
+        "SORT foo BY w_* JUNK",
+    ] {
+        let request = Request::words(request);
+        assert_eq!(shards.place(&request), Placement::Loan);
+        assert_eq!(loan_cores(request.spec().unwrap(), request.args(), &shards.map), [0, 1, 2]);
+    }
+    // The asterisk stands in no pattern.
+    for request in ["SORT foo BY nosort", "SORT foo GET # GET nosuch", "SORT foo* STORE foo*", "SORT_RO foo LIMIT * *"]
+    {
+        assert_ne!(shards.place(&Request::words(request)), Placement::Loan, "{request}");
     }
 }
 

@@ -67,7 +67,8 @@ fn write_argument(argument: &DocArg, reply: &mut Reply<'_>) {
     let compound = matches!(argument.kind, DocKind::OneOf | DocKind::Block);
     let key_spec = match argument.kind {
         DocKind::Key => Some(0),
-        DocKind::SecondKey => Some(1),
+        DocKind::SecondKey | DocKind::SecondKeyPattern => Some(1),
+        DocKind::ThirdKey => Some(2),
         _ => None,
     };
     let repeats = argument.optional || argument.multiple;
@@ -77,7 +78,7 @@ fn write_argument(argument: &DocArg, reply: &mut Reply<'_>) {
     write_field("name", argument.name, reply);
     write_field("type", argument.kind.name(), reply);
     if !compound {
-        write_field("display_text", argument.name, reply);
+        write_field("display_text", argument.shown.unwrap_or(argument.name), reply);
     }
     if let Some(key_spec) = key_spec {
         reply.bulk(b"key_spec_index");

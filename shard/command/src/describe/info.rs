@@ -1,7 +1,7 @@
 //! COMMAND and COMMAND INFO.
 
 use super::{named_specs, write_key_flags, write_words};
-use crate::{Flags, KeySpec, RequestPolicy, ResponsePolicy, Spec, Tips, all};
+use crate::{Flags, KeySearch, KeySpec, RequestPolicy, ResponsePolicy, Spec, Tips, all};
 use slotmesh_resp::{Args, Reply};
 
 /// COMMAND: all commands.
@@ -55,7 +55,8 @@ fn flag_name(name: &str) -> String {
 /// The three numbers from before there were key specs: first key, last key, step, over all specs that give them (Redis:
 /// `populateCommandLegacyRangeSpec`).
 fn write_key_range(keys: &[KeySpec], reply: &mut Reply<'_>) {
-    let ranges = keys.iter().filter(|keys| keys.count_at.is_none());
+    let is_range = |keys: &&KeySpec| keys.count_at.is_none() && matches!(keys.search, KeySearch::Index);
+    let ranges = keys.iter().filter(is_range);
     let last = |keys: &KeySpec| i64::from(keys.last) + if keys.last >= 0 { keys.first as i64 } else { 0 };
     let first = ranges.clone().map(|keys| keys.first).min().unwrap_or(0);
     let step = ranges.clone().next().map_or(0, |keys| keys.step);
@@ -101,6 +102,11 @@ fn write_key_spec(keys: &KeySpec, reply: &mut Reply<'_>) {
     reply.bulk(b"flags");
     write_key_flags(keys.flags, reply);
     reply.bulk(b"begin_search");
+    if !matches!(keys.search, KeySearch::Index) {
+        write_typed(b"unknown", &[], reply);
+        reply.bulk(b"find_keys");
+        return write_typed(b"unknown", &[], reply);
+    }
     let begin = keys.count_at.unwrap_or(keys.first) as i64;
     write_typed(b"index", &[(b"index", begin)], reply);
     reply.bulk(b"find_keys");

@@ -13,6 +13,7 @@ mod object;
 mod observe;
 mod operate;
 mod server;
+mod sort;
 mod string;
 mod transaction;
 
@@ -35,6 +36,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
         observe::ROWS,
         operate::ROWS,
         server::ROWS,
+        sort::ROWS,
         string::ROWS,
         transaction::ROWS,
     ]

@@ -1,0 +1,73 @@
+//! The patterns of BY and GET: names of keys in which an element stands for the asterisk.
+
+use crate::Call;
+use crate::call::At;
+use slotmesh_keyspace::ValueRef;
+use slotmesh_resp::Reply;
+
+#[derive(Clone, Copy)]
+pub(super) enum Pattern<'a> {
+    /// `#`: the element itself.
+    Element,
+    /// Without an asterisk it names no key.
+    Nothing,
+    /// A key, and maybe a field of the hash that it holds.
+    Key { before: &'a [u8], behind: &'a [u8], field: Option<&'a [u8]> },
+}
+
+impl<'a> Pattern<'a> {
+    /// As in Redis, whose patterns are C strings to some extent, asterisk and arrow stand before the first zero byte or not
+    /// at all.
+    pub(super) fn parse(text: &'a [u8]) -> Self {
+        let visible = until_zero(text);
+        if visible == b"#" {
+            return Self::Element;
+        }
+        let Some(star) = visible.iter().position(|&byte| byte == b'*') else { return Self::Nothing };
+        let (before, behind) = (&text[..star], star + 1);
+        // Only the first arrow counts; without a field behind it, it is part of the key.
+        let arrow = visible[behind..].windows(2).position(|pair| pair == b"->").map(|at| behind + at);
+        match arrow.filter(|arrow| arrow + 2 < visible.len()) {
+            Some(arrow) => Self::Key { before, behind: &text[behind..arrow], field: Some(&text[arrow + 2..]) },
+            None => Self::Key { before, behind: &text[behind..], field: None },
+        }
+    }
+
+    /// Whether it names a key after each element.
+    pub(super) fn reads_keys(self) -> bool {
+        matches!(self, Self::Key { .. })
+    }
+
+    /// Runs `body` with what the pattern gives for an element, if that is there. `name` is room for the key's name.
+    pub(super) fn look_up<R>(
+        self,
+        call: &mut Call<'_>,
+        element: &[u8],
+        name: &mut Vec<u8>,
+        body: impl FnOnce(Option<&[u8]>, &mut Reply<'_>) -> R,
+    ) -> R {
+        let (before, behind, field) = match self {
+            Self::Element => return body(Some(element), &mut call.reply),
+            Self::Nothing => return body(None, &mut call.reply),
+            Self::Key { before, behind, field } => (before, behind, field),
+        };
+        name.clear();
+        [before, element, behind].into_iter().for_each(|part| name.extend_from_slice(part));
+        let (key, db, now) = (call.hasher.key(name), call.db, call.now);
+        let At { keyspace, reply, .. } = call.at(&key);
+        let entry = keyspace.db(db).get(&key, now);
+        let found = entry.is_some();
+        let value = match (entry.map(|entry| entry.value), field) {
+            (Some(ValueRef::String(value)), None) => Some(value),
+            _ => None,
+        };
+        let result = body(value, reply);
+        call.count_read(found);
+        result
+    }
+}
+
+/// What C sees of a string.
+pub(super) fn until_zero(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == 0).next().unwrap_or_default()
+}
