@@ -95,9 +95,10 @@ struct Waiter {
 }
 
 impl Blocked {
-    /// Something happened to a key of a slot with attention.
+    /// Something happened to a key of a slot with attention. A list that is there already has been told of when it came
+    /// (Redis 7.2 `blocked.c` `signalKeyAsReady`: what adds a key calls it).
     pub(crate) fn touch(&mut self, db: u16, key: &[u8], change: Change) {
-        if matches!(change, Change::Created | Change::Changed) && !self.lines.is_empty() {
+        if matches!(change, Change::Created | Change::Replaced) && !self.lines.is_empty() {
             self.signal(db, key);
         }
     }

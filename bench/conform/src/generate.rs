@@ -4,7 +4,7 @@
 //! Times to live are either over or far off and drawn from wide ranges: which of two is the later one must not
 //! depend on the milliseconds between two servers' runs.
 
-use crate::grammar::{AUTHENTICATION, CONFIGURATION, DATA, LISTS, REST, Rows, STRINGS, TRANSACTIONS};
+use crate::grammar::{AUTHENTICATION, CONFIGURATION, DATA, LISTS, REST, Rows, SORTS, STRINGS, TRANSACTIONS};
 use crate::vocabulary::*;
 use crate::{Grammar, Step};
 use slotmesh_base::Rng;
@@ -43,6 +43,7 @@ impl Generator {
             Grammar::Everything | Grammar::Data => self.row(DATA),
             Grammar::Strings => self.row(STRINGS),
             Grammar::Lists => self.row(LISTS),
+            Grammar::Sorts => self.row(SORTS),
             Grammar::Transactions if rest => self.row(TRANSACTIONS),
             Grammar::Transactions if is_list => self.row(LISTS),
             Grammar::Transactions => self.row(DATA),
@@ -62,7 +63,7 @@ impl Generator {
             _ => {}
         }
         let is_mostly_valid =
-            matches!(self.grammar, Grammar::Data | Grammar::Strings | Grammar::Lists | Grammar::Transactions);
+            !matches!(self.grammar, Grammar::Everything | Grammar::Authentication | Grammar::Configuration);
         let spoilt = if is_mostly_valid { 1 } else { 6 };
         // A time to wait that is spoilt may have no end.
         let may_wait = args[0].starts_with(b"BL") || args[0].starts_with(b"BR");
@@ -138,6 +139,7 @@ impl Generator {
             "ELEMENT" => return args.push(self.element()),
             "MANY" => return (0..100).for_each(|_| args.push(self.element())),
             "POSITIONOPTION" => return self.expand_one_of(POSITION_OPTIONS, args),
+            "WEIGHT" => self.pick(WEIGHTS).to_owned(),
             "SORTOPTION" => return self.expand_one_of(SORT_OPTIONS, args),
             "SORTLIMIT" => return self.expand_one_of(SORT_LIMITS, args),
             "SORTPATTERN" => self.pick(SORT_PATTERNS).to_owned(),
@@ -189,7 +191,7 @@ impl Generator {
         let known = match self.grammar {
             Grammar::Data => &KEYS[..8],
             Grammar::Lists => &KEYS[5..8],
-            Grammar::Strings | Grammar::Transactions => &KEYS[3..8],
+            Grammar::Strings | Grammar::Sorts | Grammar::Transactions => &KEYS[3..8],
             _ => KEYS,
         };
         match self.pick(known) {

@@ -186,6 +186,36 @@ fn keys_that_are_set_together_are_equal() {
 }
 
 #[test]
+fn what_sort_reads_on_all_shards_is_of_one_moment() {
+    let change = |writer: usize, count: usize| {
+        let pairs: Vec<_> = SPREAD.split(' ').map(|key| format!("weight:{key} {}", writer + 2 * count)).collect();
+        vec![format!("MSET {}", pairs.join(" "))]
+    };
+    let elements = format!("RPUSH elements {SPREAD}");
+    // Equal weights: the elements decide, and all show one value.
+    let is_whole = |answers: &[Vec<u8>]| {
+        let parts = strings(&answers[0]);
+        let shown: Vec<_> = parts.iter().step_by(2).flatten().map(String::as_str).collect();
+        shown.join(" ") == SPREAD && parts.iter().skip(1).step_by(2).all(|value| *value == parts[1])
+    };
+    let server = Server::slotmesh(3, 3, &[]);
+    let trial = Trial {
+        setting: &[&elements],
+        change: &change,
+        questions: &["SORT elements BY weight:* GET # GET weight:*"],
+        is_whole: &is_whole,
+    };
+    let half = run(&server, &trial, Look::Piecemeal);
+    assert!(half.is_none(), "half a state: {}", half.unwrap_or_default());
+    // MGET asks each shard at its own moment.
+    let whole = |answers: &[Vec<u8>]| strings(&answers[0]).windows(2).all(|pair| pair[0] == pair[1]);
+    let keys: Vec<_> = SPREAD.split(' ').map(|key| format!("weight:{key}")).collect();
+    let question = format!("MGET {}", keys.join(" "));
+    let loose = Trial { questions: &[&question], is_whole: &whole, ..trial };
+    assert!((0..ATTEMPTS).any(|_| run(&server, &loose, Look::Piecemeal).is_some()), "the check finds nothing");
+}
+
+#[test]
 fn keys_that_are_set_where_none_was_come_and_go_together() {
     let change = |_: usize, count: usize| {
         let pairs: Vec<_> = SPREAD.split(' ').map(|key| format!("{key} {count}")).collect();

@@ -122,6 +122,34 @@ fn unknown_commands_have_empty_descriptions() {
     }
 }
 
+#[test]
+fn the_keys_of_sort_are_found_where_redis_finds_them() {
+    let (oracle, ours) = (Server::redis(&[]), Server::slotmesh(2, 2, &[]));
+    let (mut oracle, mut ours) = (oracle.connect(), ours.connect());
+    for request in [
+        "SORT a",
+        "SORT a STORE b",
+        "SORT a STORE b STORE c",
+        "SORT a STORE",
+        "SORT a STORE STORE",
+        "SORT a JUNK store b",
+        "SORT a BY store STORE c",
+        "SORT a GET STORE b",
+        "SORT a LIMIT STORE b",
+        "SORT a LIMIT 0 STORE STORE b",
+        "SORT a BY",
+        "SORT a BY w_* GET # ALPHA STORE b DESC",
+        "SORT_RO a BY w_* STORE b",
+    ] {
+        for subcommand in ["GETKEYS", "GETKEYSANDFLAGS"] {
+            let line = format!("COMMAND {subcommand} {request}");
+            assert_eq!(show(&ours.say(&line)), show(&oracle.say(&line)), "{line}");
+        }
+    }
+    // Redis takes the name of the destination for an option here, and shows another key than that which it writes.
+    assert_eq!(show(&ours.say("COMMAND GETKEYS SORT a STORE by STORE b")), "*2\\r\\n$1\\r\\na\\r\\n$1\\r\\nb\\r\\n");
+}
+
 /// What COMMAND DOCS says apart from prose and from the names that 7.2 changed: group, version, and the arguments that
 /// are no groups of others, each with its name and type.
 fn facts(docs: &[u8]) -> BTreeMap<String, String> {

@@ -86,6 +86,11 @@ fn lists_of_small_pieces_change_as_in_redis() {
 }
 
 #[test]
+fn elements_are_sorted_as_in_redis() {
+    compare(Grammar::Sorts, 150, &[words("FLUSHALL")], QUICK);
+}
+
+#[test]
 fn transactions_run_as_in_redis() {
     compare(Grammar::Transactions, 100, &[words("FLUSHALL")], QUICK);
 }

@@ -15,6 +15,8 @@ use slotmesh_base::{SLOT_COUNT, Slot};
 pub enum Change {
     /// It was not there, and is.
     Created,
+    /// It was removed for another key's value, or another database's.
+    Replaced,
     /// It has another value, or expires at another time.
     Changed,
     /// It is no more.

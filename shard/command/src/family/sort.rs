@@ -149,7 +149,7 @@ fn store<'e>(
         _ => 0,
     };
     call.db_of(&target).look(&target, now);
-    call.db_of(&target).put(&target, list, now);
+    call.db_of(&target).overwrite(&target, list, now);
     // What came out, not the request: others have not all of the keys, and may order equal weights otherwise.
     call.effect_recreate(call.db, &target);
     call.reply.integer(length as i64);

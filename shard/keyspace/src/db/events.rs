@@ -57,7 +57,7 @@ impl Db {
 
     /// Records what will happen here when the keys of `other` replace the present ones.
     fn note_swap(&mut self, other: &Self, now: UnixMillis) {
-        self.note_all(|key| if other.contains(key, now) { Change::Changed } else { Change::Removed });
+        self.note_all(|key| if other.contains(key, now) { Change::Replaced } else { Change::Removed });
         let Some(mut observer) = self.observer.take() else { return };
         for slot in observer.slots().collect::<Vec<_>>() {
             other.for_each_key(slot, &mut |bytes| {

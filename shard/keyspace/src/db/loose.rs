@@ -68,12 +68,26 @@ impl Db {
         Some(Loose { value: value.to_owned(), form, trace: None, expires_at })
     }
 
-    /// Puts a value under `key`, whatever was there before. For callers that have dealt with an expired old value (by
-    /// [`get`](Self::get)), or do not care: here it counts as there.
+    /// Puts a value under `key`, whatever was there before, as if that had been removed first (so RENAME and COPY do in
+    /// Redis). For callers that have dealt with an expired old value (by [`get`](Self::get)), or do not care: here it counts
+    /// as there.
     ///
     /// # Panics
     /// If it is a list without elements.
-    pub fn put(&mut self, key: &Key<'_>, mut loose: Loose, now: UnixMillis) {
+    pub fn put(&mut self, key: &Key<'_>, loose: Loose, now: UnixMillis) {
+        self.put_noting(key, loose, Change::Replaced, now);
+    }
+
+    /// As [`put`](Self::put), but the old value changes into the new one: who waits for a list is not told of it (Redis 7.2
+    /// `db.c` `setKey`).
+    ///
+    /// # Panics
+    /// If it is a list without elements.
+    pub fn overwrite(&mut self, key: &Key<'_>, loose: Loose, now: UnixMillis) {
+        self.put_noting(key, loose, Change::Changed, now);
+    }
+
+    fn put_noting(&mut self, key: &Key<'_>, mut loose: Loose, replaced: Change, now: UnixMillis) {
         assert!(!matches!(&loose.value, Value::List(list) if list.is_empty()), "an empty list is no value");
         let mut draft = Draft::value(key.bytes, &mut loose.value, loose.expires_at.map(|at| at.0)).form(loose.form);
         if let Some(trace) = loose.trace {
@@ -88,7 +102,7 @@ impl Db {
                 if loose.trace.is_none() {
                     page.touch(entry, self.access, now, &mut self.rng);
                 }
-                Change::Changed
+                replaced
             }
             None => {
                 let draft = if loose.trace.is_none() { draft.trace(self.access.fresh(now)) } else { draft };

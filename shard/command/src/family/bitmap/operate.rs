@@ -30,7 +30,7 @@ pub(super) fn bitop(call: &mut Call<'_>) -> HandlerResult {
             call.effect(&target, &[b"SET", target.bytes, &result]);
         }
         call.db_of(&target).look(&target, now);
-        call.db_of(&target).put(&target, Loose::raw_string(result), now);
+        call.db_of(&target).overwrite(&target, Loose::raw_string(result), now);
     } else if call.db_of(&target).remove(&target, now) {
         call.effect(&target, &[b"DEL", target.bytes]);
     }

@@ -70,6 +70,8 @@ fn every_change_of_a_key_is_seen_once_and_as_what_it_is() {
     let loose = keyspace.db(0).duplicate(&key("a"), NOW).unwrap();
     assert_eq!(seen(&mut keyspace), []);
     keyspace.db(0).put(&key("a"), loose, NOW);
+    assert_eq!(seen(&mut keyspace), one("a", Change::Replaced));
+    keyspace.db(0).overwrite(&key("a"), Loose::string(b"y"), NOW);
     assert_eq!(seen(&mut keyspace), one("a", Change::Changed));
     assert!(keyspace.db(0).take(&key("a"), NOW).is_some() && keyspace.db(0).take(&key("a"), NOW).is_none());
     assert_eq!(seen(&mut keyspace), one("a", Change::Removed));
@@ -130,7 +132,7 @@ fn attention_is_counted_and_belongs_to_slot_and_index() {
     assert_eq!(set(&mut keyspace, 2, "a"), []);
     assert_eq!(set(&mut keyspace, 1, "a"), [1]);
     keyspace.swap(2, 1, NOW);
-    assert_eq!(seen(&mut keyspace), one("a", Change::Changed));
+    assert_eq!(seen(&mut keyspace), one("a", Change::Replaced));
     keyspace.ignore(1, slot);
     assert_eq!(set(&mut keyspace, 1, "a"), []);
 }
@@ -165,8 +167,8 @@ fn what_has_expired_is_not_there_after_a_swap() {
     };
     assert_eq!(swapped(None, Some(live)), [Change::Created]);
     assert_eq!(swapped(None, Some(due)), [Change::Stale]);
-    assert_eq!(swapped(Some(due), Some(live)), [Change::Changed]);
-    assert_eq!(swapped(Some(live), Some(live)), [Change::Changed]);
+    assert_eq!(swapped(Some(due), Some(live)), [Change::Replaced]);
+    assert_eq!(swapped(Some(live), Some(live)), [Change::Replaced]);
     assert_eq!(swapped(Some(live), Some(due)), [Change::Removed, Change::Stale]);
     assert_eq!(swapped(Some(due), Some(due)), [Change::Removed, Change::Stale]);
     assert_eq!(swapped(Some(due), None), [Change::Removed]);
@@ -202,11 +204,13 @@ impl Model {
             let was_there = self.keys.contains_key(&place);
             match change {
                 Change::Created | Change::Stale => assert!(!was_there, "{place:?} was there already"),
-                Change::Changed | Change::Removed | Change::Expired => assert!(was_there, "{place:?} was not there"),
+                Change::Changed | Change::Replaced | Change::Removed | Change::Expired => {
+                    assert!(was_there, "{place:?} was not there");
+                }
             }
             match change {
                 // The keyspace is looked at after the last event; a later one removes what is gone by then.
-                Change::Created | Change::Stale | Change::Changed => {
+                Change::Created | Change::Stale | Change::Changed | Change::Replaced => {
                     let db = keyspace.find_db(usize::from(place.0));
                     let entry = db.and_then(|db| db.peek(&writer::HASHER.key(&place.1), UnixMillis(i64::MIN)));
                     let value = entry.map(|entry| digest(entry.value, entry.expires_at)).unwrap_or_default();
