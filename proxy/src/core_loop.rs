@@ -94,6 +94,7 @@ impl Core {
             }
             self.run_batch();
             self.exchange_mail();
+            self.settle_heard();
             wait = self.keep_house();
             self.engine.counters.busy_nanos += self.engine.process.ticks.nanos_since(begin);
         }
@@ -384,14 +385,19 @@ impl Core {
             self.io.send_now();
             self.engine.meter.begin();
         }
-        if self.engine.hot.output_limits.normal.hard_bytes > 0 || self.engine.hot.requirepass.is_some() {
+        if self.engine.heard.bytes > TURN_BYTES_MAX {
+            self.settle_heard();
+        }
+        let hot = &self.engine.hot;
+        if hot.output_limits.normal.hard_bytes > 0 || hot.requirepass.is_some() || !self.engine.subscriptions.is_empty()
+        {
             self.enforce_hard_limit(index);
         }
     }
 
     fn enforce_hard_limit(&mut self, index: u32) {
         let Some(connection) = self.engine.connections[index as usize].as_deref() else { return };
-        let hard = match self.engine.hot.output_limits.normal.hard_bytes {
+        let hard = match self.engine.output_limit(&connection.client).hard_bytes {
             _ if !connection.client.authenticated => UNAUTHENTICATED_OUTPUT_BYTES_MAX,
             0 => return,
             hard => hard,
@@ -402,6 +408,31 @@ impl Core {
             self.io.send_now();
             if self.pending_output(index).is_some_and(|pending| pending > hard) {
                 self.close_for_output(index);
+            }
+        }
+    }
+
+    /// Lets out what clients were told, and closes those who let too much of it pile up.
+    fn settle_heard(&mut self) {
+        if self.engine.heard.connections.is_empty() {
+            return;
+        }
+        let mut told = self.engine.release_heard(&mut self.io.sockets);
+        let hard = self.engine.hot.output_limits.pubsub.hard_bytes;
+        told.retain(|&index| {
+            let is_overrun = self.engine.connection(index).is_some_and(|connection| connection.is_overrun);
+            is_overrun || hard > 0 && self.pending_output(index).is_some_and(|pending| pending > hard)
+        });
+        if !told.is_empty() || self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
+            // What is kept may yet fit into the kernel's buffers.
+            self.io.send_now();
+            self.engine.meter.begin();
+        }
+        for index in told {
+            if self.engine.connection(index).is_some_and(|connection| connection.is_overrun) {
+                self.close_for_output(index);
+            } else {
+                self.enforce_hard_limit(index);
             }
         }
     }
@@ -488,6 +519,9 @@ impl Core {
             self.stopping |= served.stop;
             for (socket, unix_socket) in served.connections {
                 crate::listener::adopt(&mut self.io, &mut self.engine, socket, unix_socket);
+            }
+            if self.engine.heard.bytes > TURN_BYTES_MAX {
+                self.settle_heard();
             }
             self.engine.look_at_clock();
             if self.engine.is_late {
@@ -578,9 +612,9 @@ impl Core {
             if std::mem::replace(&mut connection.pending_seen, pending) != pending {
                 connection.client.active_at = now;
             }
-            let is_blocked = connection.client.is_blocked;
+            let (is_blocked, is_subscriber) = (connection.client.is_blocked, connection.client.is_subscriber());
             let idle_s = (now.0 - connection.client.active_at.0) / 1000;
-            if timeout_s > 0 && idle_s > timeout_s && !is_blocked {
+            if timeout_s > 0 && idle_s > timeout_s && !is_blocked && !is_subscriber {
                 self.engine.process.log.verbose(format_args!("Closing idle client"));
                 self.close(index);
             } else {
@@ -592,8 +626,9 @@ impl Core {
     }
 
     fn enforce_soft_limit(&mut self, index: u32, pending: u64) {
-        let limit = self.engine.hot.output_limits.normal;
         let now = self.engine.monotonic;
+        let Some(connection) = self.engine.connections[index as usize].as_deref() else { return };
+        let limit = self.engine.output_limit(&connection.client);
         let Some(connection) = self.engine.connection(index) else { return };
         if limit.soft_bytes == 0 || pending <= limit.soft_bytes {
             connection.above_soft_limit_since = None;
@@ -627,6 +662,7 @@ impl Core {
     fn forget(&mut self, index: u32) {
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.leave_shards(&mut hands, index);
+        self.engine.leave_channels(index);
         self.engine.forget_postponed(index);
         self.engine.connections[index as usize] = None;
     }

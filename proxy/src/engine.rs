@@ -12,6 +12,7 @@ use crate::lending::Lending;
 use crate::meter::{Meter, Sender};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
+use crate::pubsub::Heard;
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
@@ -20,8 +21,8 @@ use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
 use slotmesh_shard::{
-    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, admit, admit_at_node, place,
-    run_connection_command, run_node_command, split,
+    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, Subscriptions, admit, admit_at_node,
+    place, run_connection_command, run_node_command, split,
 };
 use std::sync::Arc;
 
@@ -92,6 +93,9 @@ pub(crate) struct Engine {
     /// Connections that got replies of other cores in this turn.
     pub(crate) answered: Vec<u32>,
     pub(crate) service: Service,
+    /// What our clients hear, and what they were told in this turn.
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) heard: Heard,
     /// What is running, so that a panic can be laid at its door.
     pub(crate) running: Option<(u32, Option<&'static Spec>)>,
 }
@@ -119,6 +123,8 @@ impl Engine {
             postponed: Vec::new(),
             hasher,
             settings_version: process.settings_version(),
+            subscriptions: Subscriptions::new(core, process.audience.clone()),
+            heard: Heard::default(),
             seat: process.seats.get(usize::from(core)).cloned(),
             process,
             hot,
@@ -239,6 +245,7 @@ impl Engine {
         let done = match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => self.run_on_shards(hands, index, spec, args, first_key),
             Reach::Transaction(command) => self.run_transaction(hands, index, spec, command, args),
+            Reach::PubSub(command) => self.run_pubsub(hands, index, spec, command, args),
             Reach::Connection(_) | Reach::Node(_) | Reach::Container => self.run_locally(hands, index, spec, args),
         };
         if may_last {
@@ -355,6 +362,7 @@ impl Engine {
                 run_connection_command(command, client, args, &node, self.now, &mut reply);
                 if command == ConnectionCommand::Reset {
                     self.end_watch(hands, index);
+                    self.leave_channels(index);
                 }
             }
             Reach::Node(command) => match run_node_command(command, client, args, &node, self.now, &mut reply) {
@@ -373,7 +381,9 @@ impl Engine {
                 }
             },
             Reach::Container => reply.error(ReplyError::WrongArity(spec.full_name)),
-            Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) => unreachable!("these have their own ways"),
+            Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) | Reach::PubSub(_) => {
+                unreachable!("these have their own ways")
+            }
         }
         self.reply_and_count(hands, index, spec, args)
     }

@@ -9,6 +9,7 @@ use crate::hop::{self, Parcel, ReplyKind, ReplyRecord, RequestHead, RequestKind,
 use crate::lending::Arrival;
 use crate::meter::Sender;
 use crate::post::Freight;
+use crate::pubsub::Message;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Flags, Outcome, Spec, Wait, resolve};
@@ -260,7 +261,7 @@ impl Engine {
             return None;
         }
         let mut service = std::mem::take(&mut self.service);
-        let sockets = &*hands.sockets;
+        let sockets = &mut *hands.sockets;
         let served = hands.mail.receive_batch::<RECORDS_AT_ONCE, _>(core, Lane::Requests, |records, take_parcel| {
             self.prefetch(records, &mut service);
             self.meter.enter_span();
@@ -284,8 +285,9 @@ impl Engine {
                     },
                     _ => self.answer(sockets, core as u16, &head, record, &mut service, &mut served),
                 }
-                // A waiter that the shard calls comes before whatever follows.
-                if self.lending.home().is_some_and(|shard| shard.has_letters()) {
+                // A waiter that the shard calls comes before whatever follows; and what clients were told must go out.
+                let has_letters = self.lending.home().is_some_and(|shard| shard.has_letters());
+                if has_letters || self.heard.bytes > TURN_BYTES_MAX {
                     return (taken + 1, served);
                 }
             }
@@ -341,7 +343,7 @@ impl Engine {
     /// Runs a request of another core; its answer, if there is one now, is appended to the service's answers.
     fn answer(
         &mut self,
-        sockets: &Sockets,
+        sockets: &mut Sockets,
         from: u16,
         head: &RequestHead,
         record: &[u8],
@@ -390,6 +392,16 @@ impl Engine {
             RequestKind::Refresh => {
                 self.refresh_pause();
                 Reply::new(answers, head.protocol).ok();
+            }
+            RequestKind::Publish => {
+                self.counters.hops_in += 1;
+                let receivers = self.tell(sockets, Message::of_words(args), None);
+                Reply::new(answers, head.protocol).integer(receivers.all);
+            }
+            RequestKind::Tell => {
+                self.counters.hops_in += 1;
+                self.tell(sockets, Message::of_words(args), None);
+                return;
             }
             RequestKind::Inspect => {
                 let words: Vec<&[u8]> = args.iter_from(0).collect();

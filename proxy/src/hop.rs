@@ -24,6 +24,7 @@
 //! | the reply | 24 | |
 
 use slotmesh_base::Slot;
+use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
 use slotmesh_resp::{ArgRange, Args, Protocol};
 use slotmesh_shard::{Shard, Ticket, Unblock};
@@ -80,6 +81,11 @@ pub(crate) enum RequestKind {
     KillClients,
     /// Look at what the process knows of pauses.
     Refresh,
+    /// Tell the clients of the core a message; the arguments are what it goes to ([`kind_word`]), channel and message. The
+    /// reply is how many heard it.
+    Publish,
+    /// The same, and there is no reply.
+    Tell,
     /// A parcel comes with it.
     Parcel,
     /// Stop after this turn.
@@ -101,8 +107,10 @@ impl RequestKind {
             9 => Self::Inspect,
             10 => Self::KillClients,
             11 => Self::Refresh,
-            12 => Self::Parcel,
-            13 => Self::Stop,
+            12 => Self::Publish,
+            13 => Self::Tell,
+            14 => Self::Parcel,
+            15 => Self::Stop,
             other => panic!("cores of one process agree on records, and {other} is none"),
         }
     }
@@ -155,6 +163,21 @@ pub(crate) fn read_unblock_word(word: &[u8]) -> Unblock {
         b"error" => Unblock::Error,
         _ => Unblock::Silently,
     }
+}
+
+/// What a message goes to, as an argument.
+pub(crate) fn kind_word(kind: ChannelKind) -> &'static [u8] {
+    match kind {
+        ChannelKind::Global => b"global",
+        ChannelKind::Pattern => b"pattern",
+        ChannelKind::Shard => b"shard",
+    }
+}
+
+/// Reads what [`kind_word`] wrote.
+pub(crate) fn read_kind_word(word: &[u8]) -> ChannelKind {
+    let found = ChannelKind::ALL.into_iter().find(|&kind| kind_word(kind) == word);
+    found.expect("cores of one process agree on channels")
 }
 
 /// Where a reply goes: a ticket of a connection, and the part of it where it is gathered.
@@ -346,10 +369,11 @@ mod tests {
 
     #[test]
     fn kinds_are_read_as_they_were_written() {
-        (0..14).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
+        (0..16).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
         (0..6).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
         for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
             assert_eq!(read_unblock_word(unblock_word(why)), why);
         }
+        ChannelKind::ALL.into_iter().for_each(|kind| assert_eq!(read_kind_word(kind_word(kind)), kind));
     }
 }

@@ -304,6 +304,7 @@ impl Engine {
                 if self.is_behind_barrier(socket, ticket) {
                     self.exec_in_hand(socket.index, &mut in_hand, &mut reply);
                     self.hand_over(hands.sockets, ReturnAddress { socket, ticket, part: 0 }, &reply);
+                    self.tell_said(hands, socket.index);
                 }
             }
             Work::Serve(ticket) => {

@@ -28,6 +28,7 @@ mod pauses;
 mod post;
 mod presence;
 mod process;
+mod pubsub;
 mod questions;
 mod statistics;
 mod supervisor;

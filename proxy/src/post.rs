@@ -61,7 +61,7 @@ pub(crate) struct Errand {
 }
 
 /// Letters and errands that have found no room yet. Bounded by what causes them: a shard is lent once, a client has one
-/// wait and one span of watching.
+/// wait and one span of watching, and what a transaction says was queued by it.
 #[derive(Debug, Default)]
 pub(crate) struct Post {
     letters: VecDeque<Letter>,
@@ -92,6 +92,11 @@ impl Post {
     pub(crate) fn retry(&mut self, mail: &mut Mail<Parcel>) {
         self.send_letters(mail);
         self.send_errands(mail);
+    }
+
+    /// Whether errands to a core wait for room, behind which other requests must not overtake them.
+    pub(crate) fn has_errand_to(&self, core: u16) -> bool {
+        self.errands.iter().any(|errand| errand.core == core)
     }
 
     /// Whether something waits for room.

@@ -14,16 +14,18 @@ use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_cluster::{Member, NodeIndex, Topology};
 use slotmesh_command::Spec;
 use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directive, rewrite};
+use slotmesh_io::entropy::random_u64;
 use slotmesh_io::{Backend, TickClock, clock, process as os};
+use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::Args;
 use slotmesh_shard::{
-    CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, PauseScope, ProcessFacts,
-    Rates, SlotMap, SlowClient, SlowLog,
+    Audience, Census, CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, PauseScope,
+    ProcessFacts, Rates, SlotMap, SlowClient, SlowLog,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 use tikv_jemalloc_ctl::{epoch, stats};
 
@@ -72,6 +74,8 @@ pub(crate) struct Process {
     /// Set when the process shall stop.
     stopping: AtomicBool,
     pub(crate) pauses: Pauses,
+    /// What clients hear.
+    pub(crate) audience: Arc<Audience>,
     /// Whether keys that are over are removed though nobody asks for them (DEBUG SET-ACTIVE-EXPIRE).
     pub(crate) expires_actively: AtomicBool,
     pub(crate) statistics: Statistics,
@@ -99,6 +103,7 @@ impl Process {
             unsigned: AtomicUsize::new(0),
             latency: Mutex::default(),
             startup_bytes: AtomicU64::new(0),
+            audience: Arc::new(Audience::new(boards.len(), KeyHasher::new([random_u64(), random_u64()]))),
             boards,
             map,
             seats: Vec::new(),
@@ -486,6 +491,10 @@ impl Node for NodeView<'_> {
 
     fn latency(&self) -> &Mutex<LatencyMonitor> {
         &self.process.latency
+    }
+
+    fn census(&self) -> MutexGuard<'_, Census> {
+        self.process.audience.census(self.node)
     }
 
     fn unix_micros(&self) -> i64 {

@@ -11,8 +11,8 @@ use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Spec, TransactionCommand, key_indexes};
 use slotmesh_resp::{Args, Protocol, Reply};
 use slotmesh_shard::{
-    Gather, Shard, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction, judge_transaction,
-    run_transaction_command,
+    Gather, Shard, Speech, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction,
+    judge_transaction, run_transaction_command,
 };
 use std::collections::BTreeMap;
 
@@ -81,11 +81,13 @@ impl Engine {
             self.exec_in_hand(index, &mut [&mut shard], &mut reply);
             self.scratch = reply;
             self.reply_scratch(hands, index);
+            self.tell_said(hands, index);
             self.return_home(hands, shard);
         } else {
             self.exec_in_hand(index, &mut [], &mut reply);
             self.scratch = reply;
             self.reply_scratch(hands, index);
+            self.tell_said(hands, index);
         }
         Done::Yes
     }
@@ -93,6 +95,8 @@ impl Engine {
     /// Runs the transaction of a connection with its shards in hand.
     pub(crate) fn exec_in_hand(&mut self, index: u32, shards: &mut [&mut Shard], reply: &mut Vec<u8>) {
         let (now, mut limits) = (self.now, self.hot_limits());
+        let Some(connection) = self.connections[index as usize].as_deref() else { return };
+        let limit = self.output_limit(&connection.client);
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         let client = &mut connection.client;
         limits.access.touches = !client.no_touch;
@@ -102,12 +106,14 @@ impl Engine {
         let at_node = client.is_at_node.then_some(self.core);
         let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
         let chance = slotmesh_io::entropy::random_u64();
-        let reply_bytes_max = match self.hot.output_limits.normal.hard_bytes {
+        let reply_bytes_max = match limit.hard_bytes {
             0 => usize::MAX,
             hard => hard as usize,
         };
         let around = Surroundings { node: &node, now, limits, chance, reply_bytes_max };
-        execute_transaction(client, shards, &around, &mut self.meter, reply);
+        let mut speech = Speech::new(&mut self.subscriptions, index);
+        execute_transaction(client, shards, &around, &mut self.meter, &mut speech, reply);
+        (self.heard.own, self.heard.said) = (speech.own, speech.said);
         if let Some(exec) = exec {
             self.meter.end_transaction(exec, begin, client);
         }

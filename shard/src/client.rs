@@ -1,6 +1,6 @@
 //! What a connection remembers between its requests.
 
-use crate::Transaction;
+use crate::{Subscribed, Transaction};
 use slotmesh_base::UnixMillis;
 use slotmesh_command::Spec;
 use slotmesh_resp::Protocol;
@@ -47,6 +47,8 @@ pub struct Client {
     pub watching: Vec<u16>,
     /// Number of its span of watching.
     pub watch_span: u32,
+    /// What it hears, if it hears anything.
+    pub subscribed: Option<Box<Subscribed>>,
     /// Whether it waits in a blocking command.
     pub is_blocked: bool,
     /// `CLIENT REPLY`.
@@ -93,6 +95,7 @@ impl Client {
             transaction: None,
             watching: Vec::new(),
             watch_span: 0,
+            subscribed: None,
             is_blocked: false,
             replies: Replies::On,
             no_evict: false,

@@ -18,7 +18,7 @@ pub fn judge(spec: &'static Spec, args: Args<'_>, first: Option<Slot>, member: M
         (Reach::Slot(_), [KeySpec { last: 0, .. }], Some(slot)) => {
             member.topology.judge(member.myself, std::iter::once(slot), access(spec))
         }
-        (Reach::Slot(_) | Reach::Transaction(TransactionCommand::Watch), ..) => {
+        (Reach::Slot(_) | Reach::PubSub(_) | Reach::Transaction(TransactionCommand::Watch), ..) => {
             member.topology.judge(member.myself, slots(spec, args), access(spec))
         }
         _ => Ok(()),

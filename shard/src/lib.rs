@@ -19,6 +19,7 @@ mod latency;
 mod loan;
 mod local;
 mod pause;
+mod pubsub;
 mod replay;
 mod route;
 mod shard;
@@ -39,10 +40,11 @@ pub use kept::{KeptRequest, KeptRequests};
 pub use latency::{DoctorFacts, LatencyEvent, LatencyMonitor, LatencySample, LatencySeries};
 pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
-    ClientFilter, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts, Rates,
-    describe_client, run_connection_command, run_node_command,
+    ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
+    Rates, describe_client, run_connection_command, run_node_command,
 };
 pub use pause::{Pause, PauseScope};
+pub use pubsub::{Audience, Census, Said, Speech, Subscribed, Subscriptions, write_message};
 pub use replay::{Replay, ReplayError, ReplayFault};
 pub use route::{Placement, SlotMap, admit, admit_at_node, is_postponed, loan_cores, place};
 pub use shard::{Shard, ShardSettings};

@@ -134,6 +134,7 @@ impl Shard {
             | Reach::Connection(_)
             | Reach::Transaction(_)
             | Reach::Node(_)
+            | Reach::PubSub(_)
             | Reach::Container => Err(ReplayFault::NoEffect(spec.full_name)),
         }
     }

@@ -5,8 +5,8 @@ use crate::{Client, PauseScope, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_cluster::Member;
 use slotmesh_command::{
-    ConnectionCommand, Flags, KeySpec, NodeCommand, Reach, RequestPolicy, ResponsePolicy, Spec, TransactionCommand,
-    Unknown, find_subcommand, key_indexes, parse_cursor, reads_unnamed_keys, write_unknown,
+    ConnectionCommand, Flags, KeySpec, NodeCommand, PubSubCommand, Reach, RequestPolicy, ResponsePolicy, Spec,
+    TransactionCommand, Unknown, find_subcommand, key_indexes, parse_cursor, reads_unnamed_keys, write_unknown,
 };
 use slotmesh_keyspace::{Cursor, Key};
 use slotmesh_resp::{Args, Reply};
@@ -118,7 +118,7 @@ pub fn admit_at_node(
 /// Whether a request waits for the end of a pause: what is refused does not.
 pub fn is_postponed(client: &Client, spec: Option<&'static Spec>, args: Args<'_>, scope: PauseScope) -> bool {
     let Ok(command) = row_of(spec, args) else { return false };
-    if refusal(client, command, args).is_some() {
+    if refusal(client, command, args).or_else(|| bound(client, command)).is_some() {
         return false;
     }
     let writes = |spec: &Spec| spec.flags.intersects(Flags::WRITE | Flags::MAY_REPLICATE);
@@ -148,7 +148,7 @@ fn admit_row(
     reply: &mut Reply<'_>,
 ) -> Option<&'static Spec> {
     client.last_command = Some(command);
-    match refusal(client, command, args) {
+    match refusal(client, command, args).or_else(|| bound(client, command)) {
         Some(refusal) => refuse(client, command, refusal, reply),
         None if client.transaction.is_some() => admit_to_transaction(client, command, args, reply),
         None => Some(command),
@@ -165,6 +165,19 @@ fn refusal(client: &Client, command: &'static Spec, args: Args<'_>) -> Option<Re
     } else {
         None
     }
+}
+
+/// That a client hears messages, where it can do little else.
+#[inline]
+fn bound(client: &Client, command: &'static Spec) -> Option<ReplyError> {
+    use {ConnectionCommand as Connection, PubSubCommand as PubSub};
+    let is_free = !client.is_bound()
+        || matches!(
+            command.reach,
+            Reach::PubSub(PubSub::Subscribe(_) | PubSub::Unsubscribe(_))
+                | Reach::Connection(Connection::Ping | Connection::Quit | Connection::Reset)
+        );
+    (!is_free).then_some(ReplyError::NotWhileSubscribed(command.full_name))
 }
 
 #[cold]
@@ -280,7 +293,7 @@ pub fn place(spec: &'static Spec, args: Args<'_>, first_key: Option<&Key<'_>>, m
             (_, None) => Placement::Core(0),
         },
         Reach::Shard(_) => place_whole(spec, args, map),
-        Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::Container => {
+        Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::PubSub(_) | Reach::Container => {
             panic!("{} is not placed: it has no keys", spec.full_name)
         }
     }

@@ -163,6 +163,7 @@ fn secrets(spec: &Spec, args: Args<'_>) -> Vec<usize> {
         | Reach::Connection(_)
         | Reach::Node(_)
         | Reach::Transaction(_)
+        | Reach::PubSub(_)
         | Reach::Container => Vec::new(),
     }
 }

@@ -4,9 +4,9 @@ pub(crate) mod gateway;
 pub(crate) mod process;
 
 use crate::{
-    Client, CommandFacts, Context, CoreFacts, DebugAct, Distribution, Gather, LatencyMonitor, Node, NodeAction,
-    PauseScope, Placement, ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, admit, execute_together, loan_cores,
-    place, run_connection_command, run_node_command, split,
+    Audience, Census, Client, CommandFacts, Context, CoreFacts, DebugAct, Distribution, Gather, LatencyMonitor, Node,
+    NodeAction, PauseScope, Placement, ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, Subscriptions, admit,
+    execute_together, loan_cores, place, run_connection_command, run_node_command, split,
 };
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
@@ -15,7 +15,7 @@ use slotmesh_keyspace::{Access, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The time at which tests begin.
 pub(crate) const NOW: UnixMillis = UnixMillis(1_700_000_000_123);
@@ -51,6 +51,15 @@ impl Request {
     }
 }
 
+/// What the clients of a test hear.
+pub(crate) struct TestAudience(pub(crate) Arc<Audience>);
+
+impl Default for TestAudience {
+    fn default() -> Self {
+        Self(Arc::new(Audience::new(2, KeyHasher::new([1, 2]))))
+    }
+}
+
 /// A node with settings and facts that the test chooses.
 #[derive(Default)]
 pub(crate) struct TestNode {
@@ -67,9 +76,15 @@ pub(crate) struct TestNode {
     pub(crate) errors: Option<BTreeMap<Vec<u8>, u64>>,
     pub(crate) slow_log: Mutex<SlowLog>,
     pub(crate) latency: Mutex<LatencyMonitor>,
+    pub(crate) audience: TestAudience,
 }
 
 impl TestNode {
+    /// Subscriptions of a core of the node.
+    pub(crate) fn subscriptions(&self) -> Subscriptions {
+        Subscriptions::new(0, self.audience.0.clone())
+    }
+
     pub(crate) fn with(pairs: &[(&str, &str)]) -> Self {
         let mut node = Self::default();
         // `databases` cannot change at run time, so that tests take the default.
@@ -124,6 +139,10 @@ impl Node for TestNode {
 
     fn latency(&self) -> &Mutex<LatencyMonitor> {
         &self.latency
+    }
+
+    fn census(&self) -> MutexGuard<'_, Census> {
+        self.audience.0.census(None)
     }
 
     fn unix_micros(&self) -> i64 {
@@ -191,7 +210,7 @@ impl Session {
                 Reach::Node(command) => {
                     self.action = run_node_command(command, client, args, node, *now, &mut reply);
                 }
-                Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) | Reach::Container => {
+                Reach::Slot(_) | Reach::Shard(_) | Reach::Transaction(_) | Reach::PubSub(_) | Reach::Container => {
                     reply.simple("admitted");
                 }
             }

@@ -5,7 +5,7 @@
 
 use crate::exec::{end_blocks, run_together};
 use crate::{
-    Client, Context, Gather, KeptRequests, Node, NodeAction, Shard, SlotMap, Watcher, run_connection_command,
+    Client, Context, Gather, KeptRequests, Node, NodeAction, Shard, SlotMap, Speech, Watcher, run_connection_command,
     run_node_command,
 };
 use slotmesh_base::{ExecRefused, ReplyError, Slot, UnixMillis};
@@ -153,7 +153,7 @@ pub fn exec_cores(client: &Client, own: u16, map: &SlotMap) -> Vec<u16> {
                 Some(slot) => wanted[usize::from(map.owner(slot))] = true,
                 None => wanted.fill(true),
             },
-            Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::Container => {}
+            Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::PubSub(_) | Reach::Container => {}
         }
     }
     (0..map.shards()).filter(|&core| wanted[usize::from(core)]).collect()
@@ -191,7 +191,7 @@ pub trait Ledger {
 }
 
 /// Runs the client's transaction, with the shards of [`exec_cores`] in hand (ascending by slots); appends the reply.
-/// Nothing runs if a watched key was touched.
+/// Nothing runs if a watched key was touched. What is said on channels waits in `speech` to be delivered.
 ///
 /// If the replies outgrow their bound, all commands run nevertheless, but there is no reply, and `client.closing` is
 /// set (Redis 7.2 `networking.c`, `closeClientOnOutputBufferLimitReached`: so the memory is bounded).
@@ -200,6 +200,7 @@ pub fn execute_transaction(
     shards: &mut [&mut Shard],
     around: &Surroundings<'_>,
     ledger: &mut dyn Ledger,
+    speech: &mut Speech<'_>,
     out: &mut Vec<u8>,
 ) {
     let requests = client.transaction.as_ref().map(|transaction| Arc::clone(&transaction.requests)).unwrap_or_default();
@@ -240,6 +241,7 @@ pub fn execute_transaction(
                     debug_assert_eq!(action, NodeAction::Done, "{} was not admitted to a transaction", spec.full_name);
                 }
             }
+            Reach::PubSub(command) => speech.run(command, client, args, &mut Reply::new(out, client.protocol)),
             // EXEC has ended the watch already.
             Reach::Transaction(_) => Reply::new(out, client.protocol).ok(),
             Reach::Container => {

@@ -31,6 +31,10 @@ pub(crate) struct Connection {
     pub(crate) wait: Option<Box<Wait>>,
     /// Whether it waits for the end of a pause. Then it is stalled, but not among those that are tried again each turn.
     pub(crate) postponed: bool,
+    /// Whether it has been told messages that are kept back until the turn ends.
+    pub(crate) has_heard: bool,
+    /// Whether it was told a message that is longer than all that may wait for it.
+    pub(crate) is_overrun: bool,
     /// The turn in which its output was corked because answers of other cores are on their way.
     pub(crate) corked_in: Option<u64>,
     /// Whether the peer will send nothing more.
@@ -55,6 +59,8 @@ impl Connection {
             barrier: None,
             wait: None,
             postponed: false,
+            has_heard: false,
+            is_overrun: false,
             corked_in: None,
             ended: false,
             pending_seen: 0,

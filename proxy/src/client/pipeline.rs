@@ -149,6 +149,30 @@ impl Pipeline {
         }
     }
 
+    /// Adds bytes to the last reply that waits for its turn; whether there is one.
+    pub(crate) fn append_to_last_ready(&mut self, bytes: &[u8]) -> bool {
+        let last = self.tickets.iter_mut().rev().find_map(|ticket| match ticket {
+            Ticket::Ready(kept) => Some(kept),
+            Ticket::Waiting | Ticket::Gathering(_) => None,
+        });
+        let Some(kept) = last else { return false };
+        kept.extend_from_slice(bytes);
+        self.kept_bytes += bytes.len();
+        true
+    }
+
+    /// Whether the reply of the request that runs goes nowhere.
+    pub(crate) fn is_muting(&self) -> bool {
+        self.mutes_from.is_some()
+    }
+
+    /// Writes what is heard though the reply of the request that runs goes nowhere.
+    pub(crate) fn append_aloud(&mut self, bytes: &[u8]) {
+        self.end_muted();
+        self.append(|output| output.extend_from_slice(bytes));
+        self.begin_muted();
+    }
+
     /// Whether the reply of `ticket` may go straight out: it is the next, and whole.
     #[inline]
     pub(crate) fn is_next(&self, ticket: u32) -> bool {

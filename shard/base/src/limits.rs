@@ -139,3 +139,9 @@ pub const SLOW_LOG_ARGUMENT_BYTES_MAX: usize = 128;
 /// Samples that the latency monitor keeps of an event, one for each second that had any (Redis: `LATENCY_TS_LEN`). At the
 /// bound the oldest goes.
 pub const LATENCY_SAMPLES_MAX: usize = 160;
+
+/// Counters by which a core tells others what its clients hear (4 bytes each): a message goes to a core on which nobody
+/// hears its channel if some other channel there has the same counter.
+pub const AUDIENCE_BUCKETS: usize = 1024;
+
+const _: () = assert!(AUDIENCE_BUCKETS.is_power_of_two());

@@ -157,6 +157,8 @@ pub enum ReplyError {
     NoHashTable,
     /// `CLIENT KILL` of an address that no client has.
     NoSuchClient,
+    /// A command that a client with subscriptions may not use in RESP2. Holds the command's full name.
+    NotWhileSubscribed(&'static str),
     /// `CLIENT UNBLOCK … ERROR` has ended the wait.
     Unblocked,
     /// A client of another host while no password protects us (`protected-mode`).
@@ -169,6 +171,7 @@ impl fmt::Display for ReplyError {
             Self::InvalidExpire(command) => return write!(f, "ERR invalid expire time in '{command}' command"),
             Self::WrongArity(name) => return write!(f, "ERR wrong number of arguments for '{name}' command"),
             Self::NotInClusterMode(command) => return write!(f, "ERR {command} is not allowed in cluster mode"),
+            Self::NotWhileSubscribed(name) => return write!(f, "ERR Can't execute '{name}': {WHILE_SUBSCRIBED}"),
             Self::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
             Self::Syntax => "ERR syntax error",
             Self::NoSuchKey => "ERR no such key",
@@ -273,10 +276,15 @@ impl fmt::Display for ExecRefused {
         match self.0 {
             // Without its code, as Redis has it.
             ReplyError::WrongArity(name) => write!(f, "wrong number of arguments for '{name}' command"),
+            ReplyError::NotWhileSubscribed(name) => write!(f, "Can't execute '{name}': {WHILE_SUBSCRIBED}"),
             other => write!(f, "{other}"),
         }
     }
 }
+
+/// What a client with subscriptions may do in RESP2.
+const WHILE_SUBSCRIBED: &str =
+    "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
 
 const PROTECTED_MODE: &str = concat!(
     "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. ",

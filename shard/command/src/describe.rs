@@ -41,7 +41,8 @@ pub fn command_get_keys(args: Args<'_>, with_flags: bool, reply: &mut Reply<'_>)
     let Ok(spec) = resolve(request) else {
         return reply.error_text(b"ERR Invalid command specified");
     };
-    if spec.keys.is_empty() {
+    // Redis 7.2 `db.c` `doesCommandHaveKeys`: a channel is none.
+    if spec.keys.iter().all(|keys| keys.flags.contains(KeyFlags::NOT_KEY)) {
         return reply.error_text(b"ERR The command has no key arguments");
     }
     if !spec.accepts(request.len()) {

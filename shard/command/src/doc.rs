@@ -11,6 +11,8 @@ pub enum Group {
     Bitmap,
     /// `list`
     List,
+    /// `pubsub`
+    PubSub,
     /// `cluster`
     Cluster,
     /// `connection`
@@ -31,6 +33,7 @@ impl Group {
             Self::String => "string",
             Self::Bitmap => "bitmap",
             Self::List => "list",
+            Self::PubSub => "pubsub",
             Self::Cluster => "cluster",
             Self::Connection => "connection",
             Self::Server => "server",

@@ -31,7 +31,7 @@ pub use family::{ObjectFacts, object_facts};
 pub use flags::{Categories, Flags, KeyFlags};
 pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions, reads_unnamed_keys};
 pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};
-pub use reach::{ConnectionCommand, NodeCommand, Reach, TransactionCommand};
+pub use reach::{ChannelKind, ConnectionCommand, NodeCommand, PubSubCommand, Reach, TransactionCommand};
 pub use recreate::recreate;
 pub use spec::{KeySearch, KeySpec, RequestPolicy, ResponsePolicy, Spec, Tips};
 pub use table::{Unknown, all, find, find_full, find_subcommand, resolve, rows};

@@ -130,6 +130,18 @@ pub enum NodeCommand {
     ReplConf,
     /// REPLICAOF and SLAVEOF
     ReplicaOf,
+    /// PUBSUB CHANNELS
+    PubSubChannels,
+    /// PUBSUB HELP
+    PubSubHelp,
+    /// PUBSUB NUMPAT
+    PubSubNumPat,
+    /// PUBSUB NUMSUB
+    PubSubNumSub,
+    /// PUBSUB SHARDCHANNELS
+    PubSubShardChannels,
+    /// PUBSUB SHARDNUMSUB
+    PubSubShardNumSub,
     /// ROLE
     Role,
     /// SAVE
@@ -211,6 +223,33 @@ pub enum TransactionCommand {
     Watch,
 }
 
+/// The three ways to hear messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ChannelKind {
+    /// A channel of the whole cluster.
+    Global,
+    /// All of those whose names match a pattern.
+    Pattern,
+    /// A channel of the shard that owns the slot of its name.
+    Shard,
+}
+
+impl ChannelKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Global, Self::Pattern, Self::Shard];
+}
+
+/// Commands that say and hear messages. Carried out in `shard/src/pubsub.rs`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PubSubCommand {
+    /// SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE
+    Subscribe(ChannelKind),
+    /// UNSUBSCRIBE, PUNSUBSCRIBE, SUNSUBSCRIBE
+    Unsubscribe(ChannelKind),
+    /// PUBLISH, SPUBLISH
+    Publish(ChannelKind),
+}
+
 /// How far a command reaches, and its code where it works on keys.
 #[derive(Clone, Copy, Debug)]
 pub enum Reach {
@@ -224,6 +263,8 @@ pub enum Reach {
     Node(NodeCommand),
     /// The connection, and the shards of the keys that it watches or its queued commands name.
     Transaction(TransactionCommand),
+    /// The connection, or all those that hear a channel.
+    PubSub(PubSubCommand),
     /// Nothing: a container of subcommands.
     Container,
 }

@@ -1,6 +1,6 @@
 //! A key as the store wants it: its bytes, its slot and its hash, each computed once.
 
-use core::hash::Hasher;
+use core::hash::{BuildHasher, Hasher};
 use siphasher::sip::SipHasher13;
 use slotmesh_base::Slot;
 
@@ -39,7 +39,7 @@ impl KeyHasher {
         if self.seed == Self::BROKEN.seed {
             return 0x1234;
         }
-        let mut hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
+        let mut hasher = self.build_hasher();
         hasher.write(bytes);
         hasher.finish()
     }
@@ -48,5 +48,14 @@ impl KeyHasher {
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key { bytes, slot: Slot::of_key(bytes), hash: self.hash(bytes) }
+    }
+}
+
+/// For tables of names that clients choose, which are no keys. Their hashes are not those of [`KeyHasher::hash`].
+impl BuildHasher for KeyHasher {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.seed[0], self.seed[1])
     }
 }

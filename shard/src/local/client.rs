@@ -1,9 +1,10 @@
 //! CLIENT: names, ids and lines of connections.
 
+use super::filter::ClientKind;
 use super::node::{ClientFilter, NodeAction};
 use crate::{Client, Replies};
 use slotmesh_base::{ReplyError, UnixMillis};
-use slotmesh_command::parse_integer;
+use slotmesh_command::{ChannelKind, parse_integer};
 use slotmesh_resp::{Args, Protocol, Reply};
 use std::io::Write;
 
@@ -112,12 +113,6 @@ pub(super) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
     }
 }
 
-/// Whether clients of this type can be there; `None` for what is no type.
-pub(super) fn has_type(name: &[u8]) -> Option<bool> {
-    let kinds: [&[u8]; 5] = [b"normal", b"master", b"replica", b"slave", b"pubsub"];
-    kinds.iter().position(|kind| name.eq_ignore_ascii_case(kind)).map(|kind| kind == 0)
-}
-
 /// ON or OFF.
 fn switch(word: &[u8]) -> Option<bool> {
     let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
@@ -205,8 +200,8 @@ fn parse_list(args: Args<'_>) -> Result<ClientFilter, ListError<'_>> {
     if args.len() == 2 {
         Ok(ClientFilter::default())
     } else if args.len() == 4 && is(b"type") {
-        let has_any = has_type(args.at(3)).ok_or(ListError::Type(args.at(3)))?;
-        Ok(ClientFilter { nobody: !has_any, ..ClientFilter::default() })
+        let kind = ClientKind::find(args.at(3)).ok_or(ListError::Type(args.at(3)))?;
+        Ok(ClientFilter { kind: Some(kind), ..ClientFilter::default() })
     } else if args.len() > 3 && is(b"id") {
         // A negative number is nobody's; it becomes one that nobody reaches.
         let id = |word| parse_integer(word).map(|id| id as u64);
@@ -223,14 +218,18 @@ fn parse_list(args: Args<'_>) -> Result<ClientFilter, ListError<'_>> {
 pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, now: UnixMillis, text: &mut Vec<u8>) {
     let age = |since: UnixMillis| now.as_secs() - since.as_secs();
     let transaction = client.transaction.as_ref().map_or(0, |queued| queued.memory_bytes());
-    let memory = output + input + transaction + size_of::<Client>() + client.name.len() + client.address.len();
+    let heard = client.subscribed.as_ref();
+    let [channels, patterns, shard_channels] = ChannelKind::ALL.map(|kind| heard.map_or(0, |heard| heard.count(kind)));
+    let memory = output + input + transaction + heard.map_or(0, |heard| heard.memory_bytes());
+    let memory = memory + size_of::<Client>() + client.name.len() + client.address.len();
     write(text, format_args!("id={} addr={} laddr={} fd={fd} name=", client.id, client.address, client.local_address));
     text.extend_from_slice(&client.name);
     write(text, format_args!(" age={} idle={} flags=", age(client.connected_at), age(client.active_at)));
     write_flags(client, text);
     let (multi, multi_bytes) =
         client.transaction.as_ref().map_or((-1, 0), |queued| (queued.len() as i64, queued.memory_bytes()));
-    write(text, format_args!(" db={} sub=0 psub=0 ssub=0 multi={multi} qbuf={input} qbuf-free=0", client.db));
+    write(text, format_args!(" db={} sub={channels} psub={patterns} ssub={shard_channels}", client.db));
+    write(text, format_args!(" multi={multi} qbuf={input} qbuf-free=0"));
     write(text, format_args!(" argv-mem=0 multi-mem={multi_bytes} rbs=0 rbp=0 obl=0 oll={}", usize::from(output > 0)));
     write(text, format_args!(" omem={output} tot-mem={memory} events={}", if output > 0 { "rw" } else { "r" }));
     let command = client.last_command.map_or("NULL", |spec| spec.full_name);
@@ -245,6 +244,7 @@ pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, no
 fn write_flags(client: &Client, text: &mut Vec<u8>) {
     let before = text.len();
     let letters = [
+        (client.is_subscriber(), b'P'),
         (client.transaction.is_some(), b'x'),
         (client.is_blocked, b'b'),
         (client.closing, b'c'),

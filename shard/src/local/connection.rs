@@ -9,8 +9,14 @@ use slotmesh_resp::{Args, Protocol, Reply};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-pub(super) fn ping(args: Args<'_>, reply: &mut Reply<'_>) {
+/// A client that hears messages in RESP2 gets something that looks like one.
+pub(super) fn ping(client: &Client, args: Args<'_>, reply: &mut Reply<'_>) {
     match args.len() {
+        1 | 2 if client.is_bound() => {
+            reply.array(2);
+            reply.bulk(b"pong");
+            reply.bulk(args.find(1).unwrap_or_default());
+        }
         1 => reply.simple("PONG"),
         2 => reply.bulk(args.at(1)),
         _ => reply.error(ReplyError::WrongArity("ping")),

@@ -2,7 +2,8 @@
 //!
 //! Mirrors Redis 7.2 `networking.c` (`clientCommand`) and `timeout.c` (`getTimeoutFromObjectOrReply`).
 
-use super::client::{has_type, until_nul};
+use super::client::until_nul;
+use super::filter::ClientKind;
 use super::node::{ClientFilter, Node, NodeAction};
 use crate::{Client, PauseScope};
 use slotmesh_base::{ReplyError, UnixMillis};
@@ -42,8 +43,8 @@ fn parse<'a>(client: &Client, args: Args<'a>) -> Result<ClientFilter, KillError<
             let id = parse_integer(value).ok().and_then(|id| u64::try_from(id).ok()).filter(|&id| id > 0);
             filter.ids = vec![id.ok_or(KillError::Text(b"ERR client-id should be greater than 0", b""))?];
         } else if is(b"type") {
-            let has_any = has_type(value).ok_or(KillError::Text(b"ERR Unknown client type '", value))?;
-            filter.nobody = !has_any;
+            let kind = ClientKind::find(value).ok_or(KillError::Text(b"ERR Unknown client type '", value))?;
+            filter.kind = Some(kind);
         } else if is(b"addr") {
             filter.address = Some(value.to_vec());
         } else if is(b"laddr") {

@@ -16,6 +16,7 @@ mod latency;
 mod memory;
 mod node;
 mod operate;
+mod pubsub;
 mod slow_log;
 
 #[cfg(test)]
@@ -24,13 +25,15 @@ mod tests;
 pub use client::describe_client;
 pub(crate) use debug::asks_all_cores as debug_asks_all_cores;
 pub use node::{
-    ClientFilter, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts, Rates,
+    ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
+    Rates,
 };
 
 use crate::Client;
 use slotmesh_base::UnixMillis;
 use slotmesh_command::{
-    ConnectionCommand, NodeCommand, command_all, command_count, command_docs, command_get_keys, command_info,
+    ChannelKind, ConnectionCommand, NodeCommand, command_all, command_count, command_docs, command_get_keys,
+    command_info,
 };
 use slotmesh_resp::{Args, Reply};
 
@@ -53,7 +56,7 @@ pub fn run_connection_command(
         ConnectionCommand::Auth => auth::auth(client, args, node, reply),
         ConnectionCommand::Hello => auth::hello(client, args, node, reply),
         ConnectionCommand::Echo => connection::echo(args, reply),
-        ConnectionCommand::Ping => connection::ping(args, reply),
+        ConnectionCommand::Ping => connection::ping(client, args, reply),
         ConnectionCommand::Quit => connection::quit(client, reply),
         ConnectionCommand::Reset => connection::reset(client, node, reply),
         ConnectionCommand::Select => connection::select(client, args, node, reply),
@@ -139,7 +142,9 @@ pub fn run_node_command(
         NodeCommand::Info => info::info(args, node, now, reply),
         NodeCommand::LatencyDoctor => latency::doctor(node, now, reply),
         NodeCommand::LatencyGraph => latency::graph(args, node, now, reply),
-        NodeCommand::LatencyHelp | NodeCommand::MemoryHelp | NodeCommand::SlowlogHelp => command::help(args, reply),
+        NodeCommand::LatencyHelp | NodeCommand::MemoryHelp | NodeCommand::PubSubHelp | NodeCommand::SlowlogHelp => {
+            command::help(args, reply)
+        }
         NodeCommand::LatencyHistogram => latency::histogram(args, node, reply),
         NodeCommand::LatencyHistory => latency::history(args, node, reply),
         NodeCommand::LatencyLatest => latency::latest(node, reply),
@@ -148,6 +153,11 @@ pub fn run_node_command(
         NodeCommand::MemoryMallocStats => memory::malloc_stats(node, reply),
         NodeCommand::MemoryPurge => memory::purge(node, reply),
         NodeCommand::MemoryStats => memory::stats(node, reply),
+        NodeCommand::PubSubChannels => pubsub::channels(ChannelKind::Global, args, node, reply),
+        NodeCommand::PubSubNumPat => reply.integer(node.census().len(ChannelKind::Pattern) as i64),
+        NodeCommand::PubSubNumSub => pubsub::subscribers(ChannelKind::Global, args, node, reply),
+        NodeCommand::PubSubShardChannels => pubsub::channels(ChannelKind::Shard, args, node, reply),
+        NodeCommand::PubSubShardNumSub => pubsub::subscribers(ChannelKind::Shard, args, node, reply),
         NodeCommand::SlowlogGet => slow_log::get(args, node, reply),
         NodeCommand::SlowlogLen => slow_log::len(node, reply),
         NodeCommand::SlowlogReset => slow_log::reset(node, reply),

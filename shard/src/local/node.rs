@@ -1,14 +1,14 @@
 //! What the node shows to connection and node commands, and what it does for them.
 
-pub use super::filter::ClientFilter;
-use crate::{Inspection, LatencyMonitor, PauseScope, SlowLog};
+pub use super::filter::{ClientFilter, ClientKind};
+use crate::{Census, Inspection, LatencyMonitor, PauseScope, SlowLog};
 use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_cluster::Member;
 use slotmesh_cluster::machine::{self, Actions, Cluster, LinkId};
 use slotmesh_command::Spec;
 use slotmesh_conf::Settings;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// Counters of one database of one shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -224,6 +224,8 @@ pub trait Node {
     fn slow_log(&self) -> &Mutex<SlowLog>;
     /// The latency monitor.
     fn latency(&self) -> &Mutex<LatencyMonitor>;
+    /// What clients hear.
+    fn census(&self) -> MutexGuard<'_, Census>;
     /// The time in µs since the Unix epoch.
     fn unix_micros(&self) -> i64;
     /// Gives unused memory back to the system; whether that went well.

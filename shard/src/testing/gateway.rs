@@ -2,8 +2,8 @@
 
 use super::{NOW, Request, Shards, TestNode, context, limits};
 use crate::{
-    Client, Context, Ledger, Letter, Served, Surroundings, Ticket, TransactionAction, Unblock, admit, exec_cores,
-    execute_transaction, loan_cores, run_connection_command, run_node_command, run_transaction_command,
+    Client, Context, Ledger, Letter, Served, Speech, Surroundings, Ticket, TransactionAction, Unblock, admit,
+    exec_cores, execute_transaction, loan_cores, run_connection_command, run_node_command, run_transaction_command,
     serve_called_together,
 };
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
@@ -145,6 +145,7 @@ impl Gateway {
                     self.block(who, spec, args, &context, &wait);
                 }
             }
+            Reach::PubSub(command) => self.node.subscriptions().run(command, client, who as u32, args, &mut reply),
             Reach::Container => reply.error(ReplyError::WrongArity(spec.full_name)),
         }
     }
@@ -173,7 +174,9 @@ impl Gateway {
         let around =
             Surroundings { node: &self.node, now: self.shards.now, limits: limits(), chance, reply_bytes_max: 1 << 20 };
         let cores = exec_cores(client, 0, &self.shards.map);
-        execute_transaction(client, &mut self.shards.in_hand(&cores), &around, &mut self.ledger, out);
+        let mut subscriptions = self.node.subscriptions();
+        let speech = &mut Speech::new(&mut subscriptions, who as u32);
+        execute_transaction(client, &mut self.shards.in_hand(&cores), &around, &mut self.ledger, speech, out);
     }
 
     fn block(&mut self, who: usize, spec: &'static Spec, args: Args<'_>, context: &Context<'_>, wait: &Wait) {

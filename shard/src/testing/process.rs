@@ -4,8 +4,8 @@ use super::gateway::TestLedger;
 use super::{NOW, Request, TestNode, context, limits};
 use crate::replay::{BEFORE_ALL_EXPIRIES, Replay};
 use crate::{
-    Client, Context, Letter, Shard, ShardSettings, SlotMap, Surroundings, Ticket, Unblock, admit, execute_together,
-    execute_transaction, loan_cores, run_transaction_command, serve_called_together,
+    Client, Context, Letter, Shard, ShardSettings, SlotMap, Speech, Surroundings, Ticket, Unblock, admit,
+    execute_together, execute_transaction, loan_cores, run_transaction_command, serve_called_together,
 };
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_command::{Outcome, TransactionCommand, recreate};
@@ -214,7 +214,9 @@ impl Process {
         let mut in_hand: Vec<&mut Shard> = self.shards.iter_mut().collect();
         let node = TestNode::default();
         let around = Surroundings { node: &node, now: self.now, limits: limits(), chance: 1, reply_bytes_max: 1 << 20 };
-        execute_transaction(&mut self.client, &mut in_hand, &around, &mut TestLedger::default(), &mut out);
+        let mut subscriptions = node.subscriptions();
+        let (ledger, speech) = (&mut TestLedger::default(), &mut Speech::new(&mut subscriptions, 0));
+        execute_transaction(&mut self.client, &mut in_hand, &around, ledger, speech, &mut out);
         self.serve_called();
     }
 

@@ -358,7 +358,9 @@ fn replies_that_outgrow_their_bound_are_dropped_but_the_commands_run() {
         let node = TestNode::default();
         let around = Surroundings { node: &node, now: shards.now, limits: limits(), chance: 1, reply_bytes_max };
         let mut out = b"+before\r\n".to_vec();
-        execute_transaction(&mut client, &mut [&mut shards.shards[0]], &around, &mut TestLedger::default(), &mut out);
+        let mut subscriptions = node.subscriptions();
+        let (ledger, speech) = (&mut TestLedger::default(), &mut Speech::new(&mut subscriptions, 0));
+        execute_transaction(&mut client, &mut [&mut shards.shards[0]], &around, ledger, speech, &mut out);
         (out.len(), client.closing)
     };
     let reply = "+before\r\n*4\r\n:1\r\n:2\r\n".len() + 2 * ("$1000\r\n\r\n".len() + 1000);

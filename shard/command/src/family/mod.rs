@@ -12,6 +12,7 @@ mod memory;
 mod object;
 mod observe;
 mod operate;
+mod pubsub;
 mod server;
 mod sort;
 mod string;
@@ -35,6 +36,7 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Spec> {
         object::ROWS,
         observe::ROWS,
         operate::ROWS,
+        pubsub::ROWS,
         server::ROWS,
         sort::ROWS,
         string::ROWS,

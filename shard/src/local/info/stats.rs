@@ -2,7 +2,7 @@
 
 use super::{Facts, Fields, Seconds};
 use crate::CommandFacts;
-use slotmesh_command::Flags;
+use slotmesh_command::{ChannelKind, Flags};
 
 pub(super) fn stats(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("total_connections_received", facts.total(|core| core.connections));
@@ -28,10 +28,12 @@ pub(super) fn stats(facts: &Facts<'_>, fields: &mut Fields) {
     ]);
     fields.field("keyspace_hits", facts.total(|core| core.hits));
     fields.field("keyspace_misses", facts.total(|core| core.misses));
+    let census = facts.node.census();
+    fields.field("pubsub_channels", census.len(ChannelKind::Global));
+    fields.field("pubsub_patterns", census.len(ChannelKind::Pattern));
+    fields.field("pubsubshard_channels", census.len(ChannelKind::Shard));
+    drop(census);
     fields.fields(&[
-        ("pubsub_channels", "0"),
-        ("pubsub_patterns", "0"),
-        ("pubsubshard_channels", "0"),
         ("latest_fork_usec", "0"),
         ("total_forks", "0"),
         ("migrate_cached_sockets", "0"),

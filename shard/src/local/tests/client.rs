@@ -1,5 +1,5 @@
 use crate::testing::{NOW, Session, TestNode};
-use crate::{ClientFilter, NodeAction, Replies, describe_client};
+use crate::{ClientFilter, ClientKind, NodeAction, Replies, describe_client};
 use slotmesh_base::UnixMillis;
 
 fn session() -> Session {
@@ -49,16 +49,16 @@ fn libraries() {
 #[test]
 fn lists_say_whom_they_want() {
     let all = ClientFilter::default();
-    let nobody = ClientFilter { nobody: true, ..all.clone() };
+    let kind = |kind| ClientFilter { kind: Some(kind), ..ClientFilter::default() };
     let ids = |ids: &[u64]| ClientFilter { ids: ids.to_vec(), ..ClientFilter::default() };
     let table = [
-        ("CLIENT LIST", all.clone()),
-        ("CLIENT LIST TYPE normal", all.clone()),
-        ("client list type NORMAL", all),
-        ("CLIENT LIST TYPE replica", nobody.clone()),
-        ("CLIENT LIST TYPE slave", nobody.clone()),
-        ("CLIENT LIST TYPE pubsub", nobody.clone()),
-        ("CLIENT LIST TYPE master", nobody),
+        ("CLIENT LIST", all),
+        ("CLIENT LIST TYPE normal", kind(ClientKind::Normal)),
+        ("client list type NORMAL", kind(ClientKind::Normal)),
+        ("CLIENT LIST TYPE replica", kind(ClientKind::Replica)),
+        ("CLIENT LIST TYPE slave", kind(ClientKind::Replica)),
+        ("CLIENT LIST TYPE pubsub", kind(ClientKind::PubSub)),
+        ("CLIENT LIST TYPE master", kind(ClientKind::Master)),
         ("CLIENT LIST ID 3", ids(&[3])),
         ("CLIENT LIST id 3 0 5", ids(&[3, 0, 5])),
         ("CLIENT LIST ID -1", ids(&[u64::MAX])),
@@ -159,8 +159,8 @@ fn kills_say_whom_they_mean() {
     let table = [
         ("CLIENT KILL ID 3", ClientFilter { ids: vec![3], ..all() }),
         ("client kill id 3 skipme NO", ClientFilter { ids: vec![3], but: None, ..all() }),
-        ("CLIENT KILL TYPE normal SKIPME yes", all()),
-        ("CLIENT KILL TYPE pubsub", ClientFilter { nobody: true, ..all() }),
+        ("CLIENT KILL TYPE normal SKIPME yes", ClientFilter { kind: Some(ClientKind::Normal), ..all() }),
+        ("CLIENT KILL TYPE pubsub", ClientFilter { kind: Some(ClientKind::PubSub), ..all() }),
         ("CLIENT KILL USER default", all()),
         (
             "CLIENT KILL ADDR 1.2.3.4:5 LADDR 1.2.3.4:6379",
