@@ -14,7 +14,7 @@ mod audience;
 pub use audience::{Audience, Census};
 
 use crate::Client;
-use slotmesh_base::Slot;
+use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{ChannelKind, PubSubCommand, glob};
 use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::{Args, Protocol, Reply};
@@ -323,8 +323,10 @@ impl<'a> Speech<'a> {
 
     /// Runs a queued command.
     pub(crate) fn run(&mut self, command: PubSubCommand, client: &mut Client, args: Args<'_>, reply: &mut Reply<'_>) {
-        let PubSubCommand::Publish(kind) = command else {
-            return self.subscriptions.run(command, client, self.connection, args, reply);
+        let kind = match command {
+            PubSubCommand::Publish(kind) => kind,
+            PubSubCommand::Subscribe(ChannelKind::Shard) => return reply.error(ReplyError::SsubscribeInTransaction),
+            _ => return self.subscriptions.run(command, client, self.connection, args, reply),
         };
         let (channel, message) = (args.at(1), args.at(2));
         let node = client.is_at_node.then_some(self.subscriptions.core);

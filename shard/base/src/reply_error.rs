@@ -159,6 +159,8 @@ pub enum ReplyError {
     NoSuchClient,
     /// A command that a client with subscriptions may not use in RESP2. Holds the command's full name.
     NotWhileSubscribed(&'static str),
+    /// `SSUBSCRIBE` inside of `MULTI`.
+    SsubscribeInTransaction,
     /// `CLIENT UNBLOCK … ERROR` has ended the wait.
     Unblocked,
     /// A client of another host while no password protects us (`protected-mode`).
@@ -257,6 +259,7 @@ impl fmt::Display for ReplyError {
             Self::NotInTransaction => "ERR Command not allowed inside a transaction",
             Self::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
             Self::TransactionTooLarge => "ERR transaction is too large",
+            Self::SsubscribeInTransaction => "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client",
             Self::Unblocked => "UNBLOCKED client unblocked via CLIENT UNBLOCK",
             Self::NoHashTable => "ERR The value stored at the specified key is not represented using an hash table",
             Self::NoSuchClient => "ERR No such client",
