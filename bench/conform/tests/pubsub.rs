@@ -3,6 +3,8 @@
 
 use slotmesh_conform::{Connection, Server, await_condition, is_self_test, request, show, words};
 use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 /// A step: who sends what, and on which connections a reply or message then arrives, in that order.
@@ -495,4 +497,120 @@ fn nodes_count_their_own_clients_and_all_hear() {
     let mut bound = node(0);
     bound.say("SUBSCRIBE a");
     assert_eq!(show(&bound.say("SSUBSCRIBE foo")), show(moved.as_bytes()));
+}
+
+/// Where `make test` puts the packages of Python and Node.js.
+fn installed(what: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its file");
+    test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join(what)
+}
+
+fn assert_done(mut command: Command) {
+    let output = command.output().expect("it is there, as its package was installed");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.trim() == "done", "{out}{err}");
+}
+
+#[test]
+fn redis_py_listens() {
+    const SCRIPT: &str = r#"
+import sys, redis, threading
+for protocol in (2, 3):
+    r = redis.Redis(port=int(sys.argv[1]), protocol=protocol, decode_responses=True)
+    heard, listeners, ready = [[] for _ in range(6)], [], threading.Barrier(7)
+    def listen(mine):
+        p = r.pubsub()
+        p.subscribe("news", "sport")
+        p.psubscribe(**{"n*": lambda message: mine.append("by pattern " + message["data"])})
+        for message in p.listen():
+            if message["type"] == "psubscribe":
+                ready.wait()
+            elif message["type"] == "message":
+                if message["data"] == "end":
+                    break
+                mine.append(message["data"])
+        p.close()
+    threads = [threading.Thread(target=listen, args=(mine,)) for mine in heard]
+    [thread.start() for thread in threads]
+    ready.wait()
+    for i in range(200):
+        assert r.publish("news", f"n{i}") == 12 and r.publish("sport", f"s{i}") == 6
+    assert r.pubsub_numsub("news", "sport", "nope") == [("news", 6), ("sport", 6), ("nope", 0)]
+    assert r.pubsub_numpat() == 1 and sorted(r.pubsub_channels()) == ["news", "sport"]
+    assert r.publish("sport", "end") == 6
+    [thread.join() for thread in threads]
+    expected = [text for i in range(200) for text in (f"n{i}", f"by pattern n{i}", f"s{i}")]
+    assert all(mine == expected for mine in heard), heard[0][:20]
+    while r.pubsub_channels() or r.pubsub_numpat():
+        pass
+    # Shard channels, as redis-py has them outside of clusters.
+    p = r.pubsub(ignore_subscribe_messages=True)
+    p.ssubscribe("shard")
+    assert p.get_message(timeout=1) is None
+    assert r.spublish("shard", "x") == 1 and p.get_message(timeout=5)["type"] == "smessage"
+    p.close()
+print("done")
+"#;
+    let packages = installed("python");
+    if !packages.join("redis").is_dir() {
+        eprintln!("SKIPPED: redis-py is not in {} (`make python` installs it)", packages.display());
+        return;
+    }
+    let server = Server::slotmesh(3, 3, &[]);
+    let mut command = Command::new("python3");
+    command.args(["-c", SCRIPT, &server.port().to_string()]).env("PYTHONPATH", packages);
+    assert_done(command);
+}
+
+#[test]
+fn ioredis_listens() {
+    const SCRIPT: &str = r#"
+const Redis = require("ioredis");
+const assert = require("assert");
+async function main() {
+    const [single, port] = process.argv.slice(2).map(Number);
+    const sockets = [...Array(6)].map(() => new Redis({ host: "127.0.0.1", port: single }));
+    const heard = sockets.map(() => []);
+    const ends = sockets.map((socket, i) => new Promise((resolve) => {
+        socket.on("message", (channel, text) => text == "end" ? resolve() : heard[i].push(text));
+        socket.on("pmessage", (pattern, channel, text) => heard[i].push(`${pattern} ${text}`));
+    }));
+    for (const socket of sockets) {
+        assert.equal(await socket.subscribe("news", "sport"), 2);
+        assert.equal(await socket.psubscribe("n*"), 3);
+    }
+    const speaker = new Redis({ host: "127.0.0.1", port: single });
+    for (let i = 0; i < 100; i++) {
+        assert.equal(await speaker.publish("news", `n${i}`), 12);
+        assert.equal(await speaker.publish("sport", `s${i}`), 6);
+    }
+    await speaker.publish("sport", "end");
+    await Promise.all(ends);
+    const expected = [...Array(100).keys()].flatMap((i) => [`n${i}`, `n* n${i}`, `s${i}`]);
+    for (const mine of heard) assert.deepEqual(mine, expected);
+    await Promise.all(sockets.map((socket) => socket.quit()));
+    await speaker.quit();
+    // Channels of a cluster: said at any node, heard at any.
+    const clusters = [0, 1, 2].map((i) => new Redis.Cluster([{ host: "127.0.0.1", port: port + i }]));
+    const told = clusters.map((cluster) => new Promise((resolve) => cluster.on("message", (_, text) => resolve(text))));
+    for (const cluster of clusters) await cluster.subscribe("all");
+    const node = new Redis({ host: "127.0.0.1", port: port + 1 });
+    await node.publish("all", "hello");
+    assert.deepEqual(await Promise.all(told), ["hello", "hello", "hello"]);
+    clusters.forEach((cluster) => cluster.disconnect());
+    node.disconnect();
+    console.log("done");
+}
+main().catch((error) => { console.error(error); process.exit(1); });
+"#;
+    let packages = installed("node");
+    if is_self_test() || !packages.join("node_modules/ioredis").is_dir() {
+        eprintln!("SKIPPED: ioredis is not in {} (`make node` installs it)", packages.display());
+        return;
+    }
+    let (single, cluster) = (Server::slotmesh(3, 3, &[]), Server::cluster(3, &[]));
+    let mut command = Command::new("node");
+    command.args(["-e", SCRIPT, "-", &single.port().to_string(), &cluster.port().to_string()]);
+    command.env("NODE_PATH", packages.join("node_modules"));
+    assert_done(command);
 }
