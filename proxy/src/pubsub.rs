@@ -10,6 +10,7 @@ use crate::engine::{Done, Engine, Hands, cork, has_room, send_request};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::meter::Sender;
 use crate::post::Errand;
+use slotmesh_base::Slot;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_command::{ChannelKind, PubSubCommand, Spec};
 use slotmesh_conf::OutputLimit;
@@ -212,6 +213,41 @@ impl Engine {
         });
         heard.encoded.iter_mut().for_each(|encoded| encoded.shrink_to(MAILBOX_RECORD_BYTES_MAX));
         receivers
+    }
+
+    /// Tells our clients what another process has said, that has reached our node over the bus. Cores without a node hear
+    /// it from the first one.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the links of the bus come with their own change"))]
+    pub(crate) fn hear_from_bus(&mut self, hands: &mut Hands<'_>, message: Message<'_>) {
+        if self.core == 0 {
+            let cores = self.process.map.shards()..self.process.boards.len() as u16;
+            for core in cores {
+                let words = message.words().map(<[u8]>::to_vec).to_vec();
+                let back = ReturnAddress::number(0);
+                self.post.run(hands.mail, Errand { core, kind: RequestKind::Tell, back, words });
+            }
+        }
+        self.tell(hands.sockets, message, None);
+    }
+
+    /// Slots have left our node: those of its clients who hear shard channels of slots that it does not serve any more
+    /// cease to, and are told so. Clients of the gateway go on.
+    #[cfg_attr(not(test), expect(dead_code, reason = "slots begin to move with the bus"))]
+    pub(crate) fn expel_listeners(&mut self, hands: &mut Hands<'_>, serves: impl Fn(Slot) -> bool) {
+        let mut news = Vec::new();
+        for (channel, indexes) in self.subscriptions.channels_outside(serves) {
+            for index in indexes {
+                let Self { subscriptions, connections, .. } = self;
+                let Some(connection) = connections[index as usize].as_deref_mut() else { continue };
+                let client = &mut connection.client;
+                if client.is_at_node {
+                    let protocol = client.protocol;
+                    subscriptions.expel(client, index, &channel, &mut Reply::new(&mut news, protocol));
+                    self.push(hands, index, &news);
+                    news.clear();
+                }
+            }
+        }
     }
 
     /// Tells what a transaction of ours has said, once it has its reply.

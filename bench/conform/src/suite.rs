@@ -150,8 +150,8 @@ pub fn section(stage: &Stage, outcomes: &[(&str, Outcome)]) -> String {
     let mut text = format!(
         "{HEADING}\n\nThe Tcl suite of Redis {}, unchanged, in its mode for external servers, against the gateway of a node \
          of {SHARDS} shards, a new one for each unit: `make conform SUITE=<a source tree of Redis>`. Left out are the tests \
-         that the suite itself leaves out in this mode those tagged `needs:repl`, and those of keyspace notifications. A test that fails may leave its \
-         connection in a state that makes the next one fail (MULTI, a blocked client). The suite cuts the first ten \
+         that the suite itself leaves out in this mode, those tagged `needs:repl`, and those of keyspace \
+         notifications. A test that fails may leave its connection in a state that makes the next one fail (MULTI, a blocked client). The suite cuts the first ten \
          characters off what a server refuses: `n command 'sadd'` stands for an unknown command.\n\n\
          | unit | passed | failed | left out | why |\n|---|--:|--:|--:|---|\n",
         stage.version

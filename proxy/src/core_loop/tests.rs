@@ -3,8 +3,9 @@ use crate::board::Board;
 use crate::lending::Work;
 use crate::log::Log;
 use crate::process::{Identity, Process};
+use crate::pubsub::Message;
 use crate::supervisor::Supervisor;
-use slotmesh_command::{Call, HandlerResult, Reach, Spec, find};
+use slotmesh_command::{Call, ChannelKind, HandlerResult, Reach, Spec, find};
 use slotmesh_conf::{Invocation, Reader, load};
 use slotmesh_io::{Backend, mesh, run_core};
 use slotmesh_keyspace::KeyHasher;
@@ -88,6 +89,7 @@ async fn receive(core: &mut Core) {
 
 on_each_backend! {
     a_panic_in_a_read_closes_its_connection_and_no_other
+    what_comes_from_the_bus_is_heard_and_slots_that_leave_take_their_listeners_along
 }
 
 fn a_panic_in_a_read_closes_its_connection_and_no_other(backend: Backend) {
@@ -178,3 +180,43 @@ fn a_panic_in_a_loan_stops_the_process() {
 }
 
 mod served;
+
+fn what_comes_from_the_bus_is_heard_and_slots_that_leave_take_their_listeners_along(backend: Backend) {
+    let mail = mesh::<Parcel>(1).pop().unwrap();
+    run_core(backend, mail, |io| async move {
+        let mut core = core(io, process(backend, 1, ""));
+        let (mut at_node, place) = connect(&mut core);
+        let (mut at_gateway, _) = connect(&mut core);
+        core.engine.connection(place).unwrap().client.is_at_node = true;
+        // The seat of a node is not there, so that every slot is served.
+        for client in [&mut at_node, &mut at_gateway] {
+            client.write_all(b"SSUBSCRIBE foo\r\n").unwrap();
+            receive(&mut core).await;
+            core.run_batch();
+        }
+        core.io.turn(Wait::No, &mut Vec::new()).await;
+        let tell = |core: &mut Core, text: &[u8]| {
+            let mut hands = Hands { sockets: &mut core.io.sockets, mail: &mut core.io.mail };
+            let message = Message { kind: ChannelKind::Shard, channel: b"foo", text };
+            core.engine.hear_from_bus(&mut hands, message);
+            core.settle_heard();
+        };
+        tell(&mut core, b"1");
+        let mut hands = Hands { sockets: &mut core.io.sockets, mail: &mut core.io.mail };
+        core.engine.expel_listeners(&mut hands, |_| true);
+        core.engine.expel_listeners(&mut hands, |_| false);
+        tell(&mut core, b"2");
+        core.io.turn(Wait::No, &mut Vec::new()).await;
+        let begin = "*3\r\n$10\r\nssubscribe\r\n$3\r\nfoo\r\n:1\r\n*3\r\n$8\r\nsmessage\r\n$3\r\nfoo\r\n$1\r\n1\r\n";
+        for (mut client, end) in [
+            (at_node, "*3\r\n$12\r\nsunsubscribe\r\n$3\r\nfoo\r\n:0\r\n"),
+            (at_gateway, "*3\r\n$8\r\nsmessage\r\n$3\r\nfoo\r\n$1\r\n2\r\n"),
+        ] {
+            let expected = format!("{begin}{end}");
+            let mut heard = vec![0; expected.len()];
+            client.read_exact(&mut heard).unwrap();
+            assert_eq!(String::from_utf8_lossy(&heard), expected);
+        }
+    })
+    .unwrap();
+}
