@@ -22,6 +22,6 @@ pub mod wire;
 pub use host::Host;
 pub use node::{Node, NodeId};
 pub use redirect::{Redirect, RedirectText};
-pub use render::{write_links, write_replicas, write_shards, write_slots};
+pub use render::{write_shards, write_slots};
 pub use slot_set::SlotSet;
 pub use topology::{Access, Endpoint, Manners, Member, NodeIndex, Topology};

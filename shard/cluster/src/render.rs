@@ -1,4 +1,4 @@
-//! The replies of CLUSTER that are no texts: SLOTS, SHARDS, REPLICAS, LINKS.
+//! The replies of CLUSTER that are no texts: SLOTS and SHARDS.
 //!
 //! Mirrors Redis 7.2 `cluster.c` (`clusterGenNodesSlotsInfo`, `clusterReplyMultiBulkSlots`, `addNodeDetailsToShardReply`).
 
@@ -103,16 +103,6 @@ fn write_shard_node(topology: &Topology, node: &Node, here: &str, reply: &mut Re
         (false, true) => b"loading",
         (false, false) => b"online",
     });
-}
-
-/// CLUSTER REPLICAS of a node: it has none.
-pub fn write_replicas(_topology: &Topology, _node: NodeIndex, reply: &mut Reply<'_>) {
-    reply.array(0);
-}
-
-/// CLUSTER LINKS: there are no links without a bus.
-pub fn write_links(reply: &mut Reply<'_>) {
-    reply.array(0);
 }
 
 #[cfg(test)]

@@ -66,6 +66,34 @@ pub enum NodeCommand {
     ClientList,
     /// CLIENT UNBLOCK
     ClientUnblock,
+    /// CLUSTER ADDSLOTS
+    ClusterAddSlots,
+    /// CLUSTER ADDSLOTSRANGE
+    ClusterAddSlotsRange,
+    /// CLUSTER BUMPEPOCH
+    ClusterBumpEpoch,
+    /// CLUSTER DELSLOTS
+    ClusterDelSlots,
+    /// CLUSTER DELSLOTSRANGE
+    ClusterDelSlotsRange,
+    /// CLUSTER FAILOVER
+    ClusterFailover,
+    /// CLUSTER FLUSHSLOTS
+    ClusterFlushSlots,
+    /// CLUSTER FORGET
+    ClusterForget,
+    /// CLUSTER MEET
+    ClusterMeet,
+    /// CLUSTER REPLICATE
+    ClusterReplicate,
+    /// CLUSTER RESET
+    ClusterReset,
+    /// CLUSTER SAVECONFIG
+    ClusterSaveConfig,
+    /// CLUSTER SET-CONFIG-EPOCH
+    ClusterSetConfigEpoch,
+    /// CLUSTER SETSLOT
+    ClusterSetSlot,
     /// CLUSTER COUNT-FAILURE-REPORTS
     ClusterCountFailureReports,
     /// CLUSTER HELP

@@ -4,6 +4,7 @@
 mod auth;
 mod client;
 mod cluster;
+mod cluster_order;
 mod command;
 mod config;
 mod connection;
@@ -94,15 +95,29 @@ pub fn run_node_command(
         }
         NodeCommand::ClientList => return client::list(args, reply),
         NodeCommand::ClientUnblock => return client::unblock(args, reply),
-        NodeCommand::ClusterCountFailureReports
+        NodeCommand::ClusterAddSlots
+        | NodeCommand::ClusterAddSlotsRange
+        | NodeCommand::ClusterBumpEpoch
+        | NodeCommand::ClusterCountFailureReports
+        | NodeCommand::ClusterDelSlots
+        | NodeCommand::ClusterDelSlotsRange
+        | NodeCommand::ClusterFailover
+        | NodeCommand::ClusterFlushSlots
+        | NodeCommand::ClusterForget
         | NodeCommand::ClusterHelp
         | NodeCommand::ClusterInfo
         | NodeCommand::ClusterKeySlot
         | NodeCommand::ClusterLinks
+        | NodeCommand::ClusterMeet
         | NodeCommand::ClusterMyId
         | NodeCommand::ClusterMyShardId
         | NodeCommand::ClusterNodes
         | NodeCommand::ClusterReplicas
+        | NodeCommand::ClusterReplicate
+        | NodeCommand::ClusterReset
+        | NodeCommand::ClusterSaveConfig
+        | NodeCommand::ClusterSetConfigEpoch
+        | NodeCommand::ClusterSetSlot
         | NodeCommand::ClusterShards
         | NodeCommand::ClusterSlots => cluster::cluster(command, client, args, node, reply),
         NodeCommand::Command => command_all(reply),

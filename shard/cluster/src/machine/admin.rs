@@ -173,8 +173,26 @@ impl Cluster {
         Ok(())
     }
 
+    /// How a node is, if it is known.
+    pub fn flags_of(&self, id: &NodeId) -> Option<NodeFlags> {
+        self.known(id).map(|node| self.table.row(node).flags)
+    }
+
+    /// Whether a slot is ours.
+    pub fn owns(&self, slot: Slot) -> bool {
+        self.slots.owner(slot) == Some(self.myself)
+    }
+
+    /// Number of our slots.
+    pub fn slot_count(&self) -> u16 {
+        self.slots.count(self.myself)
+    }
+
     /// Whether each slot is named once, and all are owned, or none is.
-    fn check_slots(&self, slots: &[Slot], owned: bool) -> Result<(), AdminError> {
+    ///
+    /// # Errors
+    /// The first slot of which this is not so.
+    pub fn check_slots(&self, slots: &[Slot], owned: bool) -> Result<(), AdminError> {
         let mut seen = crate::slot_set::SlotSet::default();
         for &slot in slots {
             match (self.slots.owner(slot).is_some(), owned) {

@@ -1,7 +1,7 @@
 //! Rows of the commands on the cluster, and the handlers of those that look at slots of the shard; the others are carried
 //! out in `shard/src/local/cluster.rs`.
 //!
-//! Mirrors Redis 7.2 `cluster.c` (`clusterCommand`). What needs the bus does not exist yet.
+//! Mirrors Redis 7.2 `cluster.c` (`clusterCommand`).
 
 use crate::{
     Call, Categories, ConnectionCommand, Doc, DocArg, DocKind, Flags, Group, HandlerResult, NodeCommand, Reach, Spec,
@@ -15,6 +15,8 @@ const STALE: Flags = Flags::STALE;
 /// At any time, also while data are being loaded or are stale.
 const ANY_TIME: Flags = Flags::LOADING.union(Flags::STALE);
 const ADMIN: Flags = Flags::ADMIN.union(Flags::STALE);
+/// Changes the cluster.
+const ORDER: Flags = ADMIN.union(Flags::NO_ASYNC_LOADING);
 const CHANGING: Tips = Tips::NONE.nondeterministic();
 
 pub(crate) static ROWS: &[Spec] = &[
@@ -25,18 +27,32 @@ pub(crate) static ROWS: &[Spec] = &[
 ];
 
 static CLUSTER_ROWS: &[Spec] = &[
+    node("cluster|addslots", -3, ORDER, NodeCommand::ClusterAddSlots, ADD_SLOTS),
+    node("cluster|addslotsrange", -4, ORDER, NodeCommand::ClusterAddSlotsRange, ADD_SLOTS_RANGE),
+    node("cluster|bumpepoch", 2, ORDER, NodeCommand::ClusterBumpEpoch, BUMP_EPOCH).tips(CHANGING),
     node("cluster|count-failure-reports", 3, ADMIN, NodeCommand::ClusterCountFailureReports, FAILURE_REPORTS)
         .tips(CHANGING),
     Spec::new("cluster|countkeysinslot", 3, STALE, NO_CATEGORY, Reach::Shard(count_keys_in_slot), COUNT_KEYS),
+    node("cluster|delslots", -3, ORDER, NodeCommand::ClusterDelSlots, DEL_SLOTS),
+    node("cluster|delslotsrange", -4, ORDER, NodeCommand::ClusterDelSlotsRange, DEL_SLOTS_RANGE),
+    node("cluster|failover", -2, ORDER, NodeCommand::ClusterFailover, FAILOVER),
+    node("cluster|flushslots", 2, ORDER, NodeCommand::ClusterFlushSlots, FLUSH_SLOTS),
+    node("cluster|forget", 3, ORDER, NodeCommand::ClusterForget, FORGET),
     Spec::new("cluster|getkeysinslot", 4, STALE, NO_CATEGORY, Reach::Shard(get_keys_in_slot), GET_KEYS).tips(CHANGING),
     node("cluster|help", 2, ANY_TIME, NodeCommand::ClusterHelp, HELP),
     node("cluster|info", 2, STALE, NodeCommand::ClusterInfo, INFO).tips(CHANGING),
     node("cluster|keyslot", 3, STALE, NodeCommand::ClusterKeySlot, KEYSLOT),
     node("cluster|links", 2, STALE, NodeCommand::ClusterLinks, LINKS).tips(CHANGING),
+    node("cluster|meet", -4, ORDER, NodeCommand::ClusterMeet, MEET),
     node("cluster|myid", 2, STALE, NodeCommand::ClusterMyId, MYID),
     node("cluster|myshardid", 2, STALE, NodeCommand::ClusterMyShardId, MYSHARDID).tips(CHANGING),
     node("cluster|nodes", 2, STALE, NodeCommand::ClusterNodes, NODES).tips(CHANGING),
     node("cluster|replicas", 3, ADMIN, NodeCommand::ClusterReplicas, REPLICAS).tips(CHANGING),
+    node("cluster|replicate", 3, ORDER, NodeCommand::ClusterReplicate, REPLICATE),
+    node("cluster|reset", -2, ADMIN.union(Flags::NOSCRIPT), NodeCommand::ClusterReset, RESET),
+    node("cluster|saveconfig", 2, ORDER, NodeCommand::ClusterSaveConfig, SAVE_CONFIG),
+    node("cluster|set-config-epoch", 3, ORDER, NodeCommand::ClusterSetConfigEpoch, SET_CONFIG_EPOCH),
+    node("cluster|setslot", -4, ORDER, NodeCommand::ClusterSetSlot, SET_SLOT),
     node("cluster|shards", 2, ANY_TIME, NodeCommand::ClusterShards, SHARDS).tips(CHANGING),
     node("cluster|slaves", 3, ADMIN, NodeCommand::ClusterReplicas, SLAVES).tips(CHANGING),
     node("cluster|slots", 2, ANY_TIME, NodeCommand::ClusterSlots, SLOTS).tips(CHANGING),
@@ -99,6 +115,61 @@ const fn doc(since: &'static str, complexity: &'static str, summary: &'static st
 
 const NODE_ID: &[DocArg] = &[DocArg::new("node-id", DocKind::String)];
 const SLOT: DocArg = DocArg::new("slot", DocKind::Integer);
+
+const SLOTS_ARGUMENT: &[DocArg] = &[DocArg::new("slot", DocKind::Integer).multiple()];
+const RANGES_ARGUMENT: &[DocArg] = &[DocArg::block(
+    "range",
+    &[DocArg::new("start-slot", DocKind::Integer), DocArg::new("end-slot", DocKind::Integer)],
+)
+.multiple()];
+
+const ADD_SLOTS: Doc = doc("3.0.0", "O(N) for N slots", "Gives slots to the node.").arguments(SLOTS_ARGUMENT);
+const ADD_SLOTS_RANGE: Doc =
+    doc("7.0.0", "O(N) for N slots", "Gives runs of slots to the node.").arguments(RANGES_ARGUMENT);
+const BUMP_EPOCH: Doc = doc("3.0.0", "O(1)", "Takes an epoch greater than all others.");
+const DEL_SLOTS: Doc =
+    doc("3.0.0", "O(N) for N slots", "Takes slots from their owners, as the node sees it.").arguments(SLOTS_ARGUMENT);
+const DEL_SLOTS_RANGE: Doc =
+    doc("7.0.0", "O(N) for N slots", "Takes runs of slots from their owners, as the node sees it.")
+        .arguments(RANGES_ARGUMENT);
+const FAILOVER: Doc = doc("3.0.0", "O(1)", "Lets a replica take its master's place.").arguments(&[DocArg::one_of(
+    "options",
+    &[DocArg::word("force", "FORCE"), DocArg::word("takeover", "TAKEOVER")],
+)
+.optional()]);
+const FLUSH_SLOTS: Doc = doc("3.0.0", "O(1)", "Takes all slots from the node.");
+const FORGET: Doc = doc("3.0.0", "O(1)", "Removes a node from the nodes that are known.")
+    .arguments(NODE_ID)
+    .history(&[("7.2.0", "The other nodes are told to forget it too.")]);
+const MEET: Doc = doc("3.0.0", "O(1)", "Makes two nodes know each other.")
+    .arguments(&[
+        DocArg::new("ip", DocKind::String),
+        DocArg::new("port", DocKind::Integer),
+        DocArg::new("cluster-bus-port", DocKind::Integer).optional().since("4.0.0"),
+    ])
+    .history(&[("4.0.0", "Takes the port of the bus.")]);
+const REPLICATE: Doc = doc("3.0.0", "O(1)", "Makes the node a replica of a master.").arguments(NODE_ID);
+const RESET: Doc =
+    doc("3.0.0", "O(N) for N nodes that are known", "Makes the node forget its cluster.").arguments(&[DocArg::one_of(
+        "reset-type",
+        &[DocArg::word("hard", "HARD"), DocArg::word("soft", "SOFT")],
+    )
+    .optional()]);
+const SAVE_CONFIG: Doc = doc("3.0.0", "O(1)", "Writes what the node knows of the cluster to disk.");
+const SET_CONFIG_EPOCH: Doc =
+    doc("3.0.0", "O(1)", "Gives a new node its epoch.").arguments(&[DocArg::new("config-epoch", DocKind::Integer)]);
+const SET_SLOT: Doc = doc("3.0.0", "O(1)", "Says who owns a slot, or on its way to whom it is.").arguments(&[
+    SLOT,
+    DocArg::one_of(
+        "subcommand",
+        &[
+            DocArg::new("importing", DocKind::String).token("IMPORTING"),
+            DocArg::new("migrating", DocKind::String).token("MIGRATING"),
+            DocArg::new("node", DocKind::String).token("NODE"),
+            DocArg::word("stable", "STABLE"),
+        ],
+    ),
+]);
 
 const ASKING: Doc = doc("3.0.0", "O(1)", "Lets the next command reach a slot that is being moved here.");
 const CLUSTER: Doc = doc("3.0.0", "Depends on the subcommand", "Groups the commands on the cluster.");
