@@ -122,13 +122,33 @@ directives! {
         /// Port of a gateway that hides the cluster of `cluster-enabled yes`; 0 = none.
         GATEWAY_PORT: u16 = integer("gateway-port", "0", 0, 65535).fixed();
         /// The address of this process's nodes; empty = the one at which a client has come.
-        CLUSTER_ANNOUNCE_IP: str = text("cluster-announce-ip", "").fixed();
+        CLUSTER_ANNOUNCE_IP: str = text("cluster-announce-ip", "");
         /// The port that the first node shows; 0 = the real ones. Each next one shows the port behind.
-        CLUSTER_ANNOUNCE_PORT: u16 = integer("cluster-announce-port", "0", 0, 65535).fixed();
+        CLUSTER_ANNOUNCE_PORT: u16 = integer("cluster-announce-port", "0", 0, 65535);
         /// The same for the ports of the cluster bus; 0 = the real ones.
-        CLUSTER_ANNOUNCE_BUS_PORT: u16 = integer("cluster-announce-bus-port", "0", 0, 65535).fixed();
+        CLUSTER_ANNOUNCE_BUS_PORT: u16 = integer("cluster-announce-bus-port", "0", 0, 65535);
         /// Port of the cluster bus of the first node; 0 = 10000 above its client port.
         CLUSTER_PORT: u16 = integer("cluster-port", "0", 0, 65535).fixed();
+        /// What a node remembers of its cluster; written by the node. The second shard has `-1` before the
+        /// extension, and so on. A lock on `<file>.lock` keeps other processes out.
+        CLUSTER_CONFIG_FILE: str = text("cluster-config-file", "nodes.conf").fixed();
+        /// Milliseconds that a node may be silent before it is suspected.
+        CLUSTER_NODE_TIMEOUT: i64 = integer("cluster-node-timeout", "15000", 0, I64);
+        /// The host name of this process's nodes for clients; empty = none.
+        CLUSTER_ANNOUNCE_HOSTNAME: str = special("cluster-announce-hostname", "", Kind::HostName);
+        /// A name of this process's nodes for people; empty = none.
+        CLUSTER_ANNOUNCE_HUMAN_NODENAME: str = text("cluster-announce-human-nodename", "");
+        /// What redirects tell clients to dial: `ip`, `hostname` or `unknown-endpoint` (what they have dialled).
+        CLUSTER_PREFERRED_ENDPOINT_TYPE: &'static str =
+            choice("cluster-preferred-endpoint-type", "ip", &["ip", "hostname", "unknown-endpoint"]);
+        /// Whether nothing is served while a slot has no owner, or one that has failed.
+        CLUSTER_REQUIRE_FULL_COVERAGE: bool = boolean("cluster-require-full-coverage", "yes");
+        /// Whether reads are served while the cluster is down.
+        CLUSTER_ALLOW_READS_WHEN_DOWN: bool = boolean("cluster-allow-reads-when-down", "no");
+        /// Whether shard channels are served while the cluster is down.
+        CLUSTER_ALLOW_PUBSUBSHARD_WHEN_DOWN: bool = boolean("cluster-allow-pubsubshard-when-down", "yes");
+        /// Most bytes that may wait on a link to another node, which is closed beyond; 0 = no limit.
+        CLUSTER_LINK_SENDBUF_LIMIT: u64 = memory("cluster-link-sendbuf-limit", "0", 0, u64::MAX);
         /// CPUs for the core threads, such as `0-3,8`; empty = any. `0-7:2` is every second one of them.
         SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
         /// How to reach the network: `io_uring`, `epoll` or `auto`. With `epoll` each send and each receive
@@ -236,7 +256,6 @@ directives! {
         boolean("repl-diskless-sync", "yes");
         boolean("aof-rewrite-incremental-fsync", "yes");
         boolean("no-appendfsync-on-rewrite", "no");
-        boolean("cluster-require-full-coverage", "yes");
         boolean("rdb-save-incremental-fsync", "yes");
         boolean("aof-load-truncated", "yes");
         boolean("aof-use-rdb-preamble", "yes");
@@ -248,8 +267,6 @@ directives! {
         boolean("replica-ignore-maxmemory", "yes").aliases(&["slave-ignore-maxmemory"]);
         boolean("jemalloc-bg-thread", "yes");
         boolean("activedefrag", "no");
-        boolean("cluster-allow-reads-when-down", "no");
-        boolean("cluster-allow-pubsubshard-when-down", "yes");
         boolean("crash-memcheck-enabled", "yes");
         boolean("use-exit-on-panic", "no").hidden();
         boolean("disable-thp", "yes").fixed();
@@ -262,9 +279,6 @@ directives! {
         text("replica-announce-ip", "").aliases(&["slave-announce-ip"]);
         text("masteruser", "").secret();
         text("masterauth", "").secret();
-        text("cluster-config-file", "nodes.conf").fixed();
-        special("cluster-announce-hostname", "", Kind::HostName);
-        text("cluster-announce-human-nodename", "");
         special("dbfilename", "dump.rdb", Kind::FileName { empty: true }).protected();
         special("appendfilename", "appendonly.aof", Kind::FileName { empty: false }).fixed();
         special("appenddirname", "appendonlydir", Kind::FileName { empty: false }).fixed();
@@ -280,7 +294,6 @@ directives! {
         choice("acl-pubsub-default", "resetchannels", &["allchannels", "resetchannels"]);
         choice("sanitize-dump-payload", "no", &["no", "yes", "clients"]);
         choice("enable-module-command", "no", PROTECTED).fixed();
-        choice("cluster-preferred-endpoint-type", "ip", &["ip", "hostname", "unknown-endpoint"]);
         choice("propagation-error-behavior", "ignore", &["ignore", "panic", "panic-on-replicas"]);
 
         integer("io-threads", "1", 1, 128).fixed();
@@ -311,7 +324,6 @@ directives! {
         integer("active-defrag-max-scan-fields", "1000", 1, I64);
         integer("acllog-max-len", "128", 0, I64);
         integer("busy-reply-threshold", "5000", 0, I64).aliases(&["lua-time-limit"]);
-        integer("cluster-node-timeout", "15000", 0, I64);
         integer("cluster-ping-interval", "0", 0, I64).hidden();
         integer("stream-node-max-entries", "100", 0, I64);
         integer("hash-max-listpack-entries", "512", 0, I64).aliases(&["hash-max-ziplist-entries"]);
@@ -324,7 +336,6 @@ directives! {
         integer("loading-process-events-interval-bytes", "2097152", 1024, I32).hidden();
 
         memory("repl-backlog-size", "1mb", 1, SIZE).clamped(16384, I64);
-        memory("cluster-link-sendbuf-limit", "0", 0, u64::MAX);
         memory("active-defrag-ignore-bytes", "100mb", 1, SIZE);
         memory("hash-max-listpack-value", "64", 0, SIZE).aliases(&["hash-max-ziplist-value"]);
         memory("stream-node-max-bytes", "4096", 0, SIZE);

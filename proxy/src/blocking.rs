@@ -142,7 +142,7 @@ impl Engine {
         args: Args<'_>,
         wait: &slotmesh_command::Wait,
     ) {
-        let map = &self.process.map;
+        let map = &self.map;
         let owners = |indexes: &mut dyn Iterator<Item = usize>| {
             let owners: BTreeSet<u16> = indexes.map(|index| map.owner(Slot::of_key(args.at(index)))).collect();
             owners.into_iter().collect::<Vec<u16>>()

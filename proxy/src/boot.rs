@@ -1,6 +1,7 @@
 //! From settings to running cores: checks, listeners, threads. Knows every room and decides nothing else.
 
 use crate::board::Board;
+use crate::bus::{BusStart, NodesFileError};
 use crate::core_loop::Core;
 use crate::doors::{CannotListen, Doors, listen_tcp, listen_unix};
 use crate::engine::Engine;
@@ -42,6 +43,8 @@ pub(crate) enum BootError {
     Log { path: String, error: io::Error },
     /// The shards of a cluster have no ports.
     NodePorts,
+    /// The nodes of a cluster cannot remember anything.
+    Nodes(NodesFileError),
     /// An address cannot be listened on.
     Listen(CannotListen),
     /// Signals cannot be caught, or a thread not be started.
@@ -62,6 +65,7 @@ impl fmt::Display for BootError {
                 "the nodes of a cluster need a port each, from 'port' on, and one for their bus each (10000 above, or from 'cluster-port' on): \
                  lower 'port', or 'shards'",
             ),
+            Self::Nodes(problem) => problem.fmt(f),
             Self::Listen(problem) => write!(f, "{problem}, aborting."),
             Self::System(error) => write!(f, "the system refuses to run us: {error}"),
         }
@@ -134,9 +138,9 @@ fn start(
     }
     let gateway = if is_clustered { directive::GATEWAY_PORT } else { directive::PORT };
     let tcp = listen_tcp(&settings, settings.value(gateway), log)?;
-    let nodes = if is_clustered { listen_nodes(&settings, layout.shards as u16, log)? } else { Vec::new() };
+    let nodes = if is_clustered { listen_nodes(&settings, layout.shards as u16, log)? } else { Nodes::default() };
     let unix = listen_unix(&settings)?;
-    let ready = Ready { tcp: !tcp.is_empty() || !nodes.is_empty(), unix: unix.is_some() };
+    let ready = Ready { tcp: !tcp.is_empty() || !nodes.clients.is_empty(), unix: unix.is_some() };
     let doors = Doors::default();
     doors.note(&tcp);
     let dealer = Dealer::new(tcp, unix, signals);
@@ -154,7 +158,8 @@ fn start(
     // The bug may have been met under the lock of the settings.
     let wants_trace = move || asked.settings_at_once().is_none_or(|set| set.value(directive::CRASH_LOG_ENABLED));
     presence::log_panics(log.clone(), wants_trace);
-    let served = run_cores(&process, layout, dealer, nodes, ready);
+    let buses = formation::nodes(&process.settings(), nodes.buses).map_err(BootError::Nodes)?;
+    let served = run_cores(&process, layout, dealer, (nodes.clients, buses), ready);
     if let Some(path) = pid_file {
         log.notice(format_args!("Removing the pid file."));
         let _ = std::fs::remove_file(path);
@@ -250,17 +255,30 @@ fn fit_descriptors(settings: &mut Settings, log: &Log) {
 }
 
 /// The listeners of each shard.
-fn listen_nodes(settings: &Settings, shards: u16, log: &Log) -> Result<Vec<Vec<OwnedFd>>, BootError> {
-    let port = |index| match (formation::node_port(settings, index), formation::bus_port(settings, index)) {
-        (Some(port), Some(_)) if port > index => Ok(port),
-        _ => Err(BootError::NodePorts),
-    };
-    let ports = (0..shards).map(port).collect::<Result<Vec<_>, _>>()?;
-    ports.into_iter().map(|port| Ok(listen_tcp(settings, port, log)?)).collect()
+#[derive(Default)]
+struct Nodes {
+    clients: Vec<Vec<OwnedFd>>,
+    buses: Vec<Vec<OwnedFd>>,
+}
+
+fn listen_nodes(settings: &Settings, shards: u16, log: &Log) -> Result<Nodes, BootError> {
+    let mut nodes = Nodes::default();
+    for index in 0..shards {
+        let ports = (formation::node_port(settings, index), formation::bus_port(settings, index));
+        let (Some(port), Some(bus_port)) = ports else { return Err(BootError::NodePorts) };
+        if port <= index {
+            return Err(BootError::NodePorts);
+        }
+        nodes.clients.push(listen_tcp(settings, port, log)?);
+        nodes.buses.push(listen_tcp(settings, bus_port, log)?);
+    }
+    Ok(nodes)
 }
 
 fn make_process(settings: Settings, identity: Identity, layout: &Layout, log: Arc<Log>) -> Process {
-    let map = SlotMap::even(layout.shards as u16);
+    let is_clustered = settings.value(directive::CLUSTER_ENABLED);
+    let shards = layout.shards as u16;
+    let map = if is_clustered { SlotMap::unclaimed(shards) } else { SlotMap::even(shards) };
     let databases = settings.value(directive::DATABASES);
     let boards = (0..layout.cores)
         .map(|core| {
@@ -268,9 +286,7 @@ fn make_process(settings: Settings, identity: Identity, layout: &Layout, log: Ar
             Board::new(layout.cpus.as_ref().map(|cpus| cpus[core]), slots, databases)
         })
         .collect();
-    let is_clustered = settings.value(directive::CLUSTER_ENABLED);
-    let seats = if is_clustered { formation::seats(&settings, &map, identity.started_at.0) } else { Vec::new() };
-    Process::new(settings, identity, boards, map, log).with_seats(seats)
+    Process::new(settings, identity, boards, map, log)
 }
 
 fn identify(config_file: Option<&Path>, backend: Backend, supervisor: Supervisor) -> Identity {
@@ -291,10 +307,10 @@ fn run_cores(
     process: &Arc<Process>,
     layout: &Layout,
     dealer: Dealer,
-    nodes: Vec<Vec<OwnedFd>>,
+    nodes: (Vec<Vec<OwnedFd>>, Vec<BusStart>),
     ready: Ready,
 ) -> Result<(), BootError> {
-    let mut nodes = nodes.into_iter();
+    let (mut nodes, mut buses) = (nodes.0.into_iter(), nodes.1.into_iter());
     let hasher = KeyHasher::new([entropy::random_u64(), entropy::random_u64()]);
     let mut dealer = Some(dealer);
     let mut threads = Vec::new();
@@ -305,6 +321,7 @@ fn run_cores(
             may_spin: layout.enough_cpus,
             dealer: dealer.take(),
             node_port: NodePort::new(nodes.next().unwrap_or_default()),
+            bus: buses.next(),
             hasher,
             process: process.clone(),
         };
@@ -330,20 +347,24 @@ struct CoreTask {
     may_spin: bool,
     dealer: Option<Dealer>,
     node_port: NodePort,
+    bus: Option<BusStart>,
     hasher: KeyHasher,
     process: Arc<Process>,
 }
 
 impl CoreTask {
     fn run(self, mail: Mail<Parcel>) {
-        let Self { core, cpu, may_spin, dealer, node_port, hasher, process } = self;
+        let Self { core, cpu, may_spin, dealer, node_port, bus, hasher, process } = self;
         if let Some(cpu) = cpu
             && let Err(error) = slotmesh_io::pin_to(cpu)
         {
             process.log.warning(format_args!("Core {core} cannot be bound to CPU {cpu}: {error}"));
         }
         let settings = process.settings();
-        let shard = process.map.slots(core as u16).map(|slots| {
+        let map = process.map();
+        let shard = map.slots(core as u16).map(|slots| {
+            // A node may come to own any slot.
+            let slots = if map.is_of_cluster() { 0..=SLOT_COUNT as u16 - 1 } else { slots };
             Box::new(Shard::new(ShardSettings {
                 slots,
                 databases: settings.value(directive::DATABASES),
@@ -352,7 +373,13 @@ impl CoreTask {
             }))
         });
         let (log, backend) = (process.clone(), process.backend());
-        let engine = Engine::new(core as u16, shard, process, hasher, settings);
+        let mut engine = Engine::new(core as u16, shard, process, hasher, settings);
+        if let Some(bus) = bus
+            && let Err(error) = engine.join_bus(bus)
+        {
+            log.log.warning(format_args!("Core {core} cannot set up its cluster bus: {error}; raise ulimit -n"));
+            std::process::exit(1);
+        }
         let serve = || {
             slotmesh_io::run_core(backend, mail, |io| {
                 Core::new(io, engine, dealer, may_spin).with_node_port(node_port).run()

@@ -1,6 +1,7 @@
 //! One core: a turn takes what has arrived, runs it, and hands what it wrote to the kernel and the other cores.
 
 use crate::batch::{Batch, Decoded, LentTail, Origin, Source};
+use crate::bus::{BELL, BUS};
 use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
@@ -67,6 +68,9 @@ impl Core {
             dealer.start(&mut self.io);
         }
         self.node_port.start(&mut self.io);
+        if let Some(bus) = &mut self.engine.bus {
+            bus.start(&mut self.io);
+        }
         let mut wait = Wait::No;
         while !self.stopping && !self.engine.process.is_stopping() {
             let engine = &self.engine;
@@ -86,6 +90,9 @@ impl Core {
             }
             self.engine.refresh_pause();
             self.engine.meter.now = self.engine.now;
+            if let Some(bus) = &mut self.engine.bus {
+                bus.begin_turn(self.engine.monotonic, self.engine.now);
+            }
             self.engine.meter.enter_span();
             // Before anybody takes the room that there is now, or a loan would wait behind all clients.
             self.engine.post.retry(&mut self.io.mail);
@@ -94,6 +101,7 @@ impl Core {
             }
             self.run_batch();
             self.exchange_mail();
+            self.drive_bus();
             self.settle_heard();
             wait = self.keep_house();
             self.engine.counters.busy_nanos += self.engine.process.ticks.nanos_since(begin);
@@ -105,6 +113,8 @@ impl Core {
 
     fn handle(&mut self, event: Event) {
         match event {
+            Event::Received { socket, chunk } if self.is_of_bus(socket) => self.hear_node(socket, chunk),
+            Event::Ended { socket } if self.is_of_bus(socket) => self.lose_node(socket),
             Event::Received { socket, chunk } => {
                 self.engine.counters.reads += 1;
                 self.receive(socket, chunk);
@@ -121,6 +131,21 @@ impl Core {
                     } else {
                         self.close_if_finished(socket.index);
                     }
+                }
+            }
+            Event::Accepted { token: BUS, socket } => {
+                if let Some(bus) = &mut self.engine.bus {
+                    bus.accept(&mut self.io, socket);
+                }
+            }
+            Event::AcceptFailed { token: BUS, error } => {
+                if let Some(bus) = &mut self.engine.bus {
+                    bus.note_failure(&error);
+                }
+            }
+            Event::Readable { token: BELL } => {
+                if let Some(bus) = &mut self.engine.bus {
+                    bus.hear_bell(&mut self.io);
                 }
             }
             Event::Accepted { token: NODE, socket } => NodePort::take(&mut self.io, &mut self.engine, socket),
@@ -146,6 +171,32 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Whether a socket is a link of the cluster bus.
+    #[inline]
+    fn is_of_bus(&self, socket: SocketId) -> bool {
+        self.engine.bus.as_ref().is_some_and(|bus| bus.has(socket))
+    }
+
+    fn hear_node(&mut self, socket: SocketId, chunk: Chunk) {
+        let bytes = self.io.input.read(chunk).to_vec();
+        if let Some(bus) = &mut self.engine.bus {
+            bus.receive(&mut self.io, socket, &bytes);
+        }
+    }
+
+    fn lose_node(&mut self, socket: SocketId) {
+        if let Some(bus) = &mut self.engine.bus {
+            bus.ended(&mut self.io, socket);
+        }
+    }
+
+    /// Lets the shard's bus do what this turn has given it to do.
+    fn drive_bus(&mut self) {
+        let Some(bus) = &mut self.engine.bus else { return };
+        let outcome = bus.drive(&mut self.io);
+        self.engine.follow_bus(outcome);
     }
 
     /// Decodes what has arrived on a connection.
@@ -335,7 +386,7 @@ impl Core {
         if self.batch.frames.len() < 2 {
             return;
         }
-        let map = &self.engine.process.map;
+        let map = &self.engine.map;
         let ours = |&(slot, _): &(_, u64)| map.owner(slot) == self.engine.core;
         self.batch.keys.clear();
         self.batch.keys.extend(self.batch.frames.iter().filter_map(|frame| frame.first_key).filter(ours));
@@ -517,6 +568,9 @@ impl Core {
             let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
             let Some(served) = self.engine.serve(&mut hands, core) else { return };
             self.stopping |= served.stop;
+            if let Some(bus) = &mut self.engine.bus {
+                served.bus.into_iter().for_each(|mail| bus.take_mail(core as u16, mail));
+            }
             for (socket, unix_socket) in served.connections {
                 crate::listener::adopt(&mut self.io, &mut self.engine, socket, unix_socket);
             }
@@ -563,6 +617,9 @@ impl Core {
             self.next_cron = monotonic.0 + CRON_NANOS;
             self.check_clients();
             self.node_port.retry(&mut self.io);
+            if let Some(bus) = &mut self.engine.bus {
+                bus.retry(&mut self.io);
+            }
             if let Some(dealer) = &mut self.dealer {
                 dealer.retry(&mut self.io);
                 self.engine.process.measure(monotonic);
@@ -589,7 +646,9 @@ impl Core {
             || engine.lending.desk.has_grant()
             || walks_on;
         // Nobody tells when a lane has room again.
-        let next = if engine.post.waits() { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
+        let waits = engine.post.waits() || engine.bus.as_ref().is_some_and(|bus| bus.waits());
+        let next = if waits { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
+        let next = engine.bus.as_mut().map_or(next, |bus| bus.deadline().min(next));
         if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 

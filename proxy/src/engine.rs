@@ -4,11 +4,13 @@
 use crate::batch;
 use crate::blocking::Deadlines;
 use crate::board::{BufferBytes, Counters};
+use crate::bus::Bus;
 use crate::client::Connection;
 use crate::drill::Drill;
 use crate::exchange::Service;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Lending;
+use crate::membership::{at_node, key_count};
 use crate::meter::{Meter, Sender};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
@@ -19,10 +21,10 @@ use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first
 use slotmesh_conf::{Hot, Settings};
 use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
-use slotmesh_resp::{ArgRange, Args, ProtocolError, Reply};
+use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
 use slotmesh_shard::{
-    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, Subscriptions, admit, admit_at_node,
-    place, run_connection_command, run_node_command, split,
+    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, SlotMap, Subscriptions, admit,
+    admit_at_node, place, run_connection_command, run_node_command, split,
 };
 use std::sync::Arc;
 
@@ -64,6 +66,12 @@ pub(crate) struct Engine {
     pub(crate) process: Arc<Process>,
     /// The place of our shard in its cluster, if it is a node.
     pub(crate) seat: Option<Seat>,
+    /// Its cluster bus, then.
+    pub(crate) bus: Option<Box<Bus>>,
+    /// Slots that another node has taken, whose keys are still here.
+    pub(crate) lost_slots: Vec<Slot>,
+    /// Which core owns which slot.
+    pub(crate) map: Arc<SlotMap>,
     pub(crate) hasher: KeyHasher,
     pub(crate) settings: Arc<Settings>,
     pub(crate) settings_version: u64,
@@ -125,7 +133,10 @@ impl Engine {
             settings_version: process.settings_version(),
             subscriptions: Subscriptions::new(core, process.audience.clone()),
             heard: Heard::default(),
-            seat: process.seats.get(usize::from(core)).cloned(),
+            seat: None,
+            bus: None,
+            lost_slots: Vec::new(),
+            map: process.map(),
             process,
             hot,
             settings,
@@ -185,6 +196,8 @@ impl Engine {
             self.hot = self.settings.hot();
             self.settings_version = version;
             self.meter.set(&self.hot);
+            self.map = self.process.map();
+            self.refresh_bus();
         }
     }
 
@@ -240,7 +253,13 @@ impl Engine {
             _ => admit(client, spec, args, &mut refusal),
         };
         let Some(spec) = admitted else { return self.refuse(hands, index) };
-        client.active_at = self.now;
+        if !client.is_at_node
+            && let Some(error) = self.refuse_elsewhere(spec, args)
+        {
+            return self.fail_with(hands, index, spec, args, error);
+        }
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        connection.client.active_at = self.now;
         self.running = Some((index, Some(spec)));
         let done = match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => self.run_on_shards(hands, index, spec, args, first_key),
@@ -270,7 +289,7 @@ impl Engine {
         if self.connections[index as usize].as_deref().is_some_and(|connection| connection.client.is_at_node) {
             return self.run_at_node(hands, index, spec, args, key);
         }
-        let placement = place(spec, args, key.as_ref(), &self.process.map);
+        let placement = place(spec, args, key.as_ref(), &self.map);
         if spec.flags.contains(Flags::BLOCKING) {
             return self.run_blocking(hands, index, spec, args, key, placement);
         }
@@ -296,6 +315,20 @@ impl Engine {
             return self.run_blocking(hands, index, spec, args, key, Placement::Core(self.core));
         }
         self.run_here(hands, index, spec, args, key)
+    }
+
+    /// Answers an admitted command with an error.
+    #[cold]
+    fn fail_with(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        error: ReplyError,
+    ) -> Done {
+        Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
+        self.reply_and_count(hands, index, spec, args)
     }
 
     /// Sends what `admit` has written, if anything.
@@ -354,7 +387,11 @@ impl Engine {
         self.meter.flush();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let client = &mut connection.client;
-        let at_node = client.is_at_node.then_some(self.core);
+        let shard = self.lending.desk.home().map(|shard| &**shard);
+        let at_node = match client.is_at_node {
+            true => at_node(self.core, self.seat.as_ref(), self.bus.as_deref(), shard, key_count(shard)),
+            false => None,
+        };
         let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
         let mut reply = Reply::new(&mut self.scratch, client.protocol);
         match spec.reach {
@@ -367,6 +404,7 @@ impl Engine {
             }
             Reach::Node(command) => match run_node_command(command, client, args, &node, self.now, &mut reply) {
                 NodeAction::Done => {
+                    self.follow_order();
                     self.refresh_settings();
                     self.meter.enter_span();
                 }
@@ -496,7 +534,7 @@ impl Engine {
 
     /// Sends each core its keys of a command, and gathers.
     fn run_split(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
-        let parts = split(spec, args, &self.process.map);
+        let parts = split(spec, args, &self.map);
         let words = |part: &Part| {
             let mut words = vec![args.at(0)];
             words.extend(part.arguments.iter().map(|&argument| args.at(argument as usize)));
@@ -510,7 +548,7 @@ impl Engine {
 
     /// Sends a command to every shard, and gathers.
     fn run_everywhere(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
-        let shards = self.process.map.shards();
+        let shards = self.map.shards();
         let words: Vec<&[u8]> = args.iter_from(0).collect();
         let requests: Vec<(u16, Vec<&[u8]>)> = (0..shards).map(|core| (core, words.clone())).collect();
         let chance = slotmesh_io::entropy::random_u64();

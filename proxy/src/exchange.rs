@@ -2,6 +2,7 @@
 //! wait for room.
 
 use crate::blocking::run_errand;
+use crate::bus::SiblingMail;
 use crate::client::Waiting;
 use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Done, Engine, Hands, uncork_if_answered};
@@ -42,6 +43,8 @@ pub(crate) struct Served {
     pub(crate) stop: bool,
     /// Connections to serve, each with whether it came through the unix socket.
     pub(crate) connections: Vec<(OwnedFd, bool)>,
+    /// What the bus of the core's shard says to ours.
+    pub(crate) bus: Vec<SiblingMail>,
     /// The loan for which the core asks for our shard.
     ask: Option<u32>,
     /// Clients whose wait is to end: where the answer goes, the client's id, and how.
@@ -182,7 +185,7 @@ impl Engine {
             None => reply.bytes,
             Some(Parcel::Bytes(bytes)) => bytes,
             Some(Parcel::Shard(_)) => return self.take_shard(from, reply, parcel),
-            Some(Parcel::Connection { .. }) => unreachable!("connections are no replies"),
+            Some(Parcel::Connection { .. } | Parcel::Bus(_)) => unreachable!("neither is a reply"),
         };
         match reply.kind {
             ReplyKind::Answer => {
@@ -281,6 +284,7 @@ impl Engine {
                             let head = hop::read_request_head(&record);
                             self.answer(sockets, core as u16, &head, &record, &mut service, &mut served);
                         }
+                        Parcel::Bus(mail) => served.bus.push(*mail),
                         Parcel::Shard(_) => unreachable!("a shard is no request"),
                     },
                     _ => self.answer(sockets, core as u16, &head, record, &mut service, &mut served),

@@ -1,12 +1,14 @@
-//! How a process becomes a cluster: the addresses of its shards, and who knows whom at the start.
+//! How the shards of a process become nodes of a cluster: their addresses, their names, and what they know at the start.
 
-use crate::process::Seat;
-use slotmesh_cluster::wire::NodeFlags;
-use slotmesh_cluster::{Node, NodeId, NodeIndex, Topology};
+use crate::bus::{BusStart, NodesFile, NodesFileError};
+use slotmesh_base::{Monotonic, Rng, UnixMillis};
+use slotmesh_cluster::machine::{Actions, Cluster, Founder, Input, Now, Settings as MachineSettings};
+use slotmesh_cluster::{Endpoint, Host, Manners, NodeId};
 use slotmesh_conf::{Settings, directive};
-use slotmesh_io::entropy;
+use slotmesh_io::{clock, entropy};
 use slotmesh_shard::SlotMap;
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 /// How far above the port for clients that of the bus is, where nobody says otherwise (Redis: `CLUSTER_PORT_INCR`).
 const BUS_PORT_DISTANCE: u16 = 10_000;
@@ -24,42 +26,78 @@ pub(crate) fn bus_port(settings: &Settings, index: u16) -> Option<u16> {
     }
 }
 
-/// The places of the shards in their cluster: all of them together with all slots if the process forms itself, else
-/// each alone with none.
-pub(crate) fn seats(settings: &Settings, map: &SlotMap, now_ms: i64) -> Vec<Seat> {
-    let forms = settings.value(directive::CLUSTER_SELF_FORM);
-    let nodes: Vec<Node> = (0..map.shards()).map(|index| node(settings, index, forms, now_ms)).collect();
-    if !forms {
-        let alone = |node| Seat { topology: Arc::new(Topology::new(vec![node], true)), myself: NodeIndex(0) };
-        return nodes.into_iter().map(alone).collect();
-    }
-    let mut topology = Topology::new(nodes, true);
-    for index in 0..map.shards() {
-        topology.assign(NodeIndex(index), map.slots(index).expect("every shard has slots"));
-    }
-    let topology = Arc::new(topology);
-    (0..map.shards()).map(|index| Seat { topology: topology.clone(), myself: NodeIndex(index) }).collect()
-}
-
-fn node(settings: &Settings, index: u16, forms: bool, now_ms: i64) -> Node {
-    let name = || NodeId::of_random(std::array::from_fn(|_| entropy::random_u64()));
+/// What the settings say about the node of shard `index` of `shards`.
+pub(crate) fn machine_settings(settings: &Settings, index: u16, shards: u16) -> MachineSettings {
     let announced = |first: u16, real: Option<u16>| match first {
         0 => real.unwrap_or(0),
         first => first.saturating_add(index),
     };
-    Node {
-        id: name(),
-        shard_id: name(),
-        ip: settings.value(directive::CLUSTER_ANNOUNCE_IP).to_owned(),
+    let name = |text: &str| (!text.is_empty()).then(|| text.into());
+    MachineSettings {
+        node_timeout_ms: settings.value(directive::CLUSTER_NODE_TIMEOUT),
+        host: Host::parse(settings.value(directive::CLUSTER_ANNOUNCE_IP).as_bytes()),
         port: announced(settings.value(directive::CLUSTER_ANNOUNCE_PORT), node_port(settings, index)),
         other_port: 0,
-        hostname: None,
-        flags: NodeFlags::MASTER,
-        master: None,
-        offset: 0,
         bus_port: announced(settings.value(directive::CLUSTER_ANNOUNCE_BUS_PORT), bus_port(settings, index)),
-        // As the tool has it that forms clusters: all different, in the order of the nodes.
-        config_epoch: if forms { u64::from(index) + 1 } else { 0 },
-        heard_at_ms: now_ms,
+        hostname: name(settings.value(directive::CLUSTER_ANNOUNCE_HOSTNAME)),
+        nodename: name(settings.value(directive::CLUSTER_ANNOUNCE_HUMAN_NODENAME)),
+        requires_full_coverage: settings.value(directive::CLUSTER_REQUIRE_FULL_COVERAGE),
+        manners: Manners {
+            endpoint: match settings.value(directive::CLUSTER_PREFERRED_ENDPOINT_TYPE) {
+                "hostname" => Endpoint::Hostname,
+                "unknown-endpoint" => Endpoint::Unknown,
+                _ => Endpoint::Ip,
+            },
+            allows_reads_when_down: settings.value(directive::CLUSTER_ALLOW_READS_WHEN_DOWN),
+            allows_shard_channels_when_down: settings.value(directive::CLUSTER_ALLOW_PUBSUBSHARD_WHEN_DOWN),
+        },
+        shard: index,
+        shards,
     }
+}
+
+/// The nodes of the shards: as their files say, or new ones, which know each other and own all slots if the process
+/// forms itself. All of them are on disk when this returns.
+///
+/// # Errors
+/// If a file cannot be used.
+pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result<Vec<BusStart>, NodesFileError> {
+    let shards = listeners.len() as u16;
+    let now = Now { monotonic: Monotonic(clock::monotonic_nanos()), unix: UnixMillis(clock::unix_millis()) };
+    let name = Path::new(settings.value(directive::CLUSTER_CONFIG_FILE));
+    let files = (0..shards).map(|index| NodesFile::open(name, index)).collect::<Result<Vec<_>, _>>()?;
+    let is_new = files.iter().all(|(_, saved)| saved.is_none());
+    let founders = (settings.value(directive::CLUSTER_SELF_FORM) && is_new).then(|| founders(settings, shards));
+    let mut starts = Vec::new();
+    for ((index, (file, saved)), listeners) in (0..shards).zip(files).zip(listeners) {
+        let (settings, rng) = (machine_settings(settings, index, shards), Rng::new(entropy::random_u64()));
+        let cluster = match (saved, &founders) {
+            (Some(saved), _) => Cluster::load(settings, rng, now, &saved),
+            (None, Some(founders)) => Cluster::found(settings, rng, now, founders),
+            (None, None) => Cluster::new(settings, rng),
+        };
+        starts.push(BusStart { cluster, file, listeners });
+    }
+    let ids: Vec<NodeId> = starts.iter().map(|start| start.cluster.id()).collect();
+    for BusStart { cluster, file, .. } in &mut starts {
+        // Whatever else the machine wants done it says again at its first tick.
+        let mut actions = Actions::default();
+        cluster.handle(now, Input::Siblings(&ids), &mut actions);
+        let save = cluster.save(now);
+        let refused = |error| NodesFileError::Io(file.path().to_owned(), error);
+        file.write(save.serial, &save.text).map_err(refused)?;
+        cluster.handle(now, Input::Persisted(save.serial), &mut actions);
+    }
+    Ok(starts)
+}
+
+fn founders(settings: &Settings, shards: u16) -> Vec<Founder> {
+    let map = SlotMap::even(shards);
+    let name = || NodeId::of_random(std::array::from_fn(|_| entropy::random_u64()));
+    let founder = |index| {
+        let MachineSettings { port, bus_port, .. } = machine_settings(settings, index, shards);
+        let slots = map.slots(index).expect("every shard has slots");
+        Founder { id: name(), shard_id: name(), port, bus_port, slots }
+    };
+    (0..shards).map(founder).collect()
 }

@@ -23,6 +23,7 @@
 //! | 1 if the reply itself is a parcel | 17 | 1, and 6 unused |
 //! | the reply | 24 | |
 
+use crate::bus::SiblingMail;
 use slotmesh_base::Slot;
 use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
@@ -51,6 +52,8 @@ pub(crate) enum Parcel {
     Bytes(Vec<u8>),
     /// A shard that is lent, or given back.
     Shard(Box<Shard>),
+    /// What the bus of one shard says to that of another.
+    Bus(Box<SiblingMail>),
 }
 
 /// What a request record asks for.

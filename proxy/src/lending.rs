@@ -81,7 +81,7 @@ impl Engine {
         spec: &'static Spec,
         args: Args<'_>,
     ) -> Done {
-        let cores = loan_cores(spec, args, &self.process.map);
+        let cores = loan_cores(spec, args, &self.map);
         let request = KeptRequests::of_one(spec, args);
         let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
         self.begin_loan_for(hands, index, &cores, Work::Command { socket, ticket, request });

@@ -86,6 +86,11 @@ impl Log {
         self.write(LogLevel::Verbose, text);
     }
 
+    /// Something for who looks for a fault.
+    pub(crate) fn debug(&self, text: Arguments<'_>) {
+        self.write(LogLevel::Debug, text);
+    }
+
     /// Text as it is, without the head of a line.
     pub(crate) fn raw(&self, text: &str) {
         if LogLevel::Notice as u8 >= self.level.load(Ordering::Relaxed) {

@@ -2,6 +2,7 @@
 
 use crate::allocator;
 use crate::board::Board;
+use crate::bus::Bus;
 use crate::config_file;
 use crate::doors::Doors;
 use crate::log::Log;
@@ -10,7 +11,8 @@ use crate::pauses::Pauses;
 use crate::presence;
 use crate::statistics::Statistics;
 use crate::supervisor::Supervisor;
-use slotmesh_base::{Monotonic, UnixMillis};
+use slotmesh_base::{Monotonic, Slot, UnixMillis};
+use slotmesh_cluster::machine::{Actions, Cluster, LinkId, Now};
 use slotmesh_cluster::{Member, NodeIndex, Topology};
 use slotmesh_command::Spec;
 use slotmesh_conf::{Directive, Reason, RewriteError, SetError, Settings, directive, rewrite};
@@ -20,7 +22,7 @@ use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::Args;
 use slotmesh_shard::{
     Audience, Census, CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, PauseScope,
-    ProcessFacts, Rates, SlotMap, SlowClient, SlowLog,
+    ProcessFacts, Rates, Shard, SlotMap, SlowClient, SlowLog,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,9 +63,9 @@ pub(crate) struct Process {
     version: AtomicU64,
     identity: Identity,
     pub(crate) boards: Vec<Board>,
-    pub(crate) map: SlotMap,
-    /// The place of each core's shard in its cluster; empty if the shards are no nodes.
-    pub(crate) seats: Vec<Seat>,
+    /// Which core owns which slot; nodes of a cluster change it.
+    map: RwLock<Arc<SlotMap>>,
+    is_clustered: bool,
     pub(crate) log: Arc<Log>,
     pub(crate) doors: Doors,
     pub(crate) oom_score: OomScore,
@@ -105,8 +107,8 @@ impl Process {
             startup_bytes: AtomicU64::new(0),
             audience: Arc::new(Audience::new(boards.len(), KeyHasher::new([random_u64(), random_u64()]))),
             boards,
-            map,
-            seats: Vec::new(),
+            is_clustered: map.is_of_cluster(),
+            map: RwLock::new(Arc::new(map)),
             log,
             doors: Doors::default(),
             oom_score: OomScore::default(),
@@ -125,9 +127,15 @@ impl Process {
         Self { doors, ..self }
     }
 
-    /// With the places of its shards in their cluster.
-    pub(crate) fn with_seats(self, seats: Vec<Seat>) -> Self {
-        Self { seats, ..self }
+    /// Which core owns which slot.
+    pub(crate) fn map(&self) -> Arc<SlotMap> {
+        self.map.read().expect("no writer panics").clone()
+    }
+
+    /// The node on `core` has another view of its cluster; the cores learn of it as they learn of settings.
+    pub(crate) fn claim(&self, core: u16, view: Member<'_>) {
+        Arc::make_mut(&mut self.map.write().expect("no writer panics")).claim(core, view);
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The settings in force.
@@ -230,7 +238,7 @@ impl Process {
         let mut changed = Settings::clone(&settings);
         let rows = changed.set(pairs)?;
         // The ports of nodes are known to others.
-        if !self.seats.is_empty()
+        if self.is_clustered
             && let Some(row) = rows.iter().find(|row| is_door(row))
         {
             return Err(SetError::Fixed(row.name.to_owned()));
@@ -407,7 +415,18 @@ pub(crate) struct NodeView<'a> {
     pub(crate) process: &'a Process,
     pub(crate) settings: &'a Settings,
     /// The core whose shard shows itself as a node of a cluster, if the client has come to its port.
-    pub(crate) node: Option<u16>,
+    pub(crate) node: Option<AtNode<'a>>,
+}
+
+/// What a node of a cluster shows to clients of its port.
+pub(crate) struct AtNode<'a> {
+    pub(crate) core: u16,
+    pub(crate) seat: &'a Seat,
+    pub(crate) bus: &'a Bus,
+    /// Its shard, if nobody has it in hand.
+    pub(crate) shard: Option<&'a Shard>,
+    /// Number of its keys.
+    pub(crate) key_count: usize,
 }
 
 impl Node for NodeView<'_> {
@@ -425,8 +444,8 @@ impl Node for NodeView<'_> {
 
     fn cores(&self) -> Vec<CoreFacts> {
         let mut cores = self.process.cores();
-        if let Some(node) = self.node {
-            cores = vec![cores.swap_remove(usize::from(node))];
+        if let Some(node) = &self.node {
+            cores = vec![cores.swap_remove(usize::from(node.core))];
         }
         cores
     }
@@ -436,15 +455,38 @@ impl Node for NodeView<'_> {
     }
 
     fn cluster(&self) -> Option<Member<'_>> {
-        self.node.map(|core| self.process.seats[usize::from(core)].member())
+        self.node.as_ref().map(|node| node.seat.member())
+    }
+
+    fn with_machine(&self, act: &mut dyn FnMut(&mut Cluster, Now, &mut Actions)) -> bool {
+        let Some(node) = &self.node else { return false };
+        node.bus.machine.borrow_mut().with(act);
+        true
+    }
+
+    fn keys_in_slot(&self, slot: Slot) -> usize {
+        let Some(node) = &self.node else { return 0 };
+        match node.shard {
+            Some(shard) => shard.keyspace().find_db(0).map_or(0, |db| db.slot_len(slot)),
+            // In a transaction nobody looks closer: any key may be one of the slot.
+            None => node.key_count,
+        }
+    }
+
+    fn key_count(&self) -> usize {
+        self.node.as_ref().map_or(0, |node| node.key_count)
+    }
+
+    fn link_buffer(&self, link: LinkId) -> (usize, usize) {
+        self.node.as_ref().map_or((0, 0), |node| node.bus.link_buffer(link))
     }
 
     fn pause(&self, end: UnixMillis, scope: PauseScope) {
-        self.process.pauses.begin(self.node, end, scope);
+        self.process.pauses.begin(self.node.as_ref().map(|node| node.core), end, scope);
     }
 
     fn unpause(&self) {
-        self.process.pauses.end(self.node);
+        self.process.pauses.end(self.node.as_ref().map(|node| node.core));
     }
 
     fn debug(&self, act: DebugAct<'_>) {

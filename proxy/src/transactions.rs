@@ -4,6 +4,7 @@ use crate::blocking::read_watcher;
 use crate::engine::{Done, Engine, Hands, has_room, send_request};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Work;
+use crate::membership::{at_node, key_count};
 use crate::meter::Sender;
 use crate::post::Errand;
 use crate::process::NodeView;
@@ -64,7 +65,7 @@ impl Engine {
             self.end_watch(hands, index);
             return self.reply_scratch(hands, index);
         }
-        let cores = exec_cores(client, self.core, &self.process.map);
+        let cores = exec_cores(client, self.core, &self.map);
         let is_ours = cores == [self.core];
         if !is_ours && !cores.is_empty() {
             let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
@@ -103,7 +104,11 @@ impl Engine {
         let exec = client.last_command;
         self.meter.flush();
         let begin = self.meter.mark();
-        let at_node = client.is_at_node.then_some(self.core);
+        let key_count = shards.first().map_or(0, |shard| key_count(Some(shard)));
+        let at_node = match client.is_at_node {
+            true => at_node(self.core, self.seat.as_ref(), self.bus.as_deref(), None, key_count),
+            false => None,
+        };
         let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
         let chance = slotmesh_io::entropy::random_u64();
         let reply_bytes_max = match limit.hard_bytes {
@@ -123,6 +128,7 @@ impl Engine {
                 client.id, client.address
             ));
         }
+        self.follow_order();
         self.refresh_settings();
         self.refresh_pause();
         self.meter.enter_span();
@@ -130,8 +136,10 @@ impl Engine {
 
     fn watch(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
         let mut keys: BTreeMap<u16, Vec<&[u8]>> = BTreeMap::new();
+        let is_at_node = self.connection(index).is_some_and(|connection| connection.client.is_at_node);
         for key in key_indexes(spec, args).map(|key| args.at(key)) {
-            keys.entry(self.process.map.owner(Slot::of_key(key))).or_default().push(key);
+            let core = if is_at_node { self.core } else { self.map.owner(Slot::of_key(key)) };
+            keys.entry(core).or_default().push(key);
         }
         let Some(connection) = self.connection(index) else { return Done::Yes };
         let (watcher, db, protocol) = (connection.client.watcher(), connection.client.db, connection.client.protocol);

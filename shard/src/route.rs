@@ -3,7 +3,7 @@
 use crate::local::debug_asks_all_cores;
 use crate::{Client, PauseScope, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
-use slotmesh_cluster::Member;
+use slotmesh_cluster::{Member, SlotSet};
 use slotmesh_command::{
     ConnectionCommand, Flags, KeySpec, NodeCommand, PubSubCommand, Reach, RequestPolicy, ResponsePolicy, Spec,
     TransactionCommand, Unknown, find_subcommand, key_indexes, parse_cursor, reads_unnamed_keys, write_unknown,
@@ -17,6 +17,8 @@ use std::ops::RangeInclusive;
 pub struct SlotMap {
     owners: Box<[u16; SLOT_COUNT]>,
     shards: u16,
+    /// Slots that no core of the process owns; none of them, unless the process is part of a cluster.
+    elsewhere: Option<SlotSet>,
 }
 
 impl SlotMap {
@@ -32,13 +34,44 @@ impl SlotMap {
             let slots = even_share(core, shards);
             owners[usize::from(*slots.start())..=usize::from(*slots.end())].fill(core);
         }
-        Self { owners, shards }
+        Self { owners, shards, elsewhere: None }
     }
 
-    /// The core that owns `slot`.
+    /// The core that owns `slot`; any core, if none does.
     #[inline]
     pub fn owner(&self, slot: Slot) -> u16 {
         self.owners[slot.index()]
+    }
+
+    /// The same for a process whose shards are nodes of a cluster: nobody owns a slot before he claims it.
+    pub fn unclaimed(shards: u16) -> Self {
+        let mut all = SlotSet::default();
+        (0..SLOT_COUNT as u16).filter_map(Slot::new).for_each(|slot| _ = all.insert(slot));
+        Self { elsewhere: Some(all), ..Self::even(shards) }
+    }
+
+    /// The slots that the node on `core` owns from now on, by the view that it has.
+    pub fn claim(&mut self, core: u16, view: Member<'_>) {
+        let Some(elsewhere) = &mut self.elsewhere else { return };
+        for slot in (0..SLOT_COUNT as u16).filter_map(Slot::new) {
+            if view.topology.owner(slot) == Some(view.myself) {
+                self.owners[slot.index()] = core;
+                elsewhere.remove(slot);
+            } else if self.owners[slot.index()] == core {
+                elsewhere.insert(slot);
+            }
+        }
+    }
+
+    /// Whether slots may be elsewhere at all.
+    #[inline]
+    pub fn is_of_cluster(&self) -> bool {
+        self.elsewhere.is_some()
+    }
+
+    /// Whether no core of the process owns a slot.
+    pub fn is_elsewhere(&self, slot: Slot) -> bool {
+        self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.contains(slot))
     }
 
     /// Number of cores that own slots: cores 0 to this − 1.

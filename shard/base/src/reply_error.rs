@@ -123,6 +123,8 @@ pub enum ReplyError {
     ClusterDown,
     /// A node answers a change while the cluster lets clients only read.
     ClusterReadOnly,
+    /// A gateway answers for slots of other hosts.
+    ServedElsewhere,
     /// A command of cluster nodes, and we are none.
     ClusterDisabled,
     /// A slot's number is none.
@@ -244,6 +246,7 @@ impl fmt::Display for ReplyError {
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::SlotNotServed => "CLUSTERDOWN Hash slot not served",
             Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::ServedElsewhere => "ERR another host serves the slot of a key, and the gateway does not reach it yet",
             Self::ClusterReadOnly => "CLUSTERDOWN The cluster is down and only accepts read commands",
             Self::ClusterDisabled => "ERR This instance has cluster support disabled",
             Self::InvalidSlot => "ERR Invalid slot",

@@ -176,6 +176,19 @@ impl Db {
         true
     }
 
+    /// Removes the keys of a slot; how many were there.
+    pub fn remove_slot(&mut self, slot: Slot, now: UnixMillis) -> usize {
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut cursor = Some(Cursor { slot, position: 0 });
+        while let Some(at) = cursor.filter(|at| at.slot == slot) {
+            cursor = self.scan(at, self.slot_len(slot), now, &mut |key, _| keys.push(key.to_vec()));
+        }
+        // The last step may have gone on to the next slot.
+        keys.retain(|key| Slot::of_key(key) == slot);
+        keys.iter().for_each(|key| _ = self.remove(&Key { bytes: key, slot, hash: self.hasher.hash(key) }, now));
+        keys.len()
+    }
+
     /// Changes the expiry of a key that is there; whether it is.
     pub fn set_expiry(&mut self, key: &Key<'_>, expiry: Expiry) -> bool {
         let (block, index) = split_slot(key.slot);

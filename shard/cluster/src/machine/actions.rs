@@ -99,6 +99,21 @@ impl Actions {
         bytes.clear();
     }
 
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        let Self { save, links, sends, view, lost, publications, heard, host, log, bytes } = self;
+        !save
+            && !view
+            && host.is_none()
+            && links.is_empty()
+            && sends.is_empty()
+            && lost.is_empty()
+            && publications.is_empty()
+            && heard.is_empty()
+            && log.is_empty()
+            && bytes.is_empty()
+    }
+
     pub(super) fn log(&mut self, level: Level, words: fmt::Arguments<'_>) {
         self.log.push((level, alloc::fmt::format(words)));
     }

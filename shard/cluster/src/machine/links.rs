@@ -155,6 +155,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a link that somebody has dialled belongs to a node that we know.
+    pub fn is_bound(&self, link: LinkId) -> bool {
+        self.links.inbound(link).is_some_and(|inbound| inbound.node.is_some())
+    }
+
     /// All links that belong to a node.
     pub fn links(&self, now: Now) -> impl Iterator<Item = LinkReport> {
         let report = move |link, node: NodeIndex, since| LinkReport {

@@ -245,6 +245,11 @@ impl Cluster {
         self.table.row(self.myself).shard_id
     }
 
+    /// The ids of the shards of our process, by their index.
+    pub fn siblings(&self) -> &[NodeId] {
+        &self.siblings
+    }
+
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.settings

@@ -1,0 +1,73 @@
+//! Connections that a core makes: in its control plane, so that it does not wait for them.
+#![allow(unsafe_code)]
+
+use crate::spawn_control;
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// Gives a dial up.
+#[derive(Debug, Default)]
+struct Abandon {
+    is_given_up: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The dials of one core, each under a key of its own.
+#[derive(Debug)]
+pub struct Dials<K> {
+    ended: Rc<RefCell<Vec<(K, Option<OwnedFd>)>>>,
+    under_way: Vec<(K, Rc<Abandon>)>,
+}
+
+impl<K> Default for Dials<K> {
+    fn default() -> Self {
+        Self { ended: Rc::default(), under_way: Vec::new() }
+    }
+}
+
+impl<K: Copy + PartialEq + 'static> Dials<K> {
+    /// Dials; to be called on a core's thread. The outcome comes with [`take`](Self::take), in a later turn of the data
+    /// loop, unless [`give_up`](Self::give_up) comes first.
+    pub fn dial(&mut self, key: K, address: SocketAddr) {
+        let (abandon, ended) = (Rc::<Abandon>::default(), self.ended.clone());
+        self.under_way.push((key, abandon.clone()));
+        spawn_control(async move {
+            let mut connect = std::pin::pin!(monoio::net::TcpStream::connect_addr(address));
+            let stream = poll_fn(|context| {
+                if abandon.is_given_up.get() {
+                    return Poll::Ready(None);
+                }
+                abandon.waker.replace(Some(context.waker().clone()));
+                connect.as_mut().poll(context).map(Result::ok)
+            });
+            // SAFETY: `into_raw_fd` has just given the descriptor up, so that it is nobody else's.
+            let socket = stream.await.map(|stream| unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) });
+            ended.borrow_mut().push((key, socket));
+        });
+    }
+
+    /// A connection is wanted no more.
+    pub fn give_up(&mut self, key: K) {
+        let Some(place) = self.under_way.iter().position(|&(other, _)| other == key) else { return };
+        let (_, abandon) = self.under_way.swap_remove(place);
+        abandon.is_given_up.set(true);
+        if let Some(waker) = abandon.waker.take() {
+            // In a task, so that the data loop knows that the control plane has something to do.
+            spawn_control(async move { waker.wake() });
+        }
+    }
+
+    /// The dials that have ended since the last call: the connection, or nothing where nobody has answered.
+    pub fn take(&mut self) -> Vec<(K, Option<OwnedFd>)> {
+        let mut ended = std::mem::take(&mut *self.ended.borrow_mut());
+        ended.retain(|&(key, _)| {
+            let place = self.under_way.iter().position(|&(other, _)| other == key);
+            place.map(|place| self.under_way.swap_remove(place)).is_some()
+        });
+        ended
+    }
+}

@@ -1,0 +1,74 @@
+//! Dials of the bus. Names are resolved on a thread, since that may take long.
+
+use super::news::Bell;
+use slotmesh_cluster::Host;
+use slotmesh_cluster::machine::LinkId;
+use slotmesh_io::Dials;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+
+/// What a resolver has found.
+type Resolved = Arc<Mutex<Vec<(LinkId, Option<SocketAddr>)>>>;
+
+/// The dials of one core that are under way.
+#[derive(Debug)]
+pub(crate) struct Dialler {
+    dials: Dials<LinkId>,
+    resolving: Vec<LinkId>,
+    resolved: Resolved,
+    bell: Bell,
+}
+
+impl Dialler {
+    pub(crate) fn new(bell: Bell) -> Self {
+        Self { dials: Dials::default(), resolving: Vec::new(), resolved: Resolved::default(), bell }
+    }
+
+    /// Dials; the outcome comes with [`take`](Self::take), unless [`give_up`](Self::give_up) comes first.
+    pub(crate) fn dial(&mut self, link: LinkId, host: &Host, port: u16) {
+        match host {
+            Host::V4(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V4(*address), port)),
+            Host::V6(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V6(*address), port)),
+            Host::Name(name) => self.resolve(link, name.to_string(), port),
+        }
+    }
+
+    /// A link is wanted no more.
+    pub(crate) fn give_up(&mut self, link: LinkId) {
+        self.resolving.retain(|&other| other != link);
+        self.dials.give_up(link);
+    }
+
+    /// The dials that have ended since the last call: the connection, or nothing.
+    pub(crate) fn take(&mut self) -> Vec<(LinkId, Option<OwnedFd>)> {
+        let mut failed = Vec::new();
+        for (link, address) in std::mem::take(&mut *self.resolved.lock().expect("no holder panics")) {
+            let Some(place) = self.resolving.iter().position(|&other| other == link) else { continue };
+            self.resolving.swap_remove(place);
+            match address {
+                Some(address) => self.dials.dial(link, address),
+                None => failed.push((link, None)),
+            }
+        }
+        failed.extend(self.dials.take());
+        failed
+    }
+
+    fn resolve(&mut self, link: LinkId, name: String, port: u16) {
+        let (resolved, bell) = (self.resolved.clone(), self.bell.clone());
+        self.resolving.push(link);
+        let tell = move |address| {
+            resolved.lock().expect("no holder panics").push((link, address));
+            bell.ring();
+        };
+        let failed = tell.clone();
+        let body = move || {
+            let found = (name.as_str(), port).to_socket_addrs().ok();
+            tell(found.and_then(|mut addresses| addresses.next()));
+        };
+        if std::thread::Builder::new().name("resolver".to_owned()).spawn(body).is_err() {
+            failed(None);
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The cluster bus of one shard: carries what its machine says to other nodes, and what they say to it.
+//!
+//! *For*: links by TCP and between the cores of the process, nodes.conf, the machine's clock. *Not here*: what a message
+//! means. *Invariants*: all of it runs on the shard's core, in its turns; what an order of the operator promises is on
+//! disk in the turn in which it came, before its reply leaves. *Read first*: `drive` below, then `links.rs`.
+
+mod dialler;
+mod disk;
+mod links;
+mod news;
+mod nodes_file;
+mod siblings;
+
+pub(crate) use nodes_file::{NodesFile, NodesFileError};
+pub(crate) use siblings::SiblingMail;
+
+use crate::hop::Parcel;
+use crate::log::Log;
+use crate::process::Seat;
+use dialler::Dialler;
+use disk::Disk;
+use links::{Links, Way};
+use news::BellEnd;
+use siblings::Outbox;
+use slotmesh_base::{Monotonic, Slot, UnixMillis};
+use slotmesh_cluster::machine::{Actions, Cluster, Input, Level, LinkId, LinkOrder, Now, Settings, Target};
+use slotmesh_cluster::{Host, NodeId};
+use slotmesh_io::{DataLoop, SocketId};
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Token of the listeners of the bus.
+pub(crate) const BUS: u32 = 4;
+/// Token of the bell.
+pub(crate) const BELL: u32 = 5;
+
+/// The machine, as commands reach it in the middle of a turn.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) cluster: Cluster,
+    pub(crate) actions: Actions,
+    pub(crate) now: Now,
+    /// Whether what is to be saved was ordered by a client.
+    is_order: bool,
+}
+
+impl Machine {
+    /// Lets a command ask or order.
+    pub(crate) fn with(&mut self, act: &mut dyn FnMut(&mut Cluster, Now, &mut Actions)) {
+        let before = std::mem::take(&mut self.actions.save);
+        act(&mut self.cluster, self.now, &mut self.actions);
+        self.is_order |= self.actions.save;
+        self.actions.save |= before;
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.cluster.handle(self.now, input, &mut self.actions);
+    }
+}
+
+/// What a turn of the bus leaves to the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// The view of the cluster has changed.
+    pub(crate) seat: Option<Seat>,
+    /// Slots that others have taken: their keys are to go.
+    pub(crate) lost: Vec<Slot>,
+    /// Channels and messages for the clients of this core, and whether they are of SPUBLISH.
+    pub(crate) publications: Vec<(Vec<u8>, Vec<u8>, bool)>,
+}
+
+/// What a shard starts its bus with.
+#[derive(Debug)]
+pub(crate) struct BusStart {
+    pub(crate) cluster: Cluster,
+    pub(crate) file: NodesFile,
+    pub(crate) listeners: Vec<OwnedFd>,
+}
+
+/// The bus of one shard.
+pub(crate) struct Bus {
+    pub(crate) machine: RefCell<Machine>,
+    links: Links,
+    disk: Disk,
+    dialler: Dialler,
+    outbox: Outbox,
+    bell: BellEnd,
+    listeners: Vec<OwnedFd>,
+    /// Whether a listener could not accept and shall try again.
+    has_failed: bool,
+    /// The ids that the siblings know us by.
+    told_id: Option<NodeId>,
+    log: Arc<Log>,
+    core: u16,
+}
+
+impl Bus {
+    /// # Errors
+    /// If there are no descriptors left.
+    pub(crate) fn new(start: BusStart, core: u16, now: Now, log: Arc<Log>) -> io::Result<Self> {
+        let BusStart { cluster, file, listeners } = start;
+        let (ringer, bell) = news::bell()?;
+        Ok(Self {
+            told_id: Some(cluster.id()),
+            machine: RefCell::new(Machine { cluster, actions: Actions::default(), now, is_order: false }),
+            links: Links::default(),
+            disk: Disk::new(file, log.clone(), ringer.clone()),
+            dialler: Dialler::new(ringer),
+            outbox: Outbox::default(),
+            bell,
+            listeners,
+            has_failed: false,
+            log,
+            core,
+        })
+    }
+
+    /// The view to begin with.
+    pub(crate) fn seat(&self) -> Seat {
+        let machine = self.machine.borrow();
+        let (topology, myself) = machine.cluster.view(machine.now);
+        Seat { topology: Arc::new(topology), myself }
+    }
+
+    /// Starts to accept.
+    pub(crate) fn start(&mut self, io: &mut DataLoop<Parcel>) {
+        self.listeners.drain(..).for_each(|listener| io.listen(listener, BUS));
+        io.poll_readable(self.bell.as_fd(), BELL);
+    }
+
+    /// The time of the turn that begins.
+    pub(crate) fn begin_turn(&mut self, monotonic: Monotonic, unix: UnixMillis) {
+        self.machine.get_mut().now = Now { monotonic, unix };
+    }
+
+    /// Obeys other settings.
+    pub(crate) fn set_settings(&mut self, settings: Settings) {
+        let Machine { cluster, actions, now, .. } = self.machine.get_mut();
+        if *cluster.settings() != settings {
+            cluster.set_settings(*now, settings, actions);
+        }
+    }
+
+    /// `cluster-link-sendbuf-limit`, in bytes; 0 for none.
+    pub(crate) fn set_sendbuf_limit(&mut self, bytes: u64) {
+        self.links.sendbuf_limit = bytes;
+    }
+
+    /// When it wants a turn at the latest, on the monotonic clock in nanoseconds.
+    pub(crate) fn deadline(&mut self) -> u64 {
+        self.machine.get_mut().cluster.deadline().0
+    }
+
+    /// Somebody has dialled us.
+    pub(crate) fn accept(&mut self, io: &mut DataLoop<Parcel>, socket: OwnedFd) {
+        let (link, peer, local) = self.links.accept(io, socket);
+        self.machine.get_mut().handle(Input::Accepted { link, peer, local });
+    }
+
+    /// A listener could not accept.
+    pub(crate) fn note_failure(&mut self, error: &io::Error) {
+        self.log.warning(format_args!("Error accepting cluster node: {error}"));
+        self.has_failed = true;
+    }
+
+    /// Accepts again after failures.
+    pub(crate) fn retry(&mut self, io: &mut DataLoop<Parcel>) {
+        if std::mem::take(&mut self.has_failed) {
+            io.listen_again(BUS);
+        }
+    }
+
+    /// A thread has something for us.
+    pub(crate) fn hear_bell(&mut self, io: &mut DataLoop<Parcel>) {
+        self.bell.hush();
+        io.poll_readable(self.bell.as_fd(), BELL);
+    }
+
+    /// Whether a socket is a link of the bus.
+    #[inline]
+    pub(crate) fn has(&self, socket: SocketId) -> bool {
+        self.links.find(socket).is_some()
+    }
+
+    /// Bytes that wait on a link, and bytes of room for them.
+    pub(crate) fn link_buffer(&self, link: LinkId) -> (usize, usize) {
+        self.links.buffer(link)
+    }
+
+    /// Bytes have come on a link.
+    pub(crate) fn receive(&mut self, io: &mut DataLoop<Parcel>, socket: SocketId, bytes: &[u8]) {
+        let Some(link) = self.links.find(socket) else { return };
+        let machine = self.machine.get_mut();
+        let is_trusted = link.is_ours() || machine.cluster.is_bound(link);
+        let frames = self.links.receive(socket, bytes, is_trusted);
+        match frames {
+            Ok(frames) => frames.iter().for_each(|frame| machine.handle(Input::Frame { link, frame })),
+            Err(garbled) => {
+                let peer = self.links.peer(link);
+                self.log.warning(format_args!("{garbled} from {peer}"));
+                self.links.close(io, link);
+                machine.handle(Input::LinkGarbled { link });
+            }
+        }
+    }
+
+    /// The other end has closed a link.
+    pub(crate) fn ended(&mut self, io: &mut DataLoop<Parcel>, socket: SocketId) {
+        if let Some(link) = self.links.find(socket) {
+            self.links.close(io, link);
+            self.machine.get_mut().handle(Input::LinkDown { link });
+        }
+    }
+
+    /// A sibling says something.
+    pub(crate) fn take_mail(&mut self, from: u16, mail: SiblingMail) {
+        let machine = self.machine.get_mut();
+        match mail {
+            SiblingMail::Open(theirs) => {
+                let link = self.links.accept_sibling(from, theirs);
+                machine.handle(Input::Accepted { link, peer: None, local: None });
+            }
+            SiblingMail::ToAccepted(theirs, frame) => {
+                if let Some(link) = self.links.of_sibling(from, theirs) {
+                    machine.handle(Input::Frame { link, frame: &frame });
+                }
+            }
+            SiblingMail::ToDialled(link, frame) => machine.handle(Input::Frame { link, frame: &frame }),
+            SiblingMail::CloseAccepted(theirs) => {
+                if let Some(link) = self.links.of_sibling(from, theirs) {
+                    self.links.forget(link);
+                    machine.handle(Input::LinkDown { link });
+                }
+            }
+            SiblingMail::CloseDialled(link) => {
+                self.links.forget(link);
+                machine.handle(Input::LinkDown { link });
+            }
+            SiblingMail::Heard(heard) => machine.handle(Input::SiblingHeard(&heard)),
+            SiblingMail::Host(host) => machine.handle(Input::SiblingHost(host)),
+            SiblingMail::Id(id) => {
+                let mut ids = machine.cluster.siblings().to_vec();
+                if let Some(known) = ids.get_mut(usize::from(from)) {
+                    *known = id;
+                    machine.handle(Input::Siblings(&ids));
+                }
+            }
+        }
+    }
+
+    /// Lets time pass and does what the machine wants done; at the end of each turn, and after each order.
+    pub(crate) fn drive(&mut self, io: &mut DataLoop<Parcel>) -> Outcome {
+        for (link, socket) in self.dialler.take() {
+            self.dialled(io, link, socket);
+        }
+        for serial in self.disk.take_written() {
+            self.machine.get_mut().handle(Input::Persisted(serial));
+        }
+        let machine = self.machine.get_mut();
+        if machine.now.monotonic >= machine.cluster.deadline() {
+            machine.handle(Input::Tick);
+        }
+        let mut outcome = Outcome::default();
+        // What is done may ask for more: a save that is on disk lets claims go, a sibling's link stands at once.
+        for _ in 0..ROUNDS_MAX {
+            if !self.carry_out(io, &mut outcome) {
+                break;
+            }
+        }
+        self.tell_siblings();
+        self.outbox.send(&mut io.mail);
+        outcome
+    }
+
+    /// Whether mail for siblings waits for room.
+    pub(crate) fn waits(&self) -> bool {
+        self.outbox.waits()
+    }
+
+    fn dialled(&mut self, io: &mut DataLoop<Parcel>, link: LinkId, socket: Option<OwnedFd>) {
+        let input = match socket {
+            Some(socket) => Input::LinkUp { link, peer: self.links.dialled(io, link, socket) },
+            None => {
+                self.links.forget(link);
+                Input::LinkDown { link }
+            }
+        };
+        self.machine.get_mut().handle(input);
+    }
+
+    /// Does what the machine wants done now; whether that has told it anything new.
+    fn carry_out(&mut self, io: &mut DataLoop<Parcel>, outcome: &mut Outcome) -> bool {
+        let machine = self.machine.get_mut();
+        let mut actions = std::mem::take(&mut machine.actions);
+        let mut has_news = self.save(&mut actions);
+        for order in actions.links.drain(..) {
+            has_news |= self.link(io, order);
+        }
+        for (link, range) in actions.sends.drain(..) {
+            has_news |= self.send(io, link, &actions.bytes[range]);
+        }
+        let machine = self.machine.get_mut();
+        if actions.view {
+            let (topology, myself) = machine.cluster.view(machine.now);
+            outcome.seat = Some(Seat { topology: Arc::new(topology), myself });
+        }
+        outcome.lost.append(&mut actions.lost);
+        for publication in actions.publications.drain(..) {
+            let text = |range: std::ops::Range<usize>| actions.bytes[range].to_vec();
+            outcome.publications.push((text(publication.channel), text(publication.message), publication.is_sharded));
+        }
+        self.share(&mut actions);
+        actions.log.iter().for_each(|(level, line)| match level {
+            Level::Debug => self.log.debug(format_args!("{line}")),
+            Level::Verbose => self.log.verbose(format_args!("{line}")),
+            Level::Notice => self.log.notice(format_args!("{line}")),
+            Level::Warning => self.log.warning(format_args!("{line}")),
+        });
+        // What came up meanwhile stands in the machine's own; the emptied one goes back if nothing did.
+        let wants_save = std::mem::take(&mut actions.save);
+        actions.clear();
+        let machine = self.machine.get_mut();
+        if machine.actions.is_empty() {
+            machine.actions = actions;
+        }
+        machine.actions.save |= wants_save;
+        has_news
+    }
+
+    /// Saves if it is time to; whether something came to the disk.
+    fn save(&mut self, actions: &mut Actions) -> bool {
+        let machine = self.machine.get_mut();
+        if !actions.save {
+            return false;
+        }
+        if std::mem::take(&mut machine.is_order) {
+            let save = machine.cluster.save(machine.now);
+            self.disk.write_now(&save);
+            actions.save = false;
+            machine.handle(Input::Persisted(save.serial));
+            return true;
+        }
+        if !self.disk.is_busy() {
+            actions.save = false;
+            self.disk.write_soon(machine.cluster.save(machine.now));
+        }
+        false
+    }
+
+    fn link(&mut self, io: &mut DataLoop<Parcel>, order: LinkOrder) -> bool {
+        match order {
+            LinkOrder::Dial(link, Target::Tcp(host, port)) => {
+                self.links.dialling(link);
+                self.dialler.dial(link, &host, port);
+                false
+            }
+            LinkOrder::Dial(link, Target::Sibling(core)) => {
+                self.links.dialled_sibling(link, core);
+                self.outbox.post(core, SiblingMail::Open(link));
+                self.machine.get_mut().handle(Input::LinkUp { link, peer: None });
+                true
+            }
+            LinkOrder::Close(link) => {
+                match self.links.way(link) {
+                    Some(Way::Dialling) => self.dialler.give_up(link),
+                    Some(Way::ToSibling(core)) => self.outbox.post(core, SiblingMail::CloseAccepted(link)),
+                    Some(Way::FromSibling(core, theirs)) => self.outbox.post(core, SiblingMail::CloseDialled(theirs)),
+                    Some(Way::Tcp(_)) | None => {}
+                }
+                self.links.close(io, link);
+                false
+            }
+        }
+    }
+
+    /// Sends a message; whether that has ended the link.
+    fn send(&mut self, io: &mut DataLoop<Parcel>, link: LinkId, frame: &[u8]) -> bool {
+        match self.links.way(link) {
+            Some(Way::Tcp(_)) if !self.links.send(io, link, frame) => {
+                let peer = self.links.peer(link);
+                self.log.warning(format_args!(
+                    "Freeing outbound cluster link to {peer} after exceeding 'cluster-link-sendbuf-limit'"
+                ));
+                self.links.close(io, link);
+                self.machine.get_mut().handle(Input::LinkOverflown { link });
+                true
+            }
+            Some(Way::ToSibling(core)) => {
+                self.outbox.post(core, SiblingMail::ToAccepted(link, frame.to_vec()));
+                false
+            }
+            Some(Way::FromSibling(core, theirs)) => {
+                self.outbox.post(core, SiblingMail::ToDialled(theirs, frame.to_vec()));
+                false
+            }
+            Some(Way::Tcp(_) | Way::Dialling) | None => false,
+        }
+    }
+
+    /// What siblings shall know, too.
+    fn share(&mut self, actions: &mut Actions) {
+        let machine = self.machine.get_mut();
+        let siblings = machine.cluster.siblings().len() as u16;
+        let heard: Vec<(NodeId, UnixMillis)> = actions.heard.drain(..).map(|id| (id, machine.now.unix)).collect();
+        let host: Option<Host> = actions.host.take();
+        for core in (0..siblings).filter(|&core| core != self.core) {
+            if !heard.is_empty() {
+                self.outbox.post(core, SiblingMail::Heard(heard.clone()));
+            }
+            if let Some(host) = &host {
+                self.outbox.post(core, SiblingMail::Host(host.clone()));
+            }
+        }
+    }
+
+    /// After a hard reset we have another name.
+    fn tell_siblings(&mut self) {
+        let machine = self.machine.get_mut();
+        let id = machine.cluster.id();
+        if self.told_id.replace(id) == Some(id) {
+            return;
+        }
+        let mut ids = machine.cluster.siblings().to_vec();
+        if let Some(own) = ids.get_mut(usize::from(self.core)) {
+            *own = id;
+            machine.handle(Input::Siblings(&ids));
+        }
+        for core in (0..ids.len() as u16).filter(|&core| core != self.core) {
+            self.outbox.post(core, SiblingMail::Id(id));
+        }
+    }
+}
+
+/// Most rounds of one turn; what is left waits for the next.
+const ROUNDS_MAX: usize = 16;

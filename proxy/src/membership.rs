@@ -1,0 +1,114 @@
+//! A core's shard as a node of a cluster: what its bus changes for clients.
+
+use crate::bus::{Bus, BusStart, Outcome};
+use crate::engine::Engine;
+use crate::formation;
+use crate::process::{AtNode, Seat};
+use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
+use slotmesh_cluster::machine::Now;
+use slotmesh_command::{Spec, key_indexes};
+use slotmesh_conf::directive;
+use slotmesh_io::clock;
+use slotmesh_resp::Args;
+use std::io;
+
+impl Engine {
+    /// Takes the bus of our shard.
+    ///
+    /// # Errors
+    /// If there are no descriptors left.
+    pub(crate) fn join_bus(&mut self, start: BusStart) -> io::Result<()> {
+        let now = Now { monotonic: Monotonic(clock::monotonic_nanos()), unix: UnixMillis(clock::unix_millis()) };
+        let mut bus = Bus::new(start, self.core, now, self.process.log.clone())?;
+        bus.set_sendbuf_limit(self.settings.value(directive::CLUSTER_LINK_SENDBUF_LIMIT));
+        let seat = bus.seat();
+        self.bus = Some(Box::new(bus));
+        self.take_seat(seat);
+        Ok(())
+    }
+
+    /// Tells the bus of other settings.
+    pub(crate) fn refresh_bus(&mut self) {
+        let Some(bus) = &mut self.bus else { return };
+        let shards = bus.machine.get_mut().cluster.settings().shards;
+        bus.set_sendbuf_limit(self.settings.value(directive::CLUSTER_LINK_SENDBUF_LIMIT));
+        bus.set_settings(formation::machine_settings(&self.settings, self.core, shards));
+    }
+
+    /// Follows what a turn of the bus has changed.
+    pub(crate) fn follow_bus(&mut self, outcome: Outcome) {
+        let Outcome { seat, lost, publications: _ } = outcome;
+        if let Some(seat) = seat {
+            self.take_seat(seat);
+        }
+        self.lost_slots.extend(lost);
+        self.drop_lost_keys();
+    }
+
+    /// Follows at once what an order has changed, that the next command sees it.
+    pub(crate) fn follow_order(&mut self) {
+        let Some(bus) = &mut self.bus else { return };
+        if std::mem::take(&mut bus.machine.get_mut().actions.view) {
+            let seat = bus.seat();
+            self.take_seat(seat);
+        }
+    }
+
+    fn take_seat(&mut self, seat: Seat) {
+        self.process.claim(self.core, seat.member());
+        self.seat = Some(seat);
+    }
+
+    /// Drops the keys of slots that another node has taken (Redis 7.2 `cluster.c` `delKeysInSlot`), as soon as the shard
+    /// is at home.
+    fn drop_lost_keys(&mut self) {
+        if self.lost_slots.is_empty() {
+            return;
+        }
+        let (now, Some(shard)) = (self.now, self.lending.home()) else { return };
+        let keyspace = shard.keyspace_mut();
+        let mut dropped = 0;
+        for slot in self.lost_slots.drain(..) {
+            if keyspace.find_db(0).is_some_and(|db| db.slot_len(slot) > 0) {
+                dropped += keyspace.db(0).remove_slot(slot, now);
+            }
+        }
+        self.shard_used = true;
+        if dropped > 0 {
+            self.process.log.warning(format_args!("{dropped} keys of slots that another node has taken were dropped"));
+        }
+    }
+
+    /// Why a request that has come to the gateway of a cluster's process cannot be served, if it names a slot that none
+    /// of our shards owns.
+    pub(crate) fn refuse_elsewhere(&self, spec: &'static Spec, args: Args<'_>) -> Option<ReplyError> {
+        if !self.map.is_of_cluster() {
+            return None;
+        }
+        let slots = key_indexes(spec, args).map(|index| Slot::of_key(args.at(index)));
+        self.refuse_slots(slots)
+    }
+
+    /// The same for slots.
+    pub(crate) fn refuse_slots(&self, mut slots: impl Iterator<Item = Slot>) -> Option<ReplyError> {
+        let slot = slots.find(|&slot| self.map.is_elsewhere(slot))?;
+        let is_owned = self.seat.as_ref().is_some_and(|seat| seat.topology.owner(slot).is_some());
+        Some(if is_owned { ReplyError::ServedElsewhere } else { ReplyError::SlotNotServed })
+    }
+}
+
+/// What the node shows to a client of its port: its seat and its bus, and its shard if that is not in hand.
+pub(crate) fn at_node<'a>(
+    core: u16,
+    seat: Option<&'a Seat>,
+    bus: Option<&'a Bus>,
+    shard: Option<&'a slotmesh_shard::Shard>,
+    key_count: usize,
+) -> Option<AtNode<'a>> {
+    Some(AtNode { core, seat: seat?, bus: bus?, shard, key_count })
+}
+
+/// Number of keys of a shard.
+pub(crate) fn key_count(shard: Option<&slotmesh_shard::Shard>) -> usize {
+    shard.and_then(|shard| shard.keyspace().find_db(0)).map_or(0, slotmesh_keyspace::Db::len)
+}
