@@ -89,6 +89,18 @@ impl Engine {
         self.refuse_slots(slots)
     }
 
+    /// The same for the transaction of a connection, which is given up then.
+    pub(crate) fn refuse_transaction(&mut self, index: u32) -> Option<ReplyError> {
+        if !self.map.is_of_cluster() {
+            return None;
+        }
+        let transaction = self.connections[index as usize].as_deref()?.client.transaction.as_ref()?;
+        let slots = |(spec, args)| key_indexes(spec, args).map(move |index| Slot::of_key(args.at(index)));
+        let error = self.refuse_slots(transaction.commands().flat_map(slots))?;
+        self.connections[index as usize].as_deref_mut()?.client.transaction = None;
+        Some(error)
+    }
+
     /// The same for slots.
     pub(crate) fn refuse_slots(&self, mut slots: impl Iterator<Item = Slot>) -> Option<ReplyError> {
         let slot = slots.find(|&slot| self.map.is_elsewhere(slot))?;

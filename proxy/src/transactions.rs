@@ -65,6 +65,15 @@ impl Engine {
             self.end_watch(hands, index);
             return self.reply_scratch(hands, index);
         }
+        if !client.is_at_node
+            && let Some(error) = self.refuse_transaction(index)
+        {
+            self.end_watch(hands, index);
+            Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
+            return self.reply_scratch(hands, index);
+        }
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let client = &mut connection.client;
         let cores = exec_cores(client, self.core, &self.map);
         let is_ours = cores == [self.core];
         if !is_ours && !cores.is_empty() {

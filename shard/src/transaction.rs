@@ -49,7 +49,7 @@ impl Transaction {
     }
 
     /// The commands, in order.
-    pub(crate) fn commands(&self) -> impl Iterator<Item = (&'static Spec, Args<'_>)> {
+    pub fn commands(&self) -> impl Iterator<Item = (&'static Spec, Args<'_>)> {
         commands(&self.requests)
     }
 

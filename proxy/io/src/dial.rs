@@ -16,10 +16,13 @@ struct Abandon {
     waker: RefCell<Option<Waker>>,
 }
 
+/// Dials that have ended, as the tasks tell it.
+type Ended<K> = Rc<RefCell<Vec<(K, Option<OwnedFd>)>>>;
+
 /// The dials of one core, each under a key of its own.
 #[derive(Debug)]
 pub struct Dials<K> {
-    ended: Rc<RefCell<Vec<(K, Option<OwnedFd>)>>>,
+    ended: Ended<K>,
     under_way: Vec<(K, Rc<Abandon>)>,
 }
 

@@ -66,6 +66,8 @@ struct Socket {
     dirty: bool,
     /// What is written waits in `queue` for [`Sockets::uncork`].
     corked: bool,
+    /// Whether [`Sockets::take_closed`] counts it.
+    is_client: bool,
     range: (usize, usize),
     queue: Vec<u8>,
     flying: Vec<u8>,
@@ -85,6 +87,7 @@ impl Socket {
             sending: false,
             dirty: false,
             corked: false,
+            is_client: true,
             range: (0, 0),
             queue: Vec::new(),
             flying: Vec::new(),
@@ -137,6 +140,13 @@ impl Sockets {
         self.open += 1;
         self.touched.push(index);
         SocketId { index, generation }
+    }
+
+    /// The same for a socket that is no client's: [`take_closed`](Self::take_closed) does not count it.
+    pub fn adopt_link(&mut self, fd: OwnedFd) -> SocketId {
+        let id = self.adopt(fd);
+        self.table[id.index as usize].is_client = false;
+        id
     }
 
     /// Number of sockets that are not closed yet.
@@ -287,7 +297,7 @@ impl Sockets {
         }
     }
 
-    /// How many descriptors were closed since the last call: a socket that finishes still counts as open.
+    /// How many clients' descriptors were closed since the last call: a socket that finishes still counts as open.
     pub fn take_closed(&mut self) -> usize {
         std::mem::take(&mut self.closed)
     }
@@ -368,10 +378,10 @@ impl Sockets {
         let socket = &mut self.table[index as usize];
         if socket.receiving == Receiving::Idle && !socket.sending {
             kernel.forget(index);
+            self.closed += usize::from(socket.is_client);
             *socket = Socket::free((socket.generation + 1) & 0xff_ffff);
             self.free.push(index);
             self.open -= 1;
-            self.closed += 1;
             return;
         }
         kernel.cancel(index, socket.raw());

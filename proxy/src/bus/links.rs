@@ -135,7 +135,7 @@ impl Links {
         let _ = tcp::set_nodelay(socket.as_fd());
         let _ = tcp::set_keepalive(socket.as_fd(), KEEPALIVE_SECONDS);
         let (peer, local) = tcp::addresses(socket.as_fd()).ok().unzip();
-        let socket = io.sockets.adopt(socket);
+        let socket = io.sockets.adopt_link(socket);
         self.ways.insert(link, Way::Tcp(socket));
         let place = socket.index as usize;
         if self.sockets.len() <= place {

@@ -61,7 +61,7 @@ fn process(backend: Backend, cores: u16, told: &str) -> Arc<Process> {
 /// One of its cores, without a listener.
 fn core(io: DataLoop<Parcel>, process: Arc<Process>) -> Core {
     let (hasher, core) = (KeyHasher::new([1, 2]), io.mail.core() as u16);
-    let slots = process.map.slots(core).unwrap();
+    let slots = process.map().slots(core).unwrap();
     let shard = Shard::new(ShardSettings { slots, databases: 16, hasher, seed: 3 });
     let settings = process.settings();
     let engine = Engine::new(core, Some(Box::new(shard)), process, hasher, settings);
