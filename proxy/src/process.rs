@@ -536,7 +536,7 @@ impl Node for NodeView<'_> {
     }
 
     fn census(&self) -> MutexGuard<'_, Census> {
-        self.process.audience.census(self.node)
+        self.process.audience.census(self.node.as_ref().map(|node| node.core))
     }
 
     fn unix_micros(&self) -> i64 {
