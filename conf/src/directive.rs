@@ -138,7 +138,8 @@ directives! {
         CLUSTER_ANNOUNCE_HOSTNAME: str = special("cluster-announce-hostname", "", Kind::HostName);
         /// A name of this process's nodes for people; empty = none.
         CLUSTER_ANNOUNCE_HUMAN_NODENAME: str = text("cluster-announce-human-nodename", "");
-        /// What redirects tell clients to dial: `ip`, `hostname` or `unknown-endpoint` (what they have dialled).
+        /// What redirects tell clients to dial. It is `ip`, `hostname` or `unknown-endpoint`, which is what they have
+        /// dialled.
         CLUSTER_PREFERRED_ENDPOINT_TYPE: &'static str =
             choice("cluster-preferred-endpoint-type", "ip", &["ip", "hostname", "unknown-endpoint"]);
         /// Whether nothing is served while a slot has no owner, or one that has failed.
@@ -147,7 +148,7 @@ directives! {
         CLUSTER_ALLOW_READS_WHEN_DOWN: bool = boolean("cluster-allow-reads-when-down", "no");
         /// Whether shard channels are served while the cluster is down.
         CLUSTER_ALLOW_PUBSUBSHARD_WHEN_DOWN: bool = boolean("cluster-allow-pubsubshard-when-down", "yes");
-        /// Most bytes that may wait on a link to another node, which is closed beyond; 0 = no limit.
+        /// Most bytes that may wait on a link to another node; 0 = no limit. Beyond, the link is closed.
         CLUSTER_LINK_SENDBUF_LIMIT: u64 = memory("cluster-link-sendbuf-limit", "0", 0, u64::MAX);
         /// CPUs for the core threads, such as `0-3,8`; empty = any. `0-7:2` is every second one of them.
         SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
