@@ -196,7 +196,8 @@ impl Core {
     fn drive_bus(&mut self) {
         let Some(bus) = &mut self.engine.bus else { return };
         let outcome = bus.drive(&mut self.io);
-        self.engine.follow_bus(outcome);
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.follow_bus(&mut hands, outcome);
     }
 
     /// Decodes what has arrived on a connection.

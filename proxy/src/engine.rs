@@ -68,6 +68,8 @@ pub(crate) struct Engine {
     pub(crate) seat: Option<Seat>,
     /// Its cluster bus, then.
     pub(crate) bus: Option<Box<Bus>>,
+    /// Whether that has changed and those who hear shard channels have not been looked at.
+    pub(crate) has_new_seat: bool,
     /// Slots that another node has taken, whose keys are still here.
     pub(crate) lost_slots: Vec<Slot>,
     /// Which core owns which slot.
@@ -135,6 +137,7 @@ impl Engine {
             heard: Heard::default(),
             seat: None,
             bus: None,
+            has_new_seat: false,
             lost_slots: Vec::new(),
             map: process.map(),
             process,

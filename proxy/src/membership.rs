@@ -1,12 +1,13 @@
 //! A core's shard as a node of a cluster: what its bus changes for clients.
 
 use crate::bus::{Bus, BusStart, Outcome};
-use crate::engine::Engine;
+use crate::engine::{Engine, Hands};
 use crate::formation;
 use crate::process::{AtNode, Seat};
+use crate::pubsub::Message;
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_cluster::machine::Now;
-use slotmesh_command::{Spec, key_indexes};
+use slotmesh_command::{ChannelKind, Spec, key_indexes};
 use slotmesh_conf::directive;
 use slotmesh_io::clock;
 use slotmesh_resp::Args;
@@ -36,13 +37,22 @@ impl Engine {
     }
 
     /// Follows what a turn of the bus has changed.
-    pub(crate) fn follow_bus(&mut self, outcome: Outcome) {
-        let Outcome { seat, lost, publications: _ } = outcome;
+    pub(crate) fn follow_bus(&mut self, hands: &mut Hands<'_>, outcome: Outcome) {
+        let Outcome { seat, lost, publications } = outcome;
         if let Some(seat) = seat {
             self.take_seat(seat);
         }
         self.lost_slots.extend(lost);
         self.drop_lost_keys();
+        if std::mem::take(&mut self.has_new_seat)
+            && let Some(seat) = self.seat.clone()
+        {
+            self.expel_listeners(hands, |slot| seat.topology.owner(slot) == Some(seat.myself));
+        }
+        for (channel, text, is_sharded) in &publications {
+            let kind = if *is_sharded { ChannelKind::Shard } else { ChannelKind::Global };
+            self.hear_from_bus(hands, Message { kind, channel, text });
+        }
     }
 
     /// Follows at once what an order has changed, that the next command sees it.
@@ -57,6 +67,7 @@ impl Engine {
     fn take_seat(&mut self, seat: Seat) {
         self.process.claim(self.core, seat.member());
         self.seat = Some(seat);
+        self.has_new_seat = true;
     }
 
     /// Drops the keys of slots that another node has taken (Redis 7.2 `cluster.c` `delKeysInSlot`), as soon as the shard

@@ -183,8 +183,13 @@ impl Engine {
     }
 
     /// Tells a message to those of our clients who hear it, wherever it was said. What `speaker` hears of its own message
-    /// is kept in `heard.own`.
+    /// is kept in `heard.own`; what a client of ours says goes out over the bus, too.
     pub(crate) fn tell(&mut self, sockets: &mut Sockets, message: Message<'_>, speaker: Option<u32>) -> Receivers {
+        if speaker.is_some()
+            && let Some(bus) = &mut self.bus
+        {
+            bus.publish(message.channel, message.text, message.kind == ChannelKind::Shard);
+        }
         let mut receivers = Receivers::default();
         let limit = self.hot.output_limits.pubsub;
         let Self { subscriptions, connections, heard, .. } = self;
@@ -217,10 +222,9 @@ impl Engine {
 
     /// Tells our clients what another process has said, that has reached our node over the bus. Cores without a node hear
     /// it from the first one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the links of the bus come with their own change"))]
     pub(crate) fn hear_from_bus(&mut self, hands: &mut Hands<'_>, message: Message<'_>) {
         if self.core == 0 {
-            let cores = self.process.map.shards()..self.process.boards.len() as u16;
+            let cores = self.map.shards()..self.process.boards.len() as u16;
             for core in cores {
                 let words = message.words().map(<[u8]>::to_vec).to_vec();
                 let back = ReturnAddress::number(0);
@@ -232,7 +236,6 @@ impl Engine {
 
     /// Slots have left our node: those of its clients who hear shard channels of slots that it does not serve any more
     /// cease to, and are told so. Clients of the gateway go on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "slots begin to move with the bus"))]
     pub(crate) fn expel_listeners(&mut self, hands: &mut Hands<'_>, serves: impl Fn(Slot) -> bool) {
         let mut news = Vec::new();
         for (channel, indexes) in self.subscriptions.channels_outside(serves) {

@@ -206,6 +206,12 @@ impl Bus {
         }
     }
 
+    /// A client of ours has said something: other processes are to hear it.
+    pub(crate) fn publish(&mut self, channel: &[u8], message: &[u8], is_sharded: bool) {
+        let Machine { cluster, actions, .. } = self.machine.get_mut();
+        cluster.publish(channel, message, is_sharded, actions);
+    }
+
     /// The other end has closed a link.
     pub(crate) fn ended(&mut self, io: &mut DataLoop<Parcel>, socket: SocketId) {
         if let Some(link) = self.links.find(socket) {
