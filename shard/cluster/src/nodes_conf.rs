@@ -96,13 +96,15 @@ impl core::error::Error for BadNodesConf {}
 pub fn parse(text: &[u8]) -> Result<SavedCluster, BadNodesConf> {
     let mut cluster = SavedCluster::default();
     let whole = |why| BadNodesConf { line: 0, text: String::new(), why };
-    for (number, line) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+    for (number, line) in (1..).zip(text.split_inclusive(|&byte| byte == b'\n')) {
         let bad = |why| {
-            let shown = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]).escape_debug().to_string();
+            let shown = String::from_utf8_lossy(&line[..line.len().min(SHOWN)]).trim_end().escape_debug().to_string();
             BadNodesConf { line: number, text: shown, why }
         };
-        let line = core::str::from_utf8(line).map_err(|_| bad("not text"))?.trim_end_matches('\r');
-        let fields: Vec<&str> = line.split(' ').filter(|field| !field.is_empty()).collect();
+        // Half a number is a number too; a line that was cut could make us forget a vote.
+        let line = line.strip_suffix(b"\n").ok_or_else(|| bad("the line has no end, the file was cut"))?;
+        let line = core::str::from_utf8(line).map_err(|_| bad("not text"))?;
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         match fields.as_slice() {
             [] => {}
             ["vars", vars @ ..] => read_vars(&mut cluster, vars).map_err(bad)?,
@@ -298,6 +300,16 @@ pub fn write_line(out: &mut String, node: &SavedNode, style: LineStyle) {
             false => put(out, format_args!(" {first}-{last}")),
         }
     }
-    node.migrating.iter().for_each(|(slot, to)| put(out, format_args!(" [{slot}->-{to}]")));
-    node.importing.iter().for_each(|(slot, from)| put(out, format_args!(" [{slot}-<-{from}]")));
+    // In the order of the slots; both lists have it.
+    let (mut migrating, mut importing) = (node.migrating.iter().peekable(), node.importing.iter().peekable());
+    loop {
+        let leaves = match (migrating.peek(), importing.peek()) {
+            (None, None) => break,
+            (Some((leaving, _)), Some((coming, _))) => leaving <= coming,
+            (next, _) => next.is_some(),
+        };
+        let (open, arrow) = if leaves { (migrating.next(), "->-") } else { (importing.next(), "-<-") };
+        let Some((slot, other)) = open else { break };
+        put(out, format_args!(" [{slot}{arrow}{other}]"));
+    }
 }

@@ -1,13 +1,14 @@
 //! From bytes to messages.
 
-use super::message::{EXTENSION_HEADER_LEN, GOSSIP_LEN, HEADER_LEN, KIN_MAGIC};
+use super::layout::{
+    self as at, EXTENSION_HEADER_LEN, GOSSIP_LEN, HEADER_LEN, HOST_LEN, KIN_MAGIC, SIGNATURE, SLOTS_LEN,
+};
 use super::{Extensions, Gossip, Header, Heartbeat, Message, MessageFlags, MessageKind, NodeFlags, Payload};
 use crate::host::Host;
 use crate::node::NodeId;
 use crate::slot_set::SlotSet;
 use core::fmt;
 
-const SIGNATURE: &[u8; 4] = b"RCmb";
 /// Bytes that say how long a message is.
 const LENGTH_KNOWN_AT: usize = 8;
 
@@ -37,8 +38,20 @@ pub enum BadMessage {
         /// Bytes that the type demands.
         expected: usize,
     },
-    /// An extension that is not a multiple of eight bytes long, or longer than the message.
-    ExtensionLength(usize),
+    /// An extension whose length is no multiple of eight, or nothing.
+    Padding {
+        /// The type's name.
+        kind: &'static str,
+        /// Bytes that the extension says to have.
+        length: usize,
+    },
+    /// Extensions go on behind the end.
+    Extensions {
+        /// The type's name.
+        kind: &'static str,
+        /// Bytes that came.
+        length: usize,
+    },
     /// The sender's name, or another one, is no name.
     Name,
     /// Shorter than any message.
@@ -52,7 +65,15 @@ impl fmt::Display for BadMessage {
             Self::Length { kind, length, expected } => {
                 write!(f, "Received invalid {kind} packet of length {length} but expected length {expected}")
             }
-            Self::ExtensionLength(length) => write!(f, "Received a packet with an extension of length {length}"),
+            Self::Padding { kind, length } => {
+                write!(f, "Received a {kind} packet without proper padding ({length} bytes)")
+            }
+            Self::Extensions { kind, length } => {
+                write!(
+                    f,
+                    "Received invalid {kind} packet with extension data that exceeds total packet length ({length})"
+                )
+            }
             Self::Name => f.write_str("Received a packet with a node id that is none"),
             Self::Short => f.write_str("Received a packet shorter than a header"),
         }
@@ -82,9 +103,9 @@ impl Fields<'_> {
     }
 }
 
-/// The host in a field of 46 bytes.
+/// The host in a field; none if the field is empty, has no end or is no host.
 pub(super) fn host_at(bytes: &[u8], at: usize) -> Option<Host> {
-    let field = &bytes[at..at + Host::MOST + 1];
+    let field = &bytes[at..at + HOST_LEN];
     let end = field.iter().position(|&byte| byte == 0)?;
     Host::parse(&field[..end])
 }
@@ -95,13 +116,13 @@ pub(super) fn host_at(bytes: &[u8], at: usize) -> Option<Host> {
 /// If no message begins so; the link is to be closed.
 pub fn frame_length(start: &[u8]) -> Result<Option<usize>, BadFrame> {
     let Some(start) = start.get(..LENGTH_KNOWN_AT) else { return Ok(None) };
-    let length = Fields(start).u32(4) as usize;
+    let length = Fields(start).u32(at::LENGTH) as usize;
     if &start[..4] != SIGNATURE || length < HEADER_LEN { Err(BadFrame) } else { Ok(Some(length)) }
 }
 
 /// The type of a message; `None` if we do not know it.
 pub fn kind(frame: &[u8]) -> Option<MessageKind> {
-    let number = Fields(frame.get(..HEADER_LEN)?).u16(12);
+    let number = Fields(frame.get(..HEADER_LEN)?).u16(at::KIND);
     MessageKind::ALL.get(usize::from(number)).copied()
 }
 
@@ -114,42 +135,42 @@ pub fn decode(frame: &[u8]) -> Result<Message<'_>, BadMessage> {
         return Err(BadMessage::Short);
     }
     let fields = Fields(frame);
-    let version = fields.u16(8);
+    let version = fields.u16(at::VERSION);
     if version != 1 {
         return Err(BadMessage::Version(version));
     }
-    let message_flags = MessageFlags::from_bits_retain(frame[2253]);
+    let message_flags = MessageFlags::from_bits_retain(frame[at::MESSAGE_FLAGS]);
     let payload = payload(frame, message_flags)?;
     Ok(Message { header: header(frame, message_flags)?, payload })
 }
 
 fn header(frame: &[u8], message_flags: MessageFlags) -> Result<Header, BadMessage> {
     let fields = Fields(frame);
-    let slots: &[u8; 2048] = frame[80..2128].try_into().expect("a slice of the length asked for");
-    let master = &frame[2128..2168];
+    let slots: &[u8; SLOTS_LEN] = frame[at::SLOTS..at::MASTER].try_into().expect("a slice of the length asked for");
+    let master = &frame[at::MASTER..at::HOST];
     Ok(Header {
-        sender: NodeId::parse(&frame[40..80]).ok_or(BadMessage::Name)?,
-        current_epoch: fields.u64(16),
-        config_epoch: fields.u64(24),
-        offset: fields.u64(32),
+        sender: NodeId::parse(&frame[at::SENDER..at::SLOTS]).ok_or(BadMessage::Name)?,
+        current_epoch: fields.u64(at::CURRENT_EPOCH),
+        config_epoch: fields.u64(at::CONFIG_EPOCH),
+        offset: fields.u64(at::OFFSET),
         slots: SlotSet::from_bytes(slots),
         master: match master.iter().all(|&byte| byte == 0) {
             true => None,
             false => Some(NodeId::parse(master).ok_or(BadMessage::Name)?),
         },
-        host: host_at(frame, 2168),
-        port: fields.u16(10),
-        other_port: fields.u16(2246),
-        bus_port: fields.u16(2248),
-        flags: NodeFlags::from_bits_retain(fields.u16(2250)),
-        is_ok: frame[2252] == 0,
+        host: host_at(frame, at::HOST),
+        port: fields.u16(at::PORT),
+        other_port: fields.u16(at::OTHER_PORT),
+        bus_port: fields.u16(at::BUS_PORT),
+        flags: NodeFlags::from_bits_retain(fields.u16(at::FLAGS)),
+        is_ok: frame[at::STATE] == 0,
         message_flags,
-        kin: if &frame[2216..2224] == KIN_MAGIC { frame[2224] } else { 0 },
+        kin: if frame[at::KIN..].starts_with(KIN_MAGIC) { frame[at::KIN + KIN_MAGIC.len()] } else { 0 },
     })
 }
 
 fn payload(frame: &[u8], flags: MessageFlags) -> Result<Payload<'_>, BadMessage> {
-    let number = Fields(frame).u16(12);
+    let number = Fields(frame).u16(at::KIND);
     let Some(kind) = MessageKind::ALL.get(usize::from(number)) else { return Ok(Payload::Unknown(number)) };
     let body = &frame[HEADER_LEN..];
     let exact = |expected: usize| match body.len() == expected {
@@ -169,7 +190,7 @@ fn payload(frame: &[u8], flags: MessageFlags) -> Result<Payload<'_>, BadMessage>
         MessageKind::AuthAck => exact(0).map(|()| Payload::AuthAck)?,
         MessageKind::ManualFailoverStart => exact(0).map(|()| Payload::ManualFailoverStart)?,
         MessageKind::Update => {
-            exact(8 + NodeId::LEN + 2048)?;
+            exact(8 + NodeId::LEN + SLOTS_LEN)?;
             Payload::Update {
                 config_epoch: Fields(body).u64(0),
                 id: NodeId::parse(&body[8..48]).ok_or(BadMessage::Name)?,
@@ -206,21 +227,25 @@ fn heartbeat(
     kind: MessageKind,
     flags: MessageFlags,
 ) -> Result<Payload<'_>, BadMessage> {
-    let count = usize::from(Fields(frame).u16(14));
+    let count = usize::from(Fields(frame).u16(at::GOSSIP_COUNT));
     let body = &frame[HEADER_LEN..];
     let Some((gossip, rest)) = body.split_at_checked(count * GOSSIP_LEN) else {
         return Err(wrong_length(kind, frame.len(), HEADER_LEN + count * GOSSIP_LEN));
     };
     // Without the flag the number is no number of extensions.
-    let number = if flags.contains(MessageFlags::EXTENSIONS) { Fields(frame).u16(2214) } else { 0 };
+    let number = if flags.contains(MessageFlags::EXTENSIONS) { Fields(frame).u16(at::EXTENSION_COUNT) } else { 0 };
     let mut end = 0;
     for _ in 0..number {
         let Some(header) = rest.get(end..end + EXTENSION_HEADER_LEN) else {
-            return Err(BadMessage::ExtensionLength(rest.len() - end));
+            return Err(BadMessage::Extensions { kind: kind.name(), length: frame.len() });
         };
         let length = usize::from(Fields(header).u16(2));
-        if length < EXTENSION_HEADER_LEN || !length.is_multiple_of(8) || rest.len() - end < length {
-            return Err(BadMessage::ExtensionLength(length));
+        // Redis takes one of no length, and would then read the same header again.
+        if length == 0 || !length.is_multiple_of(8) {
+            return Err(BadMessage::Padding { kind: kind.name(), length });
+        }
+        if rest.len() - end < length {
+            return Err(BadMessage::Extensions { kind: kind.name(), length: frame.len() });
         }
         end += length;
     }

@@ -1,6 +1,8 @@
 //! From messages to bytes.
 
-use super::message::{EXTENSION_HEADER_LEN, GOSSIP_LEN, HEADER_LEN, KIN_MAGIC};
+use super::layout::{
+    self as at, EXTENSION_HEADER_LEN, GOSSIP_LEN, HEADER_LEN, HOST_LEN, KIN_LEN, KIN_MAGIC, SIGNATURE,
+};
 use super::{Extension, GossipEntry, Header, Heartbeat, MessageFlags, MessageKind};
 use crate::host::Host;
 use crate::node::NodeId;
@@ -11,7 +13,7 @@ use core::fmt::Write;
 /// Writes the header of a message whose payload follows; where it begins.
 fn begin(out: &mut Vec<u8>, header: &Header, kind: MessageKind) -> usize {
     let start = out.len();
-    out.extend_from_slice(b"RCmb");
+    out.extend_from_slice(SIGNATURE);
     out.extend_from_slice(&[0; 4]);
     out.extend_from_slice(&1u16.to_be_bytes());
     out.extend_from_slice(&header.port.to_be_bytes());
@@ -26,10 +28,10 @@ fn begin(out: &mut Vec<u8>, header: &Header, kind: MessageKind) -> usize {
     put_host(out, header.host.as_ref());
     // Number of extensions, which follow if there are any.
     out.extend_from_slice(&[0; 2]);
-    let mut kin = [0; 30];
+    let mut kin = [0; KIN_LEN];
     if header.kin != 0 {
-        kin[..8].copy_from_slice(KIN_MAGIC);
-        kin[8] = header.kin;
+        kin[..KIN_MAGIC.len()].copy_from_slice(KIN_MAGIC);
+        kin[KIN_MAGIC.len()] = header.kin;
     }
     out.extend_from_slice(&kin);
     out.extend_from_slice(&header.other_port.to_be_bytes());
@@ -44,12 +46,12 @@ fn begin(out: &mut Vec<u8>, header: &Header, kind: MessageKind) -> usize {
 /// Writes how long the message has become.
 fn end(out: &mut [u8], start: usize) {
     let length = u32::try_from(out.len() - start).expect("what we write is shorter than 4 GiB");
-    out[start + 4..start + 8].copy_from_slice(&length.to_be_bytes());
+    out[start + at::LENGTH..start + at::VERSION].copy_from_slice(&length.to_be_bytes());
 }
 
 fn put_host(out: &mut Vec<u8>, host: Option<&Host>) {
     /// Text in a field that is long enough for any host.
-    struct Field([u8; Host::MOST + 1], usize);
+    struct Field([u8; HOST_LEN], usize);
     impl Write for Field {
         fn write_str(&mut self, text: &str) -> core::fmt::Result {
             let place = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
@@ -58,14 +60,14 @@ fn put_host(out: &mut Vec<u8>, host: Option<&Host>) {
             Ok(())
         }
     }
-    let mut field = Field([0; Host::MOST + 1], 0);
+    let mut field = Field([0; HOST_LEN], 0);
     if let Some(host) = host {
         write!(field, "{host}").expect("a host is shorter than its field");
     }
     out.extend_from_slice(&field.0);
 }
 
-/// Writes PING, PONG or MEET.
+/// Writes PING, PONG or MEET. Whether it has extensions is told by the extensions, not by the flags of the header.
 pub fn write_heartbeat<'a>(
     out: &mut Vec<u8>,
     header: &Header,
@@ -89,11 +91,11 @@ pub fn write_heartbeat<'a>(
         put_extension(out, extension);
         number += 1;
     }
-    out[start + 14..start + 16].copy_from_slice(&entries.to_be_bytes());
-    out[start + 2214..start + 2216].copy_from_slice(&number.to_be_bytes());
-    if number > 0 {
-        out[start + 2253] |= MessageFlags::EXTENSIONS.bits();
-    }
+    out[start + at::GOSSIP_COUNT..start + at::CURRENT_EPOCH].copy_from_slice(&entries.to_be_bytes());
+    out[start + at::EXTENSION_COUNT..start + at::KIN].copy_from_slice(&number.to_be_bytes());
+    let flags = header.message_flags - MessageFlags::EXTENSIONS;
+    let has_extensions = if number > 0 { MessageFlags::EXTENSIONS } else { MessageFlags::empty() };
+    out[start + at::MESSAGE_FLAGS] = (flags | has_extensions).bits();
     end(out, start);
 }
 

@@ -1,19 +1,11 @@
 //! What a message holds.
 
 use super::decode::{Fields, host_at};
+use super::layout::{EXTENSION_HEADER_LEN, GOSSIP_LEN};
 use super::{MessageFlags, NodeFlags};
 use crate::host::Host;
 use crate::node::NodeId;
 use crate::slot_set::SlotSet;
-
-/// Where the header ends and the payload begins.
-pub(super) const HEADER_LEN: usize = 2256;
-/// Bytes of an entry of the gossip section.
-pub(super) const GOSSIP_LEN: usize = 104;
-/// Bytes before the body of an extension.
-pub(super) const EXTENSION_HEADER_LEN: usize = 8;
-/// What marks our own nodes, in bytes that stock nodes leave zero; the version of our additions follows.
-pub(super) const KIN_MAGIC: &[u8; 8] = b"slotmesh";
 
 /// The types of messages, by their numbers on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -159,7 +151,7 @@ pub enum Extension<'a> {
     },
     /// The group of master and replicas that the sender belongs to.
     ShardId(NodeId),
-    /// One that we do not know, by its number; or one whose body is not what it says.
+    /// One that we do not know, by its number.
     Unknown(u16),
 }
 
@@ -260,32 +252,36 @@ impl<'a> Gossip<'a> {
 pub struct Extensions<'a>(pub(super) &'a [u8]);
 
 impl<'a> Extensions<'a> {
-    /// The extensions.
+    /// The extensions. One of a type that we know but with a body that it cannot have, such as a hostname with a space,
+    /// is passed over, as if it were absent.
     pub fn iter(&self) -> impl Iterator<Item = Extension<'a>> + 'a {
         let mut rest = self.0;
-        core::iter::from_fn(move || {
+        let bodies = core::iter::from_fn(move || {
             let length = usize::from(Fields(rest.get(..EXTENSION_HEADER_LEN)?).u16(2));
             let (extension, after) = rest.split_at_checked(length.max(EXTENSION_HEADER_LEN))?;
             rest = after;
-            Some(read_extension(Fields(extension).u16(4), &extension[EXTENSION_HEADER_LEN..]))
-        })
+            Some((Fields(extension).u16(4), &extension[EXTENSION_HEADER_LEN..]))
+        });
+        bodies.filter_map(|(number, body)| read_extension(number, body))
     }
 }
 
-fn read_extension(number: u16, body: &[u8]) -> Extension<'_> {
+fn read_extension(number: u16, body: &[u8]) -> Option<Extension<'_>> {
     let text = || {
         let end = body.iter().position(|&byte| byte == 0).unwrap_or(body.len());
         core::str::from_utf8(&body[..end]).ok()
     };
-    let read = match number {
+    match number {
         0 => text().filter(|name| is_hostname(name)).map(Extension::Hostname),
         1 => text().filter(|name| is_nodename(name)).map(Extension::Nodename),
-        2 if body.len() == NodeId::LEN + 8 => NodeId::parse(&body[..NodeId::LEN])
-            .map(|id| Extension::Forgotten { id, seconds: Fields(body).u64(NodeId::LEN) }),
-        3 if body.len() == NodeId::LEN => NodeId::parse(body).map(Extension::ShardId),
-        _ => None,
-    };
-    read.unwrap_or(Extension::Unknown(number))
+        2 => {
+            let (id, seconds) = body.split_at_checked(NodeId::LEN)?;
+            let seconds = u64::from_be_bytes(seconds.try_into().ok()?);
+            NodeId::parse(id).map(|id| Extension::Forgotten { id, seconds })
+        }
+        3 => NodeId::parse(body).map(Extension::ShardId),
+        _ => Some(Extension::Unknown(number)),
+    }
 }
 
 /// Whether a text may be a `cluster-announce-hostname` (Redis: `isValidAnnouncedHostname`).
@@ -293,8 +289,9 @@ pub fn is_hostname(text: &str) -> bool {
     (1..256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
 }
 
-/// Whether a text may be a `cluster-announce-human-nodename` (Redis: `isValidAuxString`).
+/// Whether a text may be a `cluster-announce-human-nodename` (Redis: `isValidAuxString`). Redis takes spaces, quotes,
+/// commas and equals signs too, and then cannot read its own nodes.conf.
 pub fn is_nodename(text: &str) -> bool {
-    let is_fine = |byte: u8| byte.is_ascii_graphic() && !b"!#$%&()*+:;<>?@[]^{|}~,=\"".contains(&byte);
+    let is_fine = |byte: u8| byte.is_ascii_graphic() && !b"!#$%&()*+:;<>?@[]^{|}~,=\"'".contains(&byte);
     (1..256).contains(&text.len()) && text.bytes().all(is_fine)
 }

@@ -2,13 +2,14 @@
 //!
 //! *For*: the decoder and the encoder of everything that Redis 7.0, 7.2 and valkey 8 say to each other, as far as they
 //! say it to us. *Not here*: what a message means. *Invariants*: no bytes make the decoder panic; what is not exactly
-//! as long as its type demands is refused. *Read first*: `message.rs`.
+//! as long as its type demands is refused. *Read first*: `message.rs`, `layout.rs`.
 //!
 //! Integers are big-endian; text is padded with zeros. Mirrors Redis 7.2 `cluster.h` (`clusterMsg`).
 
 mod decode;
 mod encode;
 mod flags;
+mod layout;
 mod message;
 
 pub use decode::{BadFrame, BadMessage, decode, frame_length, kind};
