@@ -73,6 +73,11 @@ impl Cluster {
         let Some(node) = self.table.find(&saved.id) else { return };
         let master = saved.master.and_then(|id| self.table.find(&id)).filter(|&master| master != node);
         self.table.row_mut(node).master = master;
+        if let (None, Some(master)) = (saved.shard_id, master) {
+            // A file of Redis 7.0 knows no groups: replicas are in their masters'.
+            let shard_id = self.table.row(master).shard_id;
+            self.table.row_mut(node).shard_id = shard_id;
+        }
         for slot in saved.slots.iter().flat_map(|&(first, last)| first..=last).filter_map(Slot::new) {
             if self.slots.owner(slot).is_none() {
                 self.slots.assign(slot, Some(node));

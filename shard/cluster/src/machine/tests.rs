@@ -234,3 +234,18 @@ fn nothing_is_claimed_before_it_is_saved() {
     network.nodes[0].handle(now, Input::Persisted(serial), &mut actions);
     assert!(network.nodes[0].header().slots.contains(Slot::new(0).unwrap()));
 }
+
+#[test]
+fn replicas_of_a_file_of_redis_7_0_are_in_their_masters_groups() {
+    let text = "cf310c668da6495a44e68ca90c9cb1fe4ccff82f 127.0.0.1:7001@17001 master - 0 1 3 connected 0-5\n\
+                53358286ba69002ba926b2a2aec342297d8186f0 127.0.0.1:7002@17002 slave \
+                cf310c668da6495a44e68ca90c9cb1fe4ccff82f 0 1 3 connected\n\
+                e8aa7ac1d53bcef35f566ecdbf12eafdbfb0d98c 127.0.0.1:7003@17003 myself,master - 0 0 1 connected\n\
+                vars currentEpoch 3 lastVoteEpoch 0\n";
+    let saved = crate::nodes_conf::parse(text.as_bytes()).unwrap();
+    let now = Network::new(1).now();
+    let cluster = Cluster::load(settings(0), Rng::new(1), now, &saved);
+    let group = |index: usize| cluster.table.row(cluster.known(&saved.nodes[index].id).unwrap()).shard_id;
+    assert_eq!(group(0), group(1));
+    assert_ne!(group(0), group(2));
+}
