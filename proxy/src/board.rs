@@ -23,7 +23,7 @@ pub(crate) struct Counters {
 }
 
 /// The numbers of one core, in the order of [`Board::publish`].
-const NUMBERS: usize = 29;
+const NUMBERS: usize = 30;
 
 /// Where those of the shard begin.
 const SHARD: usize = 20;
@@ -116,6 +116,7 @@ impl Board {
             stats.hits,
             stats.misses,
             stats.expired,
+            stats.changes,
             bytes,
             shard.blocking_keys() as u64,
             waiting as u64,
@@ -154,6 +155,7 @@ impl Board {
             hits,
             misses,
             expired,
+            changes,
             keyspace_bytes,
             blocking_keys,
             buried,
@@ -181,6 +183,7 @@ impl Board {
             hits,
             misses,
             expired,
+            changes,
             errors,
             keyspace_bytes,
             dbs: self.dbs.iter().map(db).collect(),

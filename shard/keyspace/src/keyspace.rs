@@ -27,6 +27,8 @@ pub struct KeyspaceStats {
     pub misses: u64,
     /// Keys removed because their time had come.
     pub expired: u64,
+    /// Keys and elements that commands changed.
+    pub changes: u64,
 }
 
 /// The databases of one shard; database 0 exists from the start, the others from their first use.
@@ -37,7 +39,7 @@ pub struct Keyspace {
     dbs: Vec<Option<Box<Db>>>,
     slots: RangeInclusive<u16>,
     hasher: KeyHasher,
-    /// Counters; commands that read keys count hits and misses here. `expired` is what databases that are no
+    /// Counters; commands count hits, misses and changes here. `expired` is what databases that are no
     /// more have counted: read it by [`stats`](Self::stats).
     pub stats: KeyspaceStats,
     graveyard: Graveyard,
@@ -131,24 +133,25 @@ impl Keyspace {
         KeyspaceStats { expired: self.stats.expired + expired, ..self.stats }
     }
 
-    /// Sets all counters to 0 (`CONFIG RESETSTAT`).
+    /// Sets all counters to 0 but that of changes (`CONFIG RESETSTAT`).
     pub fn reset_stats(&mut self) {
-        self.stats = KeyspaceStats::default();
+        self.stats = KeyspaceStats { changes: self.stats.changes, ..KeyspaceStats::default() };
         self.dbs.iter_mut().flatten().for_each(|db| db.reset_expired());
     }
 
-    /// Empties a database; the memory is freed by [`free_some`](Self::free_some).
-    pub fn flush(&mut self, index: usize) {
-        if let Some(db) = self.dbs.get_mut(index).and_then(Option::as_mut) {
-            db.note_flush();
-            let old = db.take_all();
-            self.retire(old);
-        }
+    /// Empties a database; how many keys it had. The memory is freed by [`free_some`](Self::free_some).
+    pub fn flush(&mut self, index: usize) -> usize {
+        let Some(db) = self.dbs.get_mut(index).and_then(Option::as_mut) else { return 0 };
+        db.note_flush();
+        let old = db.take_all();
+        let removed = old.len();
+        self.retire(old);
+        removed
     }
 
-    /// Empties all databases.
-    pub fn flush_all(&mut self) {
-        (0..self.databases()).for_each(|index| self.flush(index));
+    /// Empties all databases; how many keys there were.
+    pub fn flush_all(&mut self) -> usize {
+        (0..self.databases()).map(|index| self.flush(index)).sum()
     }
 
     /// Takes what was cut off a value, to be freed by [`free_some`](Self::free_some).

@@ -54,6 +54,8 @@ pub struct CoreFacts {
     pub misses: u64,
     /// Keys removed because their time had come.
     pub expired: u64,
+    /// Keys and elements that commands changed.
+    pub changes: u64,
     /// Error replies.
     pub errors: u64,
     /// Bytes of keys, values and tables.

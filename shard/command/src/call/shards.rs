@@ -67,15 +67,24 @@ impl<'c> Call<'c> {
             || self.others.iter().any(|other| holds_both(other.keyspace))
     }
 
-    /// Says that the request changed something, and that replaying it as it is does the same. For commands whose keys
-    /// lie on the home shard, and whose effect depends on neither time nor chance.
+    /// Counts what the command changed: keys, or elements of a collection (INFO's `rdb_changes_since_last_save`; Redis:
+    /// `server.dirty`). Keys that expired do not count.
     #[inline]
-    pub fn replay(&mut self) {
+    pub fn count_changes(&mut self, changes: usize) {
+        self.keyspace.stats.changes += changes as u64;
+    }
+
+    /// Says that the request changed so much ([`count_changes`](Self::count_changes)), and that replaying it as it is does
+    /// the same. For commands whose keys lie on the home shard, and whose effect depends on neither time nor chance.
+    #[inline]
+    pub fn replay(&mut self, changes: usize) {
+        self.count_changes(changes);
         self.replays = true;
     }
 
     /// As [`replay`](Self::replay), for commands whose keys all lie on the shard of `key`, which need not be home.
-    pub fn replay_on(&mut self, key: &Key<'_>) {
+    pub fn replay_on(&mut self, key: &Key<'_>, changes: usize) {
+        self.count_changes(changes);
         if self.others.is_empty() || self.keyspace.holds(key.slot) {
             self.replays = true;
         } else if self.records() {
@@ -85,7 +94,8 @@ impl<'c> Call<'c> {
     }
 
     /// As [`replay`](Self::replay), for commands that do the same on every shard at hand.
-    pub(crate) fn replay_everywhere(&mut self) {
+    pub(crate) fn replay_everywhere(&mut self, changes: usize) {
+        self.count_changes(changes);
         self.replays = true;
         let (db, args) = (self.db, self.args);
         self.others.iter_mut().for_each(|other| other.effects.push(db as u16, args.iter_from(0)));

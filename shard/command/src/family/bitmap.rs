@@ -61,7 +61,7 @@ fn setbit(call: &mut Call<'_>) -> HandlerResult {
     let (old, has_changed) = edited.map_err(|_| ReplyError::WrongType)?;
     call.reply.integer(old);
     if has_changed {
-        call.replay();
+        call.replay(1);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 use crate::{RequestPolicy, ResponsePolicy};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_keyspace::{Cursor, Db, Keyspace, ValueKind};
+use slotmesh_keyspace::{Cursor, Db, ValueKind};
 use slotmesh_resp::{Args, Reply};
 
 const KEYSPACE: Categories = Categories::KEYSPACE;
@@ -45,17 +45,18 @@ fn dbsize(call: &mut Call<'_>) -> HandlerResult {
 
 fn flushall(call: &mut Call<'_>) -> HandlerResult {
     check_flush_mode(call.args)?;
-    call.for_each_shard(Keyspace::flush_all);
-    call.replay_everywhere();
+    let mut removed = 0;
+    call.for_each_shard(|keyspace| removed += keyspace.flush_all());
+    call.replay_everywhere(removed);
     call.reply.ok();
     Ok(())
 }
 
 fn flushdb(call: &mut Call<'_>) -> HandlerResult {
     check_flush_mode(call.args)?;
-    let db = call.db;
-    call.for_each_shard(|keyspace| keyspace.flush(db));
-    call.replay_everywhere();
+    let (db, mut removed) = (call.db, 0);
+    call.for_each_shard(|keyspace| removed += keyspace.flush(db));
+    call.replay_everywhere(removed);
     call.reply.ok();
     Ok(())
 }
@@ -78,7 +79,10 @@ fn swapdb(call: &mut Call<'_>) -> HandlerResult {
     if one != other {
         let now = call.now;
         call.for_each_shard(|keyspace| keyspace.swap(one, other, now));
-        call.replay_everywhere();
+        call.replay_everywhere(1);
+    } else {
+        // As in Redis, though nothing has.
+        call.count_changes(1);
     }
     call.reply.ok();
     Ok(())

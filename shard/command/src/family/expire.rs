@@ -69,7 +69,7 @@ fn persist(call: &mut Call<'_>) -> HandlerResult {
     let expires = db.get(&key, now).is_some_and(|entry| entry.expires_at.is_some());
     if expires {
         db.set_expiry(&key, Expiry::Never);
-        call.replay();
+        call.replay(1);
     }
     call.reply.integer(i64::from(expires));
     Ok(())
@@ -111,6 +111,7 @@ fn set_expiry(call: &mut Call<'_>, command: &'static str, unit: i64, base: UnixM
             call.effect(&key, &[b"PEXPIREAT", key.bytes, IntegerText::new(when.0).as_bytes()]);
         }
     }
+    call.count_changes(usize::from(changes));
     call.reply.integer(i64::from(changes));
     Ok(())
 }

@@ -53,9 +53,11 @@ fn del(call: &mut Call<'_>) -> HandlerResult {
         }
     });
     if together && removed > 0 {
-        call.replay();
+        call.replay(removed);
+    } else {
+        call.count_changes(removed);
     }
-    call.reply.integer(removed);
+    call.reply.integer(removed as i64);
     Ok(())
 }
 

@@ -25,7 +25,7 @@ fn push(call: &mut Call<'_>, end: End) -> HandlerResult {
         list.len()
     });
     call.reply.integer(length.map_err(wrong_kind)? as i64);
-    call.replay();
+    call.replay(call.args.len() - 2);
     Ok(())
 }
 
@@ -38,7 +38,7 @@ fn push_to_existing(call: &mut Call<'_>, end: End) -> HandlerResult {
     });
     let length = length.map_err(wrong_kind)?;
     if length.is_some() {
-        call.replay();
+        call.replay(call.args.len() - 2);
     }
     call.reply.integer(length.unwrap_or(0) as i64);
     Ok(())

@@ -129,6 +129,7 @@ fn store<'e>(
     let (target, now) = (call.key(index), call.now);
     if elements.len() == 0 {
         if call.db_of(&target).remove(&target, now) {
+            call.count_changes(1);
             call.effect(&target, &[b"DEL", target.bytes]);
         }
         return call.reply.integer(0);
@@ -150,6 +151,7 @@ fn store<'e>(
     };
     call.db_of(&target).look(&target, now);
     call.db_of(&target).overwrite(&target, list, now);
+    call.count_changes(length);
     // What came out, not the request: others have not all of the keys, and may order equal weights otherwise.
     call.effect_recreate(call.db, &target);
     call.reply.integer(length as i64);

@@ -72,6 +72,7 @@ fn getdel(call: &mut Call<'_>) -> HandlerResult {
         let key = call.key(1);
         let now = call.now;
         call.db().remove(&key, now);
+        call.count_changes(1);
         call.effect(&key, &[b"DEL", key.bytes]);
     }
     Ok(())
@@ -81,6 +82,7 @@ fn getset(call: &mut Call<'_>) -> HandlerResult {
     reply_value(call)?;
     let (key, value, now) = (call.key(1), call.args.at(2), call.now);
     call.db().put_string(&key, value, Expiry::Never, now);
+    call.count_changes(1);
     call.effect(&key, &[b"SET", key.bytes, value]);
     Ok(())
 }
@@ -106,7 +108,7 @@ fn append(call: &mut Call<'_>) -> HandlerResult {
         }
     };
     call.reply.integer(length as i64);
-    call.replay();
+    call.replay(1);
     Ok(())
 }
 
@@ -156,6 +158,7 @@ fn msetnx(call: &mut Call<'_>) -> HandlerResult {
 /// Stores each value under its key.
 fn put_all(call: &mut Call<'_>) {
     let together = call.others.is_empty();
+    let pairs = call.args.len() / 2;
     call.for_each_key(2, |call, index, key| {
         let (value, now) = (call.args.at(index + 1), call.now);
         call.db_of(key).put_string(key, value, Expiry::Never, now);
@@ -164,7 +167,9 @@ fn put_all(call: &mut Call<'_>) {
         }
     });
     if together {
-        call.replay();
+        call.replay(pairs);
+    } else {
+        call.count_changes(pairs);
     }
 }
 

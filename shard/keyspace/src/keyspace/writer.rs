@@ -93,8 +93,8 @@ impl Writer {
         }
         let (index, other_index) = (self.below(3), self.below(3));
         match self.below(60) {
-            0 if self.below(8) == 0 => keyspace.flush(index),
-            1 if self.below(8) == 0 => keyspace.flush_all(),
+            0 if self.below(8) == 0 => _ = keyspace.flush(index),
+            1 if self.below(8) == 0 => _ = keyspace.flush_all(),
             2 => keyspace.swap(index, other_index, UnixMillis(self.now)),
             3 => _ = keyspace.free_some(self.below(20)),
             4..7 => {

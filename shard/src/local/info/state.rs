@@ -17,8 +17,10 @@ pub(super) fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
         ("current_fork_perc", "0.00"),
         ("current_save_keys_processed", "0"),
         ("current_save_keys_total", "0"),
-        ("rdb_bgsave_in_progress", "0"),
     ]);
+    // All of them, since nothing was saved; CONFIG RESETSTAT does not forget them.
+    fields.field("rdb_changes_since_last_save", facts.total(|core| core.changes));
+    fields.field("rdb_bgsave_in_progress", 0);
     fields.field("rdb_last_save_time", facts.process.started_at.as_secs());
     fields.fields(&[
         ("rdb_last_bgsave_status", "ok"),

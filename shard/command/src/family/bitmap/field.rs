@@ -57,16 +57,20 @@ fn write(call: &mut Call<'_>, operations: &[Operation]) -> HandlerResult {
     let length = writes.map(|operation| byte_of(operation.field.last_bit()) + 1).max().unwrap_or(0);
     let reply = &mut call.reply;
     reply.array(operations.len());
-    let edited = call.keyspace.db(call.db).edit_or_make_string(&key, now, length, |bytes| {
-        let mut has_changed = false;
+    let db = call.keyspace.db(call.db);
+    let grows = bytes(db.look(&key, now))?.len() < length;
+    let edited = db.edit_or_make_string(&key, now, length, |bytes| {
+        let mut changes = 0;
         for operation in operations {
-            has_changed |= operation.run(bytes, reply);
+            let written = operation.run(bytes, reply);
+            // In a string that grows everything that is written is new.
+            changes += usize::from(written == Written::Changed || grows && written == Written::Same);
         }
-        ((), has_changed)
+        (changes, changes > 0)
     });
-    let ((), has_changed) = edited.map_err(|_| ReplyError::WrongType)?;
+    let (changes, has_changed) = edited.map_err(|_| ReplyError::WrongType)?;
     if has_changed {
-        call.replay();
+        call.replay(changes);
     }
     Ok(())
 }
@@ -94,6 +98,15 @@ enum Action {
     Get,
     Set,
     Increment,
+}
+
+/// What an operation has written to its field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    Nothing,
+    /// What stood there.
+    Same,
+    Changed,
 }
 
 #[derive(Clone, Copy)]
@@ -213,13 +226,13 @@ impl Field {
 }
 
 impl Operation {
-    /// Runs and answers; whether the string has changed.
-    fn run(&self, bytes: &mut [u8], reply: &mut Reply<'_>) -> bool {
+    /// Runs and answers.
+    fn run(&self, bytes: &mut [u8], reply: &mut Reply<'_>) -> Written {
         let old = self.field.read(bytes);
         let wanted = match self.action {
             Action::Get => {
                 reply.integer(old);
-                return false;
+                return Written::Nothing;
             }
             Action::Increment => i128::from(old) + i128::from(self.number),
             // As without sign: a negative number is a large one.
@@ -230,7 +243,7 @@ impl Operation {
         let new = match self.overflow {
             Overflow::Fail if !(least..=most).contains(&wanted) => {
                 reply.null();
-                return false;
+                return Written::Nothing;
             }
             Overflow::Saturate if self.counts_as_too_large(wanted) => most as i64,
             Overflow::Saturate => wanted.clamp(least, most) as i64,
@@ -238,7 +251,7 @@ impl Operation {
         };
         reply.integer(if self.action == Action::Set { old } else { new });
         self.field.write(bytes, new);
-        new != old
+        if new == old { Written::Same } else { Written::Changed }
     }
 
     /// For the smallest numbers that SET may name the distance to the largest of the field overflows itself in Redis,

@@ -25,13 +25,15 @@ pub(super) fn bitop(call: &mut Call<'_>) -> HandlerResult {
     if length > 0 {
         // Only what others could not compute for lack of the keys is said in full.
         if call.others.is_empty() {
-            call.replay();
+            call.replay(1);
         } else {
+            call.count_changes(1);
             call.effect(&target, &[b"SET", target.bytes, &result]);
         }
         call.db_of(&target).look(&target, now);
         call.db_of(&target).overwrite(&target, Loose::raw_string(result), now);
     } else if call.db_of(&target).remove(&target, now) {
+        call.count_changes(1);
         call.effect(&target, &[b"DEL", target.bytes]);
     }
     call.reply.integer(length as i64);

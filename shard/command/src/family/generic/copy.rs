@@ -20,8 +20,9 @@ pub(super) fn copy(call: &mut Call<'_>) -> HandlerResult {
         let value = call.db_of(&source).duplicate(&source, now).expect("the key was there");
         call.db_at(target_db, &target).put(&target, value, now);
         if call.are_together(&source, &target) {
-            call.replay_on(&source);
+            call.replay_on(&source, 1);
         } else {
+            call.count_changes(1);
             call.effect_recreate(target_db, &target);
         }
     }
@@ -59,7 +60,7 @@ pub(super) fn relocate(call: &mut Call<'_>) -> HandlerResult {
     if wanted {
         let value = call.db().take(&key, now).expect("the key was there");
         call.keyspace.db(target_db).put(&key, value, now);
-        call.replay();
+        call.replay(1);
     }
     call.reply.integer(i64::from(wanted));
     Ok(())

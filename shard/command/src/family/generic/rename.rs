@@ -40,8 +40,9 @@ fn move_value(call: &mut Call<'_>, replaces: bool) -> Result<Option<Moved>, Repl
     let value = call.db_of(&source).take(&source, now).expect("the key was there");
     call.db_of(&target).put(&target, value, now);
     if call.are_together(&source, &target) {
-        call.replay_on(&source);
+        call.replay_on(&source, 1);
     } else {
+        call.count_changes(1);
         call.effect(&source, &[b"DEL", source.bytes]);
         call.effect_recreate(call.db, &target);
     }

@@ -23,6 +23,7 @@ pub(super) fn blocking_pop(call: &mut Call<'_>, end: End) -> HandlerResult {
     call.reply.array(2);
     call.reply.bulk(key.bytes);
     pop_one(call, &key, end)?;
+    call.count_changes(1);
     call.effect(&key, &[pop_name(end), key.bytes]);
     Ok(())
 }
@@ -57,6 +58,7 @@ fn blocking_move(call: &mut Call<'_>, from: End, to: End, timeout_ms: Option<u64
         }
         Moved::OnOneShard => {
             let (source, destination) = (call.key(1), call.key(2));
+            call.count_changes(1);
             call.effect(&source, &[b"LMOVE", source.bytes, destination.bytes, name(from), name(to)]);
         }
         Moved::Apart => {}

@@ -15,7 +15,7 @@ pub(super) fn lset(call: &mut Call<'_>) -> HandlerResult {
     if !set.map_err(wrong_kind)?.ok_or(ReplyError::NoSuchKey)?? {
         return Err(ReplyError::IndexOutOfRange);
     }
-    call.replay();
+    call.replay(1);
     call.reply.ok();
     Ok(())
 }
@@ -32,7 +32,7 @@ pub(super) fn linsert(call: &mut Call<'_>) -> HandlerResult {
     });
     let length = length.map_err(wrong_kind)?.unwrap_or(0);
     if length > 0 {
-        call.replay();
+        call.replay(1);
     }
     call.reply.integer(length);
     Ok(())
@@ -52,7 +52,7 @@ pub(super) fn lrem(call: &mut Call<'_>) -> HandlerResult {
         .edit_list(&key, call.now, |list| list.remove_equal(args.at(3), from, count_max, limit));
     let removed = removed.map_err(wrong_kind)?.unwrap_or(0);
     if removed > 0 {
-        call.replay();
+        call.replay(removed);
     }
     call.reply.integer(removed as i64);
     Ok(())
@@ -68,11 +68,11 @@ pub(super) fn ltrim(call: &mut Call<'_>) -> HandlerResult {
         // Also a list that stays whole was written to (Redis 7.2 `t_list.c` `ltrimCommand`), though there is no effect.
         list.touch();
         let ranges = [kept.end..len, 0..kept.start];
-        ranges.map(|range| (!range.is_empty()).then(|| list.remove(range, limit)))
+        ranges.map(|range| (!range.is_empty()).then(|| (range.len(), list.remove(range, limit))))
     });
-    for remains in cut.map_err(wrong_kind)?.into_iter().flatten().flatten() {
+    for (removed, remains) in cut.map_err(wrong_kind)?.into_iter().flatten().flatten() {
         call.keyspace.bury(remains);
-        call.replay();
+        call.replay(removed);
     }
     call.reply.ok();
     Ok(())

@@ -14,7 +14,7 @@ pub(super) fn pop(call: &mut Call<'_>, end: End, command: &'static str) -> Handl
     match call.args.len() {
         2 => {
             if pop_one(call, &key, end)? {
-                call.replay();
+                call.replay(1);
             } else {
                 call.reply.null();
             }
@@ -24,7 +24,7 @@ pub(super) fn pop(call: &mut Call<'_>, end: End, command: &'static str) -> Handl
             let count = parse_integer(call.args.at(2)).ok().and_then(|count| usize::try_from(count).ok());
             match pop_many(call, &key, end, count.ok_or(ReplyError::MustBePositive)?)? {
                 Some(0) => {}
-                Some(_) => call.replay(),
+                Some(popped) => call.replay(popped),
                 None => call.reply.null_array(),
             }
         }
@@ -81,6 +81,7 @@ pub(super) fn pop_first(call: &mut Call<'_>, keys: Range<usize>, end: End, count
     call.reply.array(2);
     call.reply.bulk(key.bytes);
     let popped = pop_many(call, &key, end, count)?.unwrap_or(0);
+    call.count_changes(popped);
     if call.records() {
         call.effect(&key, &[pop_name(end), key.bytes, IntegerText::new(popped as i64).as_bytes()]);
     }
@@ -147,7 +148,7 @@ fn move_or_null(call: &mut Call<'_>, from: End, to: End) -> HandlerResult {
         Moved::Nothing => call.reply.null(),
         Moved::OnOneShard => {
             let source = call.key(1);
-            call.replay_on(&source);
+            call.replay_on(&source, 1);
         }
         Moved::Apart => {}
     }
@@ -193,6 +194,7 @@ pub(super) fn move_element(call: &mut Call<'_>, from: End, to: End) -> Result<Mo
         return Ok(Moved::OnOneShard);
     }
     let push: &[u8] = if to == End::Front { b"LPUSH" } else { b"RPUSH" };
+    call.count_changes(1);
     call.effect(&source, &[pop_name(from), source.bytes]);
     call.effect(&destination, &[push, destination.bytes, &value]);
     Ok(Moved::Apart)

@@ -35,6 +35,6 @@ fn add(call: &mut Call<'_>, amount: i64) -> HandlerResult {
     let new = old.checked_add(amount).ok_or(ReplyError::IncrementOverflow)?;
     db.put_string(&key, IntegerText::new(new).as_bytes(), Expiry::Keep, call.now);
     call.reply.integer(new);
-    call.replay();
+    call.replay(1);
     Ok(())
 }

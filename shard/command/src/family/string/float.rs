@@ -23,6 +23,7 @@ pub(super) fn incrbyfloat(call: &mut Call<'_>) -> HandlerResult {
     let text = text.as_bytes();
     call.db().put_string_as(&key, text, StringForm::Text, Expiry::Keep, now);
     call.reply.bulk(text);
+    call.count_changes(1);
     call.effect(&key, &[b"SET", key.bytes, text, b"KEEPTTL"]);
     Ok(())
 }

@@ -47,15 +47,18 @@ pub(super) fn getex(call: &mut Call<'_>) -> HandlerResult {
     match (shown?, lifetime) {
         (Some(Expiry::At(when)), Some(lifetime)) if when <= now && lifetime.is_absolute() => {
             call.db().remove(&key, now);
+            call.count_changes(1);
             call.effect(&key, &[b"DEL", key.bytes]);
         }
         (Some(Expiry::At(when)), _) => {
             call.db().set_expiry(&key, Expiry::At(when));
             let UnixMillis(when) = when;
+            call.count_changes(1);
             call.effect(&key, &[b"PEXPIREAT", key.bytes, IntegerText::new(when).as_bytes()]);
         }
         (Some(Expiry::Never), _) if expires => {
             call.db().set_expiry(&key, Expiry::Never);
+            call.count_changes(1);
             call.effect(&key, &[b"PERSIST", key.bytes]);
         }
         _ => {}

@@ -64,7 +64,7 @@ pub(super) fn setrange(call: &mut Call<'_>) -> HandlerResult {
     });
     let (length, _) = edited.map_err(|_| ReplyError::WrongType)?;
     call.reply.integer(length as i64);
-    call.replay();
+    call.replay(1);
     Ok(())
 }
 

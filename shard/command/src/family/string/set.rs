@@ -40,7 +40,7 @@ pub(super) fn set(call: &mut Call<'_>) -> HandlerResult {
         let value = call.args.at(2);
         call.db().put_string(&key, value, Expiry::Never, now);
         call.reply.ok();
-        call.replay();
+        call.replay(1);
         return Ok(());
     }
     let options = Options::parse(call.args)?;
@@ -54,7 +54,7 @@ pub(super) fn setnx(call: &mut Call<'_>) -> HandlerResult {
     let absent = db.get(&key, now).is_none();
     if absent {
         db.put_string(&key, value, Expiry::Never, now);
-        call.replay();
+        call.replay(1);
     }
     call.reply.integer(i64::from(absent));
     Ok(())
@@ -101,6 +101,7 @@ fn set_with(call: &mut Call<'_>, key: &Key<'_>, options: &Options<'_>, expiry: E
         if db.remove(key, now) {
             call.effect(key, &[b"DEL", key.bytes]);
         }
+        call.count_changes(1);
     } else if wanted {
         let value = call.args.at(2);
         db.put_string(key, value, expiry, now);
@@ -116,6 +117,7 @@ fn set_with(call: &mut Call<'_>, key: &Key<'_>, options: &Options<'_>, expiry: E
 
 /// The effect of having stored a string: what was asked about the old one does not matter any more.
 fn note_set(call: &mut Call<'_>, key: &Key<'_>, value: &[u8], expiry: Expiry) {
+    call.count_changes(1);
     if !call.records() {
         return;
     }
