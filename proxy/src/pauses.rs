@@ -7,7 +7,7 @@ use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_command::Spec;
 use slotmesh_io::clock;
 use slotmesh_resp::Args;
-use slotmesh_shard::{Pause, PauseScope, Replies, is_postponed};
+use slotmesh_shard::{Pause, PauseScope, Replies, is_postponed, turns_replies_on};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -113,12 +113,8 @@ impl Engine {
             return Done::NotYet;
         }
         let replies = connection.client.replies;
-        // It ends the silence, and is heard.
-        let is_turned_on = connection.client.transaction.is_none()
-            && args.find(0).is_some_and(|word| word.eq_ignore_ascii_case(b"client"))
-            && args.find(1).is_some_and(|word| word.eq_ignore_ascii_case(b"reply"))
-            && args.find(2).is_some_and(|word| word.eq_ignore_ascii_case(b"on"));
-        if replies == Replies::On || is_turned_on || connection.stalled {
+        let is_heard = replies == Replies::On || turns_replies_on(&connection.client, spec, args);
+        if is_heard || connection.stalled {
             return self.run_plainly(hands, index, spec, args, first_key);
         }
         connection.pipeline.begin_muted();

@@ -71,6 +71,15 @@ pub enum Replies {
     Off,
 }
 
+impl Replies {
+    /// What CLIENT REPLY calls it.
+    pub(crate) fn named(word: &[u8]) -> Option<Self> {
+        const NAMES: [(&[u8], Replies); 3] =
+            [(b"on", Replies::On), (b"off", Replies::Off), (b"skip", Replies::SkipNext)];
+        NAMES.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, replies)| replies)
+    }
+}
+
 impl Client {
     /// A client that has just connected and said nothing. The caller fills in where it came from, and whether it
     /// needs a password.

@@ -46,7 +46,7 @@ pub use local::{
 pub use pause::{Pause, PauseScope};
 pub use pubsub::{Audience, Census, Said, Speech, Subscribed, Subscriptions, write_message};
 pub use replay::{Replay, ReplayError, ReplayFault};
-pub use route::{Placement, SlotMap, admit, admit_at_node, is_postponed, loan_cores, place};
+pub use route::{Placement, SlotMap, admit, admit_at_node, is_postponed, loan_cores, place, turns_replies_on};
 pub use shard::{Shard, ShardSettings};
 pub use slow_log::{SlowClient, SlowEntry, SlowLog};
 pub use transaction::{

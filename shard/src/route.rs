@@ -1,7 +1,7 @@
 //! Where a request must go: admission, then placement by the slots of its keys.
 
 use crate::local::debug_asks_all_cores;
-use crate::{Client, PauseScope, judge};
+use crate::{Client, PauseScope, Replies, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_cluster::{Member, SlotSet};
 use slotmesh_command::{
@@ -159,6 +159,16 @@ pub fn is_postponed(client: &Client, spec: Option<&'static Spec>, args: Args<'_>
     let holds_writes =
         || client.transaction.as_ref().is_some_and(|queued| queued.commands().any(|(spec, _)| writes(spec)));
     scope == PauseScope::All || writes(command) || is_exec && holds_writes()
+}
+
+/// Whether a request of a client that gets no replies turns them on, and is answered itself (CLIENT REPLY ON, unless it is
+/// refused or queued).
+pub fn turns_replies_on(client: &Client, spec: Option<&'static Spec>, args: Args<'_>) -> bool {
+    let Ok(command) = row_of(spec, args) else { return false };
+    matches!(command.reach, Reach::Connection(ConnectionCommand::ClientReply))
+        && refusal(client, command, args).or_else(|| bound(client, command)).is_none()
+        && client.transaction.is_none()
+        && Replies::named(args.at(2)) == Some(Replies::On)
 }
 
 /// The row of a request, a subcommand's if it names one, where that of its first word is known.

@@ -115,6 +115,8 @@ fn silenced_clients_hear_nothing_and_are_obeyed() {
     for server in both() {
         let mut client = server.connect();
         send(&mut client, &["CLIENT REPLY OFF", "SET a 1", "SET b 2", "SET c 3", "MGET a b c", "NOSUCH", "PING"]);
+        // What is refused, or queued, turns nothing on.
+        send(&mut client, &["CLIENT REPLY ON x", "CLIENT REPLY NOSUCH", "MULTI", "CLIENT REPLY ON x", "DISCARD"]);
         send(&mut client, &["CLIENT REPLY ON", "MGET a b c"]);
         assert_eq!(client.replies(2).concat(), b"+OK\r\n*3\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n");
         for key in ["a", "b", "c"] {

@@ -1,7 +1,7 @@
 //! The shards of a process as nodes of a cluster, each at its own port: the same replies as from redis-server nodes, the
 //! tools and the clients of the field.
 
-use slotmesh_conform::{Connection, Server, await_condition, is_self_test, unused_ports};
+use slotmesh_conform::{Connection, Server, await_condition, is_self_test, request, unused_ports};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -312,6 +312,66 @@ fn the_gateway_hides_the_cluster() {
         .collect();
     assert_eq!(of_nodes.iter().sum::<usize>(), 1003, "{of_nodes:?}");
     assert!(of_nodes.iter().all(|&found| found > 100), "{of_nodes:?}");
+}
+
+/// A connection to each shard's port.
+fn connect_each(server: &Server, count: u16) -> Vec<Connection> {
+    (0..count).map(|index| Connection::tcp(("127.0.0.1", server.port() + index)).expect("the shard accepts")).collect()
+}
+
+#[test]
+fn a_node_kills_its_own_clients_only() {
+    let server = Server::cluster(2, &[]);
+    let [mut first, mut second] = [connect_each(&server, 2), connect_each(&server, 2)];
+    for connection in first.iter_mut().chain(&mut second) {
+        assert_eq!(connection.say("PING"), b"+PONG\r\n");
+    }
+    let far = second[1].local_address();
+    assert_eq!(second[1].text("CLIENT LIST").lines().count(), 2, "the node's own clients");
+    assert_eq!(first[0].say(&format!("CLIENT KILL {far}")), b"-ERR No such client\r\n");
+    assert_eq!(first[0].say(&format!("CLIENT KILL ADDR {far}")), b":0\r\n");
+    assert_eq!(second[1].say("PING"), b"+PONG\r\n");
+    // All others of the node; the one that asks stays.
+    assert_eq!(first[0].say("CLIENT KILL TYPE normal"), b":1\r\n");
+    assert!(second[0].try_reply().is_err(), "it is closed");
+    assert_eq!(second[1].say("PING"), b"+PONG\r\n");
+    assert_eq!(first[1].say(&format!("CLIENT KILL {far}")), b"+OK\r\n");
+    assert!(second[1].try_reply().is_err(), "it is closed");
+}
+
+#[test]
+fn a_node_pauses_its_own_clients_only() {
+    let server = Server::cluster(2, &[]);
+    let [mut control, mut other] = [connect_each(&server, 2), connect_each(&server, 2)];
+    // bar lies on the first node, foo on the second.
+    assert_eq!(control[0].say("CLIENT PAUSE 60000 WRITE"), b"+OK\r\n");
+    other[0].send(&request(&["SET", "bar", "1"]));
+    let waits = |connection: &mut Connection| connection.text("INFO clients").contains("blocked_clients:1");
+    await_condition("the first node's client is paused", 10, || waits(&mut control[0]));
+    assert_eq!(other[1].say("SET foo 1"), b"+OK\r\n");
+    assert_eq!(control[0].say("GET bar"), b"$-1\r\n");
+    assert_eq!(control[1].say("CLIENT UNPAUSE"), b"+OK\r\n");
+    assert_eq!(control[0].say("GET bar"), b"$-1\r\n", "the other node's pause is none of it");
+    assert!(waits(&mut control[0]));
+    assert_eq!(control[0].say("CLIENT UNPAUSE"), b"+OK\r\n");
+    assert_eq!(other[0].reply(), b"+OK\r\n");
+    assert_eq!(control[0].say("GET bar"), b"$1\r\n1\r\n");
+}
+
+/// The nodes are one process.
+#[test]
+fn a_shutdown_of_one_node_ends_all() {
+    let mut server = Server::cluster(3, &[]);
+    let mut connections = connect_each(&server, 3);
+    for connection in &mut connections {
+        assert_eq!(connection.say("PING"), b"+PONG\r\n");
+    }
+    assert_eq!(connections[1].say("SHUTDOWN ABORT"), b"-ERR No shutdown in progress.\r\n");
+    connections[2].send(&request(&["SHUTDOWN", "NOSAVE"]));
+    for connection in &mut connections {
+        assert!(connection.try_reply().is_err(), "it is closed");
+    }
+    assert_eq!(server.await_end(), Some(0));
 }
 
 fn run(tool: &str, args: &[&str]) -> String {

@@ -132,18 +132,15 @@ pub(super) fn set_switch(state: &mut bool, args: Args<'_>, reply: &mut Reply<'_>
 
 /// CLIENT REPLY: only ON is answered.
 pub(super) fn set_replies(client: &mut Client, args: Args<'_>, reply: &mut Reply<'_>) {
-    let is = |name: &[u8]| args.at(2).eq_ignore_ascii_case(name);
-    if is(b"on") {
-        client.replies = Replies::On;
-        reply.ok();
-    } else if is(b"off") {
-        client.replies = Replies::Off;
-    } else if is(b"skip") {
-        if client.replies == Replies::On {
-            client.replies = Replies::SkipNext;
+    match Replies::named(args.at(2)) {
+        Some(Replies::On) => {
+            client.replies = Replies::On;
+            reply.ok();
         }
-    } else {
-        reply.error(ReplyError::Syntax);
+        // Whoever hears nothing has nothing to skip.
+        Some(Replies::SkipNext) if client.replies == Replies::Off => {}
+        Some(replies) => client.replies = replies,
+        None => reply.error(ReplyError::Syntax),
     }
 }
 
