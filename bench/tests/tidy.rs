@@ -71,6 +71,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
         "bench",
         &["slotmesh-base", "slotmesh-resp", "slotmesh-io", "monoio", "io-uring", "hdrhistogram", "libc"],
     ),
+    ("slotmesh-sim", "bench/sim", &["slotmesh-base", "slotmesh-cluster"]),
     // libc: to start the node where the kernel forbids it something.
     ("slotmesh-conform", "bench/conform", &["slotmesh-base", "slotmesh-resp", "libc"]),
 ];

@@ -1,8 +1,8 @@
 //! What we tell others about ourselves: never more than what is on disk.
 //!
 //! A node that forgot over a crash which slots it claimed, or which epoch it took, could promise the same twice. So the
-//! header of our messages knows own claims and own epochs only once they are saved; what others have told us leaves at
-//! once, since they know it themselves.
+//! header of our messages knows claims and epochs only once they are saved: also an epoch of which others have told us,
+//! since a node that forgot it could take it for its own later.
 
 use super::{Actions, Cluster, Now, Save};
 use crate::node::NodeId;
@@ -92,9 +92,10 @@ impl Cluster {
 
     /// Others have told us of an epoch.
     pub(super) fn learn_epoch(&mut self, epoch: u64) {
-        self.current_epoch = self.current_epoch.max(epoch);
-        let header = &mut self.announcement.header;
-        header.current_epoch = header.current_epoch.max(epoch);
+        if epoch > self.current_epoch {
+            self.current_epoch = epoch;
+            self.due.save = true;
+        }
     }
 
     /// A slot is ours no more, or another owner's: nobody hears any longer that we claim it.
@@ -132,7 +133,7 @@ impl Cluster {
         let votes = core::mem::take(&mut self.announcement.votes);
         for (epoch, candidate) in votes {
             if epoch <= promise.last_vote_epoch {
-                self.send_vote(candidate, actions);
+                self.send_vote(epoch, candidate, actions);
             } else {
                 self.announcement.votes.push((epoch, candidate));
             }

@@ -145,12 +145,16 @@ impl Cluster {
         self.promise_vote(self.current_epoch, header.sender);
     }
 
-    /// The vote is on disk: it may leave, on the link that we dialled to the candidate.
-    pub(super) fn send_vote(&mut self, candidate: NodeId, actions: &mut Actions) {
+    /// The vote is on disk: it may leave, on the link that we dialled to the candidate. Its epoch is that of the header:
+    /// if ours has grown while the disk was at work, the vote is void, since the candidate would count it for a later
+    /// election, in which we may vote for another.
+    pub(super) fn send_vote(&mut self, epoch: u64, candidate: NodeId, actions: &mut Actions) {
+        if self.header().current_epoch != epoch {
+            return;
+        }
         let Some(node) = self.known(&candidate) else { return };
         let row = self.table.row(node);
         let (Some(link), true) = (row.link, row.is_linked) else { return };
-        let epoch = self.last_vote_epoch;
         actions.log(Level::Notice, format_args!("Failover auth granted to {candidate} for epoch {epoch}"));
         let header = self.header();
         let message = actions.message(|out| wire::write_auth_ack(out, header));

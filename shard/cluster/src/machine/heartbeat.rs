@@ -378,11 +378,12 @@ impl Cluster {
         let gossip = self.pick_gossip(now, to);
         let myself = self.table.row(self.myself);
         let (hostname, nodename, shard_id) = (myself.hostname.clone(), myself.nodename.clone(), myself.shard_id);
+        // Whole seconds, rounded down: a name that is passed on must not be forgotten longer for it.
         let forgotten: Vec<(NodeId, u64)> = self
             .blacklist
             .iter()
-            .filter(|&(_, &until)| until > now.ms())
-            .map(|(&id, &until)| (id, ((until - now.ms()) as u64).div_ceil(1000)))
+            .map(|(&id, &until)| (id, (until - now.ms()).max(0) as u64 / 1000))
+            .filter(|&(_, seconds)| seconds > 0)
             .collect();
         let extensions = hostname
             .as_deref()

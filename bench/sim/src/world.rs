@@ -1,0 +1,647 @@
+//! Everything that exists in a run, and the order in which it happens.
+
+use crate::checkers::Safety;
+use crate::disk::Disk;
+use crate::network::{End, Item, Link, MAILBOX_NS, Network, Way};
+use crate::puppet::Puppet;
+use slotmesh_base::{Monotonic, Rng, UnixMillis};
+use slotmesh_cluster::machine::{Actions, Admin, Cluster, Input, LinkId, LinkOrder, Now, Settings, Target};
+use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+
+pub(crate) const MS: u64 = 1_000_000;
+pub(crate) const SECOND: u64 = 1000 * MS;
+/// Port of the bus of the first shard of a host.
+const BUS_PORT: u16 = 17000;
+const CLIENT_PORT: u16 = 7000;
+/// When a run begins, in Unix milliseconds.
+const EPOCH_MS: i64 = 1_700_000_000_000;
+/// How long a dial into the dark waits before it knocks again, and how often it knocks.
+const KNOCK_NS: u64 = SECOND;
+const KNOCKS: u32 = 8;
+/// How long a message that found its way cut waits before it is sent again.
+const RETRANSMISSION_NS: u64 = 200 * MS;
+
+/// What will happen.
+enum Event {
+    /// A node's time has come, if it is still in this life.
+    Tick(usize, u64),
+    /// A dial knocks at an address, for the nth time.
+    Knock {
+        node: usize,
+        life: u64,
+        link: LinkId,
+        target: Target,
+        nth: u32,
+    },
+    /// The first message of one way of a link has arrived.
+    Arrival(usize, usize),
+    /// A save is on disk.
+    Saved(usize, u64, u64),
+    /// The machine is told that a save is on disk, which is a lie.
+    Lie(usize, u64, u64),
+    /// A sibling speaks.
+    Heard(usize, u64, Vec<(NodeId, UnixMillis)>),
+    SiblingHost(usize, u64, Host),
+}
+
+/// What lives at a place.
+pub(crate) enum Brain {
+    Dead,
+    Machine(Box<Cluster>),
+    Puppet(Box<Puppet>),
+}
+
+/// A place where a node lives, over all its lives.
+pub(crate) struct Node {
+    pub(crate) host: usize,
+    pub(crate) shard: u16,
+    pub(crate) brain: Brain,
+    pub(crate) disk: Disk,
+    pub(crate) traffic: Traffic,
+    settings: Settings,
+    actions: Actions,
+    /// Links and our end of each.
+    links: BTreeMap<LinkId, (usize, usize)>,
+    accepted: u64,
+    life: u64,
+}
+
+/// What a node has sent over the network; mailboxes do not count.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Traffic {
+    /// Messages.
+    pub(crate) messages: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
+/// A machine of iron.
+pub(crate) struct Iron {
+    pub(crate) address: Host,
+    pub(crate) is_up: bool,
+    /// What its clock on the wall is off, in milliseconds.
+    pub(crate) skew_ms: i64,
+    /// What its other clock began with.
+    monotonic_ns: u64,
+}
+
+/// Settings of a world.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// Shards of each host; hosts of puppets come behind them.
+    pub(crate) shards: Vec<u16>,
+    pub(crate) puppets: usize,
+    pub(crate) timeout_ms: i64,
+    /// Longest time that a save takes, in nanoseconds.
+    pub(crate) save_ns: u64,
+    /// Machines are told that a save is on disk before it is.
+    pub(crate) disk_lies: bool,
+    /// Shards know that they are siblings.
+    pub(crate) siblings: bool,
+    /// Whether messages are looked into; measuring does without.
+    pub(crate) checks: bool,
+    pub(crate) trace: bool,
+}
+
+/// Hosts, nodes, links, disks and what is due.
+pub(crate) struct World {
+    pub(crate) now_ns: u64,
+    pub(crate) rng: Rng,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) hosts: Vec<Iron>,
+    pub(crate) network: Network,
+    pub(crate) safety: Safety,
+    pub(crate) plan: Plan,
+    /// Folds all that happened: two runs of a seed agree in it.
+    pub(crate) fingerprint: u64,
+    links: Vec<Link>,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    events: BTreeMap<u64, Event>,
+    serial: u64,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let mut rng = Rng::new(plan.seed);
+        let count = plan.shards.len() + plan.puppets;
+        let hosts = (0..count).map(|host| Iron {
+            address: address(host, 0),
+            is_up: true,
+            skew_ms: rng.below(600) as i64 - 300,
+            monotonic_ns: rng.below(1000 * SECOND),
+        });
+        let hosts = hosts.collect();
+        let mut nodes = Vec::new();
+        let single = vec![1; plan.puppets];
+        for (host, &shards) in plan.shards.iter().chain(&single).enumerate() {
+            for shard in 0..shards {
+                nodes.push(Node {
+                    host,
+                    shard,
+                    brain: Brain::Dead,
+                    disk: Disk::default(),
+                    traffic: Traffic::default(),
+                    settings: settings(&plan, shard, shards),
+                    actions: Actions::default(),
+                    links: BTreeMap::new(),
+                    accepted: 0,
+                    life: 0,
+                });
+            }
+        }
+        Self {
+            now_ns: 0,
+            network: Network::new(count),
+            safety: Safety::default(),
+            fingerprint: 0xcbf2_9ce4_8422_2325,
+            links: Vec::new(),
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            serial: 0,
+            rng,
+            nodes,
+            hosts,
+            plan,
+        }
+    }
+
+    /// Starts the process of a host anew, from what its disks hold.
+    pub(crate) fn start(&mut self, host: usize) {
+        self.hosts[host].is_up = true;
+        let shards: Vec<usize> = (0..self.nodes.len()).filter(|&node| self.nodes[node].host == host).collect();
+        for &node in &shards {
+            let (now, rng) = (self.now_of(node), Rng::new(self.rng.next_u64()));
+            let place = &mut self.nodes[node];
+            place.life += 1;
+            let settings = place.settings.clone();
+            let cluster = match place.disk.text() {
+                None => Cluster::new(settings, rng),
+                Some(text) => match nodes_conf::parse(text.as_bytes()) {
+                    Ok(saved) => Cluster::load(settings, rng, now, &saved),
+                    Err(bad) => {
+                        let words = format!("node {node} wrote a nodes.conf that it cannot read: {bad}\n{text}");
+                        self.safety.fail(words);
+                        Cluster::new(settings, rng)
+                    }
+                },
+            };
+            place.brain = Brain::Machine(Box::new(cluster));
+        }
+        self.introduce_siblings(&shards);
+        for &node in &shards {
+            self.note(format_args!("node {node} starts as {}", self.id(node)));
+            self.save_first(node);
+            let (life, delay) = (self.nodes[node].life, self.rng.below(100 * MS));
+            self.schedule(delay, Event::Tick(node, life));
+        }
+    }
+
+    /// A node that has no file writes one before it speaks.
+    fn save_first(&mut self, node: usize) {
+        self.order(node, Admin::SaveConfig);
+    }
+
+    fn introduce_siblings(&mut self, shards: &[usize]) {
+        if shards.len() < 2 || !self.plan.siblings {
+            return;
+        }
+        let ids: Vec<NodeId> = shards.iter().map(|&node| self.id(node)).collect();
+        shards.iter().for_each(|&node| self.tell(node, Input::Siblings(&ids)));
+    }
+
+    /// Puts a puppet at a place.
+    pub(crate) fn place_puppet(&mut self, node: usize, puppet: Puppet) {
+        self.nodes[node].brain = Brain::Puppet(Box::new(puppet));
+        self.nodes[node].life += 1;
+        let life = self.nodes[node].life;
+        self.schedule(MS, Event::Tick(node, life));
+    }
+
+    /// Ends the process of a host; with the power gone nobody hears of it.
+    pub(crate) fn crash(&mut self, host: usize, is_silent: bool) {
+        self.hosts[host].is_up = false;
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].host != host {
+                continue;
+            }
+            self.note(format_args!("node {node} crashes, silent: {is_silent}"));
+            let is_lucky = self.rng.below(2) == 0;
+            let place = &mut self.nodes[node];
+            place.brain = Brain::Dead;
+            place.life += 1;
+            place.disk.crash(is_lucky);
+            place.actions.clear();
+            let links: Vec<(usize, usize)> = std::mem::take(&mut place.links).into_values().collect();
+            for (link, end) in links {
+                self.links[link].open[end] = false;
+                if !is_silent {
+                    self.send_item(link, end, Item::End);
+                }
+            }
+        }
+    }
+
+    /// Breaks one link that stands, chosen at random.
+    pub(crate) fn break_some_link(&mut self) {
+        let node = self.rng.below(self.nodes.len() as u64) as usize;
+        let count = self.nodes[node].links.len();
+        if count == 0 {
+            return;
+        }
+        let nth = self.rng.below(count as u64) as usize;
+        let Some((&name, &(link, end))) = self.nodes[node].links.iter().nth(nth) else { return };
+        self.send_item(link, end, Item::End);
+        self.links[link].open[end] = false;
+        self.nodes[node].links.remove(&name);
+        self.tell(node, Input::LinkDown { link: name });
+    }
+
+    /// Lets all happen that is due within this time.
+    pub(crate) fn run(&mut self, ns: u64) {
+        let end = self.now_ns + ns;
+        while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= end) && self.safety.failure.is_none() {
+            let Some(Reverse((at, serial))) = self.queue.pop() else { break };
+            self.now_ns = at;
+            if let Some(event) = self.events.remove(&serial) {
+                self.happen(event);
+            }
+        }
+        self.now_ns = end;
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Tick(node, life) if self.nodes[node].life == life => {
+                self.tell(node, Input::Tick);
+                let delay = match &self.nodes[node].brain {
+                    Brain::Machine(cluster) => cluster.deadline().0.saturating_sub(self.now_of(node).monotonic.0),
+                    Brain::Puppet(_) | Brain::Dead => 100 * MS,
+                };
+                self.schedule(delay.max(1), Event::Tick(node, life));
+            }
+            Event::Knock { node, life, link, target, nth } if self.nodes[node].life == life => {
+                self.knock(node, link, target, nth);
+            }
+            Event::Arrival(link, way) => self.arrive(link, way),
+            Event::Saved(node, life, serial) if self.nodes[node].life == life => {
+                if self.nodes[node].disk.finish(serial) && !self.plan.disk_lies {
+                    self.tell(node, Input::Persisted(serial));
+                }
+                if self.nodes[node].disk.is_stale && !self.nodes[node].disk.is_busy() {
+                    self.begin_save(node);
+                }
+            }
+            Event::Lie(node, life, serial) if self.nodes[node].life == life => {
+                self.tell(node, Input::Persisted(serial));
+            }
+            Event::Heard(node, life, heard) if self.nodes[node].life == life => {
+                self.tell(node, Input::SiblingHeard(&heard));
+            }
+            Event::SiblingHost(node, life, host) if self.nodes[node].life == life => {
+                self.tell(node, Input::SiblingHost(host));
+            }
+            // Somebody died before it happened.
+            Event::Tick(..)
+            | Event::Knock { .. }
+            | Event::Saved(..)
+            | Event::Lie(..)
+            | Event::Heard(..)
+            | Event::SiblingHost(..) => {}
+        }
+    }
+
+    fn schedule(&mut self, delay: u64, event: Event) {
+        self.serial += 1;
+        self.queue.push(Reverse((self.now_ns + delay, self.serial)));
+        self.events.insert(self.serial, event);
+    }
+
+    /// The moment on the clocks of a node's host.
+    pub(crate) fn now_of(&self, node: usize) -> Now {
+        let iron = &self.hosts[self.nodes[node].host];
+        Now {
+            monotonic: Monotonic(iron.monotonic_ns + self.now_ns),
+            unix: UnixMillis(EPOCH_MS + iron.skew_ms + (self.now_ns / MS) as i64),
+        }
+    }
+
+    pub(crate) fn cluster(&self, node: usize) -> Option<&Cluster> {
+        match &self.nodes[node].brain {
+            Brain::Machine(cluster) => Some(cluster),
+            Brain::Puppet(_) | Brain::Dead => None,
+        }
+    }
+
+    pub(crate) fn id(&self, node: usize) -> NodeId {
+        match &self.nodes[node].brain {
+            Brain::Machine(cluster) => cluster.id(),
+            Brain::Puppet(puppet) => puppet.id(),
+            Brain::Dead => NodeId::of_random([0; 3]),
+        }
+    }
+
+    /// Where others dial a node: host and port of the bus.
+    pub(crate) fn address_of(&self, node: usize) -> (Host, u16, u16) {
+        let place = &self.nodes[node];
+        (self.hosts[place.host].address.clone(), place.settings.port, place.settings.bus_port)
+    }
+
+    /// Tells a node what has happened, and does what it wants done.
+    fn tell(&mut self, node: usize, input: Input<'_>) {
+        let now = self.now_of(node);
+        let Node { brain, actions, .. } = &mut self.nodes[node];
+        match brain {
+            Brain::Machine(cluster) => cluster.handle(now, input, actions),
+            Brain::Puppet(puppet) => puppet.handle(now, input, actions),
+            Brain::Dead => return,
+        }
+        self.obey(node);
+    }
+
+    /// An order of the operator: what it promises is on disk before anything else happens. Whether it was obeyed.
+    pub(crate) fn order(&mut self, node: usize, order: Admin<'_>) -> bool {
+        self.note(format_args!("node {node} is ordered {order:?}"));
+        let now = self.now_of(node);
+        let Node { brain: Brain::Machine(cluster), actions, .. } = &mut self.nodes[node] else { return false };
+        let is_obeyed = cluster.admin(now, order, actions).is_ok();
+        self.obey_now(node);
+        is_obeyed
+    }
+
+    /// CLUSTER BUMPEPOCH.
+    pub(crate) fn bump(&mut self, node: usize) {
+        self.note(format_args!("node {node} is ordered to bump its epoch"));
+        let now = self.now_of(node);
+        let Node { brain: Brain::Machine(cluster), actions, .. } = &mut self.nodes[node] else { return };
+        cluster.bump(now, actions);
+        self.obey_now(node);
+    }
+
+    /// Saves at once, then does the rest.
+    fn obey_now(&mut self, node: usize) {
+        let now = self.now_of(node);
+        let place = &mut self.nodes[node];
+        if let Brain::Machine(cluster) = &mut place.brain
+            && std::mem::take(&mut place.actions.save)
+        {
+            let save = cluster.save(now);
+            let serial = save.serial;
+            if self.plan.disk_lies && !place.disk.text().is_none_or(str::is_empty) {
+                self.write_later(node, save);
+            } else {
+                place.disk.write_now(save);
+            }
+            self.tell(node, Input::Persisted(serial));
+        } else {
+            self.obey(node);
+        }
+        let former = self.safety.former_id(node);
+        let id = self.id(node);
+        if former.is_some_and(|former| former != id) {
+            let host = self.nodes[node].host;
+            let shards: Vec<usize> = (0..self.nodes.len()).filter(|&node| self.nodes[node].host == host).collect();
+            self.introduce_siblings(&shards);
+        }
+        self.safety.lives_as(node, id);
+    }
+
+    fn begin_save(&mut self, node: usize) {
+        let now = self.now_of(node);
+        if let Brain::Machine(cluster) = &mut self.nodes[node].brain {
+            let save = cluster.save(now);
+            self.write_later(node, save);
+        }
+    }
+
+    fn write_later(&mut self, node: usize, save: slotmesh_cluster::machine::Save) {
+        let (life, serial) = (self.nodes[node].life, save.serial);
+        self.nodes[node].disk.begin(save);
+        // What a lying disk has confirmed stays in its memory for seconds.
+        let longest = if self.plan.disk_lies { 5 * SECOND } else { self.plan.save_ns };
+        let delay = MS / 10 + self.rng.below(longest);
+        self.schedule(delay, Event::Saved(node, life, serial));
+        if self.plan.disk_lies {
+            self.schedule(1, Event::Lie(node, life, serial));
+        }
+    }
+
+    /// Does what a node wants done, in the order of its actions.
+    fn obey(&mut self, node: usize) {
+        let mut actions = std::mem::take(&mut self.nodes[node].actions);
+        if std::mem::take(&mut actions.save) {
+            if self.nodes[node].disk.is_busy() && !self.plan.disk_lies {
+                self.nodes[node].disk.is_stale = true;
+            } else {
+                self.begin_save(node);
+            }
+        }
+        for order in actions.links.drain(..) {
+            match order {
+                LinkOrder::Dial(link, target) => self.dial(node, link, target),
+                LinkOrder::Close(link) => self.close(node, link),
+            }
+        }
+        for (link, range) in actions.sends.drain(..) {
+            let Some(&(place, end)) = self.nodes[node].links.get(&link) else { continue };
+            let frame: Rc<[u8]> = actions.bytes[range].into();
+            self.send(node, place, end, frame);
+        }
+        self.share(node, &mut actions);
+        for (_, line) in actions.log.drain(..) {
+            self.note(format_args!("node {node} says {line}"));
+        }
+        if actions.view && self.plan.checks {
+            self.check_view(node);
+        }
+        actions.clear();
+        if self.nodes[node].actions.is_empty() {
+            self.nodes[node].actions = actions;
+        }
+    }
+
+    /// What siblings shall know, too.
+    fn share(&mut self, node: usize, actions: &mut Actions) {
+        let (host, unix) = (self.nodes[node].host, self.now_of(node).unix);
+        if !self.plan.siblings || actions.heard.is_empty() && actions.host.is_none() {
+            return;
+        }
+        let heard: Vec<(NodeId, UnixMillis)> = actions.heard.drain(..).map(|id| (id, unix)).collect();
+        let learnt = actions.host.take();
+        for other in (0..self.nodes.len()).filter(|&other| other != node) {
+            if self.nodes[other].host != host {
+                continue;
+            }
+            let life = self.nodes[other].life;
+            if !heard.is_empty() {
+                self.schedule(MAILBOX_NS, Event::Heard(other, life, heard.clone()));
+            }
+            if let Some(learnt) = &learnt {
+                self.schedule(MAILBOX_NS, Event::SiblingHost(other, life, learnt.clone()));
+            }
+        }
+    }
+
+    fn dial(&mut self, node: usize, link: LinkId, target: Target) {
+        let delay = match &target {
+            Target::Sibling(_) => 1,
+            Target::Tcp(..) => self.network.delay(&mut self.rng),
+        };
+        let life = self.nodes[node].life;
+        self.schedule(delay, Event::Knock { node, life, link, target, nth: 0 });
+    }
+
+    fn knock(&mut self, node: usize, link: LinkId, target: Target, nth: u32) {
+        let own = self.nodes[node].host;
+        let is_mailbox = matches!(target, Target::Sibling(_));
+        let host = match &target {
+            Target::Sibling(_) => Some(own),
+            Target::Tcp(address, _) => self.hosts.iter().position(|iron| iron.address == *address),
+        };
+        let is_dark = match host {
+            Some(host) => self.network.is_cut(own, host) || self.network.is_cut(host, own),
+            None => true,
+        };
+        if is_dark && !is_mailbox {
+            if nth < KNOCKS {
+                let life = self.nodes[node].life;
+                return self.schedule(KNOCK_NS, Event::Knock { node, life, link, target, nth: nth + 1 });
+            }
+            return self.tell(node, Input::LinkDown { link });
+        }
+        let found = self.nodes.iter().position(|place| match &target {
+            Target::Sibling(shard) => place.host == own && place.shard == *shard,
+            Target::Tcp(_, port) => Some(place.host) == host && place.settings.bus_port == *port,
+        });
+        let Some(other) = found.filter(|&other| !matches!(self.nodes[other].brain, Brain::Dead)) else {
+            return self.tell(node, Input::LinkDown { link });
+        };
+        self.nodes[other].accepted += 1;
+        let name = LinkId::accepted(self.nodes[other].accepted);
+        let ends: [End; 2] = [(node, link), (other, name)];
+        self.links.push(Link { ends, open: [true; 2], ways: [Way::default(), Way::default()], is_mailbox });
+        let place = self.links.len() - 1;
+        self.nodes[node].links.insert(link, (place, 0));
+        self.nodes[other].links.insert(name, (place, 1));
+        let address = |host: usize| (!is_mailbox).then(|| self.hosts[host].address.clone());
+        let (peer, local) = (address(own), address(self.nodes[other].host));
+        self.tell(other, Input::Accepted { link: name, peer, local: local.clone() });
+        self.tell(node, Input::LinkUp { link, peer: local });
+    }
+
+    fn close(&mut self, node: usize, link: LinkId) {
+        if let Some((place, end)) = self.nodes[node].links.remove(&link) {
+            self.links[place].open[end] = false;
+            self.send_item(place, end, Item::End);
+        }
+    }
+
+    fn send(&mut self, node: usize, link: usize, end: usize, frame: Rc<[u8]>) {
+        if !self.links[link].is_mailbox {
+            let traffic = &mut self.nodes[node].traffic;
+            traffic.messages += 1;
+            traffic.bytes += frame.len() as u64;
+        }
+        if self.plan.checks {
+            let to = self.links[link].ends[1 - end].0;
+            let candidate = self.id(to);
+            self.safety.sent(matches!(self.nodes[node].brain, Brain::Machine(_)), &candidate, &frame);
+        }
+        self.send_item(link, end, Item::Frame(frame));
+    }
+
+    fn send_item(&mut self, link: usize, end: usize, item: Item) {
+        let delay = if self.links[link].is_mailbox { MAILBOX_NS } else { self.network.delay(&mut self.rng) };
+        let way = &mut self.links[link].ways[end];
+        way.last_ns = way.last_ns.max(self.now_ns + delay);
+        way.items.push_back((way.last_ns, item));
+        self.attend(link, end, 0);
+    }
+
+    /// Sees to it that the first message of a way arrives, after this time at the earliest.
+    fn attend(&mut self, link: usize, way: usize, delay: u64) {
+        let now = self.now_ns;
+        let state = &mut self.links[link].ways[way];
+        if state.is_scheduled {
+            return;
+        }
+        let Some(&(due, _)) = state.items.front() else { return };
+        state.is_scheduled = true;
+        self.schedule(due.saturating_sub(now).max(delay), Event::Arrival(link, way));
+    }
+
+    fn arrive(&mut self, place: usize, way: usize) {
+        let link = &mut self.links[place];
+        link.ways[way].is_scheduled = false;
+        let ((from, _), (to, name)) = (link.ends[way], link.ends[1 - way]);
+        let (from_host, to_host) = (self.nodes[from].host, self.nodes[to].host);
+        if !link.is_mailbox && self.network.is_cut(from_host, to_host) {
+            return self.attend(place, way, RETRANSMISSION_NS);
+        }
+        let Some((_, item)) = link.ways[way].items.pop_front() else { return };
+        let is_open = link.open[1 - way];
+        match item {
+            Item::Frame(frame) if is_open => {
+                self.fold(&[to as u64, from as u64, frame.len() as u64]);
+                self.tell(to, Input::Frame { link: name, frame: &frame });
+            }
+            // Nobody is there: as soon as the sender hears of it, its end is gone.
+            Item::Frame(_) if link.open[way] && self.hosts[to_host].is_up => {
+                link.ways[1 - way].items.clear();
+                self.send_item(place, 1 - way, Item::End);
+            }
+            Item::Frame(_) => {}
+            Item::End if is_open => {
+                link.open[1 - way] = false;
+                self.nodes[to].links.remove(&name);
+                self.tell(to, Input::LinkDown { link: name });
+            }
+            Item::End => {}
+        }
+        self.attend(place, way, 0);
+    }
+
+    fn check_view(&mut self, node: usize) {
+        let now = self.now_of(node);
+        if let Brain::Machine(cluster) = &self.nodes[node].brain {
+            self.safety.view_of(node, self.now_ns, &cluster.nodes_text(now, ""));
+        }
+    }
+
+    /// Takes note of an event: for the fingerprint, and for whoever reads along.
+    pub(crate) fn note(&mut self, words: std::fmt::Arguments<'_>) {
+        if self.plan.trace {
+            println!("{:>12.6} {words}", self.now_ns as f64 / 1e9);
+        }
+    }
+
+    fn fold(&mut self, words: &[u64]) {
+        for word in words.iter().chain(&[self.now_ns]) {
+            self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// The nth address of a host.
+pub(crate) fn address(host: usize, nth: u8) -> Host {
+    Host::V4(Ipv4Addr::new(10, nth, (host / 250) as u8, (host % 250) as u8 + 1))
+}
+
+fn settings(plan: &Plan, shard: u16, shards: u16) -> Settings {
+    Settings {
+        node_timeout_ms: plan.timeout_ms,
+        host: None,
+        port: CLIENT_PORT + shard,
+        other_port: 0,
+        bus_port: BUS_PORT + shard,
+        hostname: None,
+        nodename: None,
+        requires_full_coverage: true,
+        manners: Manners::default(),
+        shard,
+        shards,
+    }
+}

@@ -1,0 +1,54 @@
+//! Seeds: fixed ones and fresh ones, the same run twice, and disks that lie, which must not go unnoticed.
+
+use slotmesh_sim::{Options, run};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const FIXED: u64 = 40;
+const FRESH: u64 = 10;
+const LYING: u64 = 20;
+
+/// Runs seeds on two threads; what failed.
+fn run_all(seeds: impl Iterator<Item = u64>, disk_lies: bool) -> Vec<String> {
+    let seeds: Vec<u64> = seeds.collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut failures = Vec::new();
+        while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(failure) = run(Options { seed, disk_lies, trace: false }) {
+                failures.push(failure.to_string());
+            }
+        }
+        failures
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("a run does not panic")).collect()
+    })
+}
+
+#[test]
+fn fixed_and_fresh_seeds_go_well() {
+    let fresh = RandomState::new().hash_one(0u8) >> 16;
+    println!("fresh seeds from {fresh} on");
+    let failures = run_all((0..FIXED).chain(fresh..fresh + FRESH), false);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn a_seed_decides_a_run() {
+    for seed in [1, 4] {
+        let options = Options { seed, ..Options::default() };
+        let (first, second) = (run(options).expect("a good seed"), run(options).expect("a good seed"));
+        assert_eq!(first, second);
+        assert!(first.votes > 0, "a run in which nobody votes shows little: {first:?}");
+    }
+}
+
+/// The checkers are awake: a node that believes its disk too early forgets epochs, and that is found.
+#[test]
+fn disks_that_lie_are_found_out() {
+    let failures = run_all(0..LYING, true);
+    let is_found = |words: &str| failures.iter().any(|failure| failure.contains(words));
+    assert!(is_found("told configEpoch"), "{failures:#?}");
+}
