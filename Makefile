@@ -19,7 +19,10 @@ BINARY ?= $(TARGET)/release/slotmesh
 
 PHASES := peers python node format lint build units conform epoll doc
 
-.PHONY: test bench fmt conf install uninstall $(PHASES)
+# How many runs `make sim` simulates.
+SEEDS ?= 1000
+
+.PHONY: test bench sim fmt conf install uninstall $(PHASES)
 
 test:
 	@for phase in $(PHASES); do \
@@ -90,6 +93,10 @@ doc:
 bench:
 	$(CARGO) build --release -p slotmesh
 	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)
+
+# The cluster under a simulated clock, network and disk: SEEDS runs on all cores; a run that fails prints its seed.
+sim:
+	$(CARGO) run --release -p slotmesh-sim -- --seeds $(SEEDS)
 
 # The binary (built if it is not there), the configuration unless there is one already, and the systemd unit.
 install: $(BINARY)

@@ -141,10 +141,13 @@ pub(crate) fn view(world: &World, node: usize) -> Option<SavedCluster> {
     nodes_conf::parse(text.as_bytes()).ok()
 }
 
+/// Masters with their epochs and runs of slots.
+type Owners = BTreeMap<NodeId, (u64, Vec<(u16, u16)>)>;
+
 /// Why the nodes do not agree; `None` if they do: all hold the same nodes, all well, the same owners and epochs, and
 /// serve if all slots have an owner.
 pub(crate) fn disagreement(world: &World, living: &BTreeSet<NodeId>) -> Option<String> {
-    let mut first: Option<(usize, BTreeMap<NodeId, (u64, Vec<(u16, u16)>)>)> = None;
+    let mut first: Option<(usize, Owners)> = None;
     for node in 0..world.nodes.len() {
         let Some(cluster) = world.cluster(node) else { continue };
         let Some(view) = view(world, node) else { return Some(format!("node {node} has no view")) };
@@ -162,7 +165,7 @@ pub(crate) fn disagreement(world: &World, living: &BTreeSet<NodeId>) -> Option<S
             ));
         }
         let masters = view.nodes.iter().filter(|seen| seen.flags.contains(NodeFlags::MASTER));
-        let owners: BTreeMap<_, _> = masters.map(|seen| (seen.id, (seen.config_epoch, seen.slots.clone()))).collect();
+        let owners: Owners = masters.map(|seen| (seen.id, (seen.config_epoch, seen.slots.clone()))).collect();
         let with_slots = owners.values().filter(|(_, slots)| !slots.is_empty());
         let epochs: Vec<u64> = with_slots.map(|&(epoch, _)| epoch).collect();
         if epochs.iter().collect::<BTreeSet<_>>().len() != epochs.len() {

@@ -4,9 +4,9 @@ use slotmesh_sim::{Options, run};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const FIXED: u64 = 40;
-const FRESH: u64 = 10;
-const LYING: u64 = 20;
+const FIXED: u64 = 24;
+const FRESH: u64 = 6;
+const LYING: u64 = 8;
 
 /// Runs seeds on two threads; what failed.
 fn run_all(seeds: impl Iterator<Item = u64>, disk_lies: bool) -> Vec<String> {

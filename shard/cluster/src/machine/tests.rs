@@ -249,3 +249,60 @@ fn replicas_of_a_file_of_redis_7_0_are_in_their_masters_groups() {
     assert_eq!(group(0), group(1));
     assert_ne!(group(0), group(2));
 }
+
+/// A replica of a failed master, as gossip may have told of it.
+fn add_candidate(cluster: &mut Cluster, master: NodeId, link: LinkId) -> NodeId {
+    let id = NodeId::of_random([77; 3]);
+    let candidate = cluster.table.add(id, id, NodeFlags::REPLICA, 1).unwrap();
+    let master = cluster.table.find(&master).unwrap();
+    cluster.table.row_mut(master).flags.insert(NodeFlags::FAIL);
+    let row = cluster.table.row_mut(candidate);
+    (row.master, row.link, row.is_linked) = (Some(master), Some(link), true);
+    id
+}
+
+/// Lets node 0 vote in epoch 9 and learn of `known` before the vote is on disk; the epochs of the votes that leave.
+fn vote_overtaken_by(known: u64) -> Vec<u64> {
+    let mut network = Network::formed();
+    let (now, failed) = (network.now(), network.nodes[2].id());
+    let cluster = &mut network.nodes[0];
+    let link = LinkId::accepted(1 << 40);
+    let id = add_candidate(cluster, failed, link);
+    let candidate = cluster.table.find(&id);
+    let mut header = cluster.header().clone();
+    (header.sender, header.current_epoch) = (id, 9);
+    header.slots.clear();
+    cluster.learn_epoch(9);
+    cluster.consider_vote(now, candidate, &header);
+    cluster.learn_epoch(known);
+    let mut actions = Actions::default();
+    let serial = cluster.save(now).serial;
+    cluster.handle(now, Input::Persisted(serial), &mut actions);
+    let sent = actions.sends.iter().filter(|(to, _)| *to == link);
+    let epoch = |range: &core::ops::Range<usize>| {
+        let message = crate::wire::decode(&actions.bytes[range.clone()]).unwrap();
+        matches!(message.payload, crate::wire::Payload::AuthAck).then_some(message.header.current_epoch)
+    };
+    sent.filter_map(|(_, range)| epoch(range)).collect()
+}
+
+#[test]
+fn a_vote_is_of_its_own_epoch_or_void() {
+    assert_eq!(vote_overtaken_by(9), [9]);
+    // As one of epoch 10 it would count in an election in which we may yet vote for another.
+    assert!(vote_overtaken_by(10).is_empty());
+}
+
+#[test]
+fn an_epoch_is_told_once_it_is_saved() {
+    let mut network = Network::formed();
+    let (now, mut actions) = (network.now(), Actions::default());
+    let cluster = &mut network.nodes[0];
+    cluster.learn_epoch(50);
+    cluster.settle(now, &mut actions);
+    assert!(actions.save);
+    assert_eq!(cluster.header().current_epoch, 3);
+    let serial = cluster.save(now).serial;
+    cluster.handle(now, Input::Persisted(serial), &mut actions);
+    assert_eq!(cluster.header().current_epoch, 50);
+}
