@@ -4,8 +4,8 @@ use slotmesh_sim::{Options, run};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const FIXED: u64 = 24;
-const FRESH: u64 = 6;
+const FIXED: u64 = 16;
+const FRESH: u64 = 4;
 const LYING: u64 = 8;
 
 /// Runs seeds on two threads; what failed.
