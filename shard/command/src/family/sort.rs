@@ -14,7 +14,7 @@ use crate::call::At;
 use crate::{Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec};
 use options::Options;
 use order::Order;
-use pattern::Pattern;
+use pattern::{Pattern, Scout};
 use slotmesh_base::ReplyError;
 use slotmesh_keyspace::{End, List, Loose, PackedLimit, ValueRef};
 use std::ops::Range;
@@ -102,10 +102,11 @@ fn load_list(list: &List, options: &Options<'_>) -> (Texts, Range<usize>) {
     (texts, 0..count)
 }
 
-fn answer<'e>(call: &mut Call<'_>, options: &Options<'_>, elements: impl ExactSizeIterator<Item = &'e [u8]>) {
+fn answer<'e>(call: &mut Call<'_>, options: &Options<'_>, elements: impl ExactSizeIterator<Item = &'e [u8]> + Clone) {
     call.reply.array(elements.len() * options.gets.len().max(1));
-    let mut name = Vec::new();
+    let (mut name, mut scout) = (Vec::new(), Scout::new(elements.clone()));
     for element in elements {
+        scout.step(call, &options.gets, &mut name);
         if options.gets.is_empty() {
             call.reply.bulk(element);
         }
@@ -138,7 +139,9 @@ fn store<'e>(
         list_of(elements, call.limits.list_packed)
     } else {
         let (mut name, mut values) = (Vec::new(), Texts::default());
+        let mut scout = Scout::new(elements.clone());
         for element in elements {
+            scout.step(call, &options.gets, &mut name);
             for pattern in &options.gets {
                 pattern.look_up(call, element, &mut name, |value, _| values.push(value.unwrap_or_default()));
             }

@@ -1,7 +1,7 @@
 //! Weighing and sorting.
 
 use super::options::Options;
-use super::pattern::until_zero;
+use super::pattern::{Scout, until_zero};
 use super::texts::Texts;
 use crate::Call;
 use crate::double::parse_double;
@@ -68,7 +68,9 @@ impl<'e> Order<'e> {
     /// What has no weight weighs zero.
     fn weigh_numbers(&mut self, call: &mut Call<'_>, options: &Options<'_>) -> Result<(), ReplyError> {
         let (mut are_numbers, mut name) = (true, Vec::new());
+        let mut scout = Scout::new(self.elements.iter());
         for item in &mut self.items {
+            scout.step(call, options.by.as_slice(), &mut name);
             let element = self.elements.at(item.index);
             let number = match options.by {
                 None => number(element),
@@ -84,7 +86,9 @@ impl<'e> Order<'e> {
 
     fn look_up_texts(&self, call: &mut Call<'_>, options: &Options<'_>) -> Weights {
         let (mut weights, mut name) = (Weights::default(), Vec::new());
+        let mut scout = Scout::new(self.elements.iter());
         for (element, pattern) in self.elements.iter().zip(std::iter::repeat(options.by).flatten()) {
+            scout.step(call, options.by.as_slice(), &mut name);
             pattern.look_up(call, element, &mut name, |weight, _| {
                 weights.is_there.push(weight.is_some());
                 weights.texts.push(weight.unwrap_or_default());

@@ -2,7 +2,7 @@
 
 use crate::Call;
 use crate::call::At;
-use slotmesh_keyspace::ValueRef;
+use slotmesh_keyspace::{Key, ValueRef};
 use slotmesh_resp::Reply;
 
 #[derive(Clone, Copy)]
@@ -38,6 +38,19 @@ impl<'a> Pattern<'a> {
         matches!(self, Self::Key { .. })
     }
 
+    fn prefetch<'e>(self, call: &mut Call<'_>, elements: impl Iterator<Item = &'e [u8]>, name: &mut Vec<u8>) {
+        let Self::Key { before, behind, .. } = self else { return };
+        let place = |element: &[u8], name: &mut Vec<u8>| {
+            name.clear();
+            [before, element, behind].into_iter().for_each(|part| name.extend_from_slice(part));
+            Key { bytes: &[], ..call.hasher.key(name) }
+        };
+        let keys: Vec<Key<'_>> = elements.map(|element| place(element, name)).collect();
+        keys.iter().for_each(|key| call.db_of(key).prefetch_table(key.slot));
+        keys.iter().for_each(|key| call.db_of(key).prefetch_page(key.slot, key.hash));
+        keys.iter().for_each(|key| call.db_of(key).prefetch_entry(key.slot, key.hash));
+    }
+
     /// Runs `body` with what the pattern gives for an element, if that is there. `name` is room for the key's name.
     pub(super) fn look_up<R>(
         self,
@@ -64,6 +77,32 @@ impl<'a> Pattern<'a> {
         let result = body(value, reply);
         call.count_read(found);
         result
+    }
+}
+
+/// Walks ahead of the look-ups for many elements, and brings what they will read into the cache, so that their misses
+/// overlap.
+pub(super) struct Scout<E> {
+    elements: E,
+    /// Elements that it is ahead.
+    ahead: usize,
+}
+
+impl<'e, E: Iterator<Item = &'e [u8]> + Clone> Scout<E> {
+    pub(super) fn new(elements: E) -> Self {
+        Self { elements, ahead: 0 }
+    }
+
+    /// To be called before each element is looked up by all of `patterns`.
+    pub(super) fn step(&mut self, call: &mut Call<'_>, patterns: &[Pattern<'_>], name: &mut Vec<u8>) {
+        /// Keys looked up together; more outstanding misses than this a core does not have.
+        const BATCH: usize = 16;
+        if self.ahead == 0 {
+            let batch = self.elements.clone().take(BATCH);
+            patterns.iter().for_each(|pattern| pattern.prefetch(call, batch.clone(), name));
+            self.ahead = self.elements.by_ref().take(BATCH).count();
+        }
+        self.ahead = self.ahead.saturating_sub(1);
     }
 }
 
