@@ -72,6 +72,8 @@ pub(crate) struct Engine {
     pub(crate) has_new_seat: bool,
     /// Slots that another node has taken, whose keys are still here.
     pub(crate) lost_slots: Vec<Slot>,
+    /// Whether the view of the cluster has changed since it was asked who waits here in vain.
+    pub(crate) has_new_view: bool,
     /// Which core owns which slot.
     pub(crate) map: Arc<SlotMap>,
     pub(crate) hasher: KeyHasher,
@@ -139,6 +141,7 @@ impl Engine {
             bus: None,
             has_new_seat: false,
             lost_slots: Vec::new(),
+            has_new_view: false,
             map: process.map(),
             process,
             hot,

@@ -13,7 +13,7 @@ use crate::post::Freight;
 use crate::pubsub::Message;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{Flags, Outcome, Spec, Wait, resolve};
+use slotmesh_command::{ChannelKind, Flags, Outcome, Spec, Wait, resolve};
 use slotmesh_io::{Lane, Sockets};
 use slotmesh_keyspace::Key;
 use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
@@ -405,6 +405,14 @@ impl Engine {
             RequestKind::Tell => {
                 self.counters.hops_in += 1;
                 self.tell(sockets, Message::of_words(args), None);
+                return;
+            }
+            RequestKind::TellNodes => {
+                self.counters.hops_in += 1;
+                let Message { kind, channel, text } = Message::of_words(args);
+                if let Some(bus) = &mut self.bus {
+                    bus.publish(channel, text, kind == ChannelKind::Shard);
+                }
                 return;
             }
             RequestKind::Inspect => {

@@ -89,6 +89,8 @@ pub(crate) enum RequestKind {
     Publish,
     /// The same, and there is no reply.
     Tell,
+    /// Hand a message to the nodes of other processes; there is no reply.
+    TellNodes,
     /// A parcel comes with it.
     Parcel,
     /// Stop after this turn.
@@ -112,8 +114,9 @@ impl RequestKind {
             11 => Self::Refresh,
             12 => Self::Publish,
             13 => Self::Tell,
-            14 => Self::Parcel,
-            15 => Self::Stop,
+            14 => Self::TellNodes,
+            15 => Self::Parcel,
+            16 => Self::Stop,
             other => panic!("cores of one process agree on records, and {other} is none"),
         }
     }

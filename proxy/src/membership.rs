@@ -11,6 +11,7 @@ use slotmesh_command::{ChannelKind, Spec, key_indexes};
 use slotmesh_conf::directive;
 use slotmesh_io::clock;
 use slotmesh_resp::Args;
+use slotmesh_shard::{Ticket, judge};
 use std::io;
 
 impl Engine {
@@ -44,6 +45,7 @@ impl Engine {
         }
         self.lost_slots.extend(lost);
         self.drop_lost_keys();
+        self.refuse_waits(hands);
         if std::mem::take(&mut self.has_new_seat)
             && let Some(seat) = self.seat.clone()
         {
@@ -68,6 +70,31 @@ impl Engine {
         self.process.claim(self.core, seat.member());
         self.seat = Some(seat);
         self.has_new_seat = true;
+        self.has_new_view = true;
+    }
+
+    /// Clients that wait for keys of slots that are ours no more do not wait in vain: as soon as the shard is at home.
+    fn refuse_waits(&mut self, hands: &mut Hands<'_>) {
+        if !self.has_new_view {
+            return;
+        }
+        // The map of the process knows the new view, too.
+        self.refresh_settings();
+        let (now, limits) = (self.now, self.hot_limits());
+        let Some(mut shard) = self.lending.take_home() else { return };
+        self.has_new_view = false;
+        let mut refusal = |ticket: Ticket, spec: &'static Spec, args: Args<'_>| {
+            let ours = self.connections.get(ticket.connection as usize).and_then(Option::as_deref);
+            match (ours.filter(|ours| ticket.core == self.core && ours.client.is_at_node), &self.seat) {
+                (Some(ours), Some(seat)) => {
+                    let redirect = judge(spec, args, None, seat.member()).err()?;
+                    Some(redirect.text(&seat.topology, ours.client.reached_at()).to_string())
+                }
+                _ => self.refuse_elsewhere(spec, args).map(|error| error.to_string()),
+            }
+        };
+        shard.refuse_waits(&mut refusal, now, limits);
+        self.return_home(hands, shard);
     }
 
     /// Drops the keys of slots that another node has taken (Redis 7.2 `cluster.c` `delKeysInSlot`), as soon as the shard

@@ -143,6 +143,7 @@ impl Engine {
             ReturnAddress { socket, ticket, part: 0 }
         };
         self.spread(hands, message, cores, len, (!counts_here).then_some(back));
+        self.send_to_first_node(hands, message);
         let receivers = self.tell(hands.sockets, message, Some(index));
         let count = if is_at_node { receivers.at_node } else { receivers.all };
         let mut reply = Vec::new();
@@ -220,6 +221,15 @@ impl Engine {
         receivers
     }
 
+    /// On a core without a node: has the first one hand what a client of ours has said to other processes.
+    fn send_to_first_node(&mut self, hands: &mut Hands<'_>, message: Message<'_>) {
+        if self.bus.is_none() && self.map.is_of_cluster() {
+            let words = message.words().map(<[u8]>::to_vec).to_vec();
+            let back = ReturnAddress::number(0);
+            self.post.run(hands.mail, Errand { core: 0, kind: RequestKind::TellNodes, back, words });
+        }
+    }
+
     /// Tells our clients what another process has said, that has reached our node over the bus. Cores without a node hear
     /// it from the first one.
     pub(crate) fn hear_from_bus(&mut self, hands: &mut Hands<'_>, message: Message<'_>) {
@@ -265,6 +275,7 @@ impl Engine {
                 let back = ReturnAddress::number(0);
                 self.post.run(hands.mail, Errand { core, kind: RequestKind::Tell, back, words });
             }
+            self.send_to_first_node(hands, message);
             self.tell(hands.sockets, message, Some(index));
         }
         // It was decided what it hears itself when it spoke.

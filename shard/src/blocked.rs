@@ -213,6 +213,32 @@ impl Shard {
         self.serve_ready(now, limits);
     }
 
+    /// Ends the waits that a node serves no more, as `refusal` finds: it gives the error (Redis 7.2 `cluster.c`
+    /// `clusterRedirectBlockedClientIfNeeded`). Waits on several shards are not looked at.
+    pub fn refuse_waits(
+        &mut self,
+        refusal: &mut dyn FnMut(Ticket, &'static Spec, Args<'_>) -> Option<String>,
+        now: UnixMillis,
+        limits: ValueLimits,
+    ) {
+        let mut refused = Vec::new();
+        for (&ticket, waiter) in self.blocked.waiters.iter().filter(|(_, waiter)| !waiter.is_shared) {
+            let request = waiter.request.next().expect("a waiter has its request");
+            let spec = request.spec.expect("what blocks is a command");
+            if let Some(error) = refusal(ticket, spec, waiter.request.args(request)) {
+                refused.push((ticket, error));
+            }
+        }
+        for (ticket, error) in refused {
+            let Some(waiter) = self.leave(ticket) else { continue };
+            let mut reply = Vec::new();
+            Reply::new(&mut reply, waiter.protocol).error_text(error.as_bytes());
+            let served = Served { reply, request: waiter.request };
+            self.blocked.letters.push(Letter::Reply { to: ticket, served });
+        }
+        self.serve_ready(now, limits);
+    }
+
     /// Takes a waiter out of all its lines.
     fn leave(&mut self, ticket: Ticket) -> Option<Waiter> {
         let waiter = self.blocked.waiters.remove(&ticket)?;

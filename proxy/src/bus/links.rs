@@ -35,8 +35,10 @@ pub(super) enum Way {
 struct TcpLink {
     link: LinkId,
     socket: SocketId,
-    /// The beginning of a message.
+    /// Messages that have come, the last one not whole.
     input: Vec<u8>,
+    /// How much of it was taken.
+    taken: usize,
     peer: Option<SocketAddr>,
     /// Bytes that waited to be sent when it was last written to.
     pending: usize,
@@ -141,7 +143,7 @@ impl Links {
         if self.sockets.len() <= place {
             self.sockets.resize_with(place + 1, || None);
         }
-        self.sockets[place] = Some(Box::new(TcpLink { link, socket, input: Vec::new(), peer, pending: 0 }));
+        self.sockets[place] = Some(Box::new(TcpLink { link, socket, input: Vec::new(), taken: 0, peer, pending: 0 }));
         (peer, local)
     }
 
@@ -158,33 +160,35 @@ impl Links {
         }
     }
 
-    /// Takes bytes that have come; the messages that are whole now. A message gets its room as its bytes come, never
-    /// for what it says that will come.
-    pub(super) fn receive(
-        &mut self,
-        socket: SocketId,
-        bytes: &[u8],
-        is_trusted: bool,
-    ) -> Result<Vec<Vec<u8>>, Garbled> {
+    /// Takes bytes that have come. A message gets its room as its bytes come, never for what it says that will come.
+    pub(super) fn append(&mut self, socket: SocketId, bytes: &[u8]) {
+        if let Some(link) = self.sockets.get_mut(socket.index as usize).and_then(Option::as_deref_mut) {
+            link.input.extend_from_slice(bytes);
+        }
+    }
+
+    /// The next message, if it is whole. Whether the link is trusted may change with each of them: who has just said who
+    /// he is may have sent a long one right behind.
+    pub(super) fn next_frame(&mut self, socket: SocketId, is_trusted: bool) -> Result<Option<Vec<u8>>, Garbled> {
         let Some(link) = self.sockets.get_mut(socket.index as usize).and_then(Option::as_deref_mut) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
-        link.input.extend_from_slice(bytes);
-        let most = if is_trusted { FRAME_BYTES_MAX } else { STRANGERS_FRAME_BYTES_MAX };
-        let (mut frames, mut start) = (Vec::new(), 0);
-        while let Some(length) = frame_length(&link.input[start..]).map_err(Garbled::Frame)? {
-            if length > most {
+        let rest = &link.input[link.taken..];
+        if let Some(length) = frame_length(rest).map_err(Garbled::Frame)? {
+            if length > if is_trusted { FRAME_BYTES_MAX } else { STRANGERS_FRAME_BYTES_MAX } {
                 return Err(Garbled::TooLong(length));
             }
-            let Some(frame) = link.input.get(start..start + length) else { break };
-            frames.push(frame.to_vec());
-            start += length;
+            if let Some(frame) = rest.get(..length) {
+                let frame = frame.to_vec();
+                link.taken += length;
+                return Ok(Some(frame));
+            }
         }
-        link.input.drain(..start);
+        link.input.drain(..std::mem::take(&mut link.taken));
         if link.input.is_empty() {
             link.input = Vec::new();
         }
-        Ok(frames)
+        Ok(None)
     }
 
     /// Sends on a link by TCP; whether its queue is still within the limit.

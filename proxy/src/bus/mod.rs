@@ -193,15 +193,17 @@ impl Bus {
     pub(crate) fn receive(&mut self, io: &mut DataLoop<Parcel>, socket: SocketId, bytes: &[u8]) {
         let Some(link) = self.links.find(socket) else { return };
         let machine = self.machine.get_mut();
-        let is_trusted = link.is_ours() || machine.cluster.is_bound(link);
-        let frames = self.links.receive(socket, bytes, is_trusted);
-        match frames {
-            Ok(frames) => frames.iter().for_each(|frame| machine.handle(Input::Frame { link, frame })),
-            Err(garbled) => {
-                let peer = self.links.peer(link);
-                self.log.warning(format_args!("{garbled} from {peer}"));
-                self.links.close(io, link);
-                machine.handle(Input::LinkGarbled { link });
+        self.links.append(socket, bytes);
+        loop {
+            let is_trusted = link.is_ours() || machine.cluster.is_bound(link);
+            match self.links.next_frame(socket, is_trusted) {
+                Ok(Some(frame)) => machine.handle(Input::Frame { link, frame: &frame }),
+                Ok(None) => return,
+                Err(garbled) => {
+                    self.log.warning(format_args!("{garbled} from {}", self.links.peer(link)));
+                    self.links.close(io, link);
+                    return machine.handle(Input::LinkGarbled { link });
+                }
             }
         }
     }
