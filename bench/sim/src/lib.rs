@@ -8,10 +8,12 @@
 mod checkers;
 mod disk;
 mod faults;
+mod large;
 mod network;
 mod operator;
 mod puppet;
 pub mod scenario;
 mod world;
 
+pub use large::{Large, Quiet, Shape};
 pub use scenario::{Failure, Options, Report, run};

@@ -1,15 +1,18 @@
 //! Runs seeds of the simulator, as many as asked for, on all cores. *Not here*: what a run is.
 
-use slotmesh_sim::{Failure, Options, Report, run};
+use slotmesh_sim::{Failure, Large, Options, Quiet, Report, Shape, run};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const HELP: &str = "\
 usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--disk-lies]
        slotmesh-sim --seed SEED [--trace] [--disk-lies]
+       slotmesh-sim large | siblings
 
 Without arguments 100 seeds from 0 on. A run that fails prints its seed and how to see it again.
 --disk-lies lets the disks confirm what they may yet lose: the checkers must find that.
+large: 1,000 nodes as 1,000 hosts and as 125 hosts of 8 shards. siblings: 24 nodes as processes of 1 to 8 shards. Both
+print the tables of bench/RESULTS.md.
 ";
 
 struct Arguments {
@@ -21,6 +24,11 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["large"] => return print_large(),
+        ["siblings"] => return print_siblings(),
+        _ => {}
+    }
     let Some(arguments) = parse(&words) else {
         eprint!("{HELP}");
         return ExitCode::from(2);
@@ -78,4 +86,42 @@ fn print_report(seed: u64, report: Report) {
 
 fn print_failure(failure: &Failure) {
     println!("{failure}");
+}
+
+fn print_large() -> ExitCode {
+    println!(
+        "| hosts × shards | a minute takes s | messages/s and node | kB/s and node | killed: FAIL everywhere after s |"
+    );
+    println!("|---|--:|--:|--:|--:|");
+    for (hosts, shards) in [(1000, 1), (125, 8)] {
+        let mut large = Large::start(Shape { hosts, shards, timeout_ms: 15_000, siblings: true });
+        let Quiet { minute_took, messages, bytes } = large.listen(1);
+        let (took, each) = (minute_took.as_secs_f64(), f64::from(shards));
+        let died = large.kill_one() as f64 / 1000.0;
+        let (messages, bytes) = (messages / each, bytes / each / 1000.0);
+        println!("| {hosts} × {shards} | {took:.1} | {messages:.1} | {bytes:.1} | {died:.1} |");
+    }
+    ExitCode::SUCCESS
+}
+
+fn print_siblings() -> ExitCode {
+    const NODES: usize = 24;
+    println!("| shards | messages/s and process | kB/s | each on its own: messages/s | kB/s |");
+    println!("|--:|--:|--:|--:|--:|");
+    for shards in [1, 2, 4, 8] {
+        let measure = |siblings| {
+            let hosts = NODES / usize::from(shards);
+            Large::start(Shape { hosts, shards, timeout_ms: 15_000, siblings }).listen(10)
+        };
+        let (shared, alone) = (measure(true), measure(false));
+        let kilo = |quiet: Quiet| quiet.bytes / 1000.0;
+        println!(
+            "| {shards} | {:.1} | {:.1} | {:.1} | {:.1} |",
+            shared.messages,
+            kilo(shared),
+            alone.messages,
+            kilo(alone)
+        );
+    }
+    ExitCode::SUCCESS
 }

@@ -70,7 +70,7 @@ pub(crate) struct Node {
     life: u64,
 }
 
-/// What a node has sent over the network; mailboxes do not count.
+/// What a node has sent to other hosts.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Traffic {
     /// Messages.
@@ -540,7 +540,8 @@ impl World {
     }
 
     fn send(&mut self, node: usize, link: usize, end: usize, frame: Rc<[u8]>) {
-        if !self.links[link].is_mailbox {
+        let [from, to] = [end, 1 - end].map(|end| self.nodes[self.links[link].ends[end].0].host);
+        if from != to {
             let traffic = &mut self.nodes[node].traffic;
             traffic.messages += 1;
             traffic.bytes += frame.len() as u64;
@@ -623,6 +624,11 @@ impl World {
             self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0100_0000_01b3);
         }
     }
+}
+
+/// The ports of a shard: for clients, of the bus.
+pub(crate) fn ports(shard: u16) -> (u16, u16) {
+    (CLIENT_PORT + shard, BUS_PORT + shard)
 }
 
 /// The nth address of a host.

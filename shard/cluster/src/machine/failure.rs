@@ -26,6 +26,7 @@ impl Cluster {
         let row = self.table.row_mut(node);
         row.flags.insert(NodeFlags::PFAIL);
         let id = row.id;
+        self.table.note_suspect(node);
         actions.log(Level::Debug, format_args!("*** NODE {id} possibly failing"));
         self.mark_all();
     }

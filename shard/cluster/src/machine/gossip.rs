@@ -35,7 +35,7 @@ impl Cluster {
         let suspected = |row: &super::table::Row| {
             row.has(NodeFlags::PFAIL) && !row.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS) && row.host.is_some()
         };
-        picked.extend(self.table.rows().filter(|(_, row)| suspected(row)).map(|(node, _)| node));
+        picked.extend(self.table.suspects().filter(|(_, row)| suspected(row)).map(|(node, _)| node));
         picked.into_iter().map(|node| self.gossip_entry(now, node)).collect()
     }
 

@@ -66,6 +66,7 @@ impl Cluster {
         if row.has(NodeFlags::FAIL) {
             row.failed_at = now.ms();
         }
+        self.table.note_suspect(node);
     }
 
     /// Masters, slots and open slots, which name other nodes.

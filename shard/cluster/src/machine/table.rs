@@ -79,6 +79,8 @@ pub(super) struct Table {
     rows: Vec<Option<Row>>,
     free: Vec<NodeIndex>,
     by_id: BTreeMap<NodeId, NodeIndex>,
+    /// All that are suspected, and perhaps some that were: each heartbeat tells of them, and there are few or none.
+    suspects: Vec<NodeIndex>,
 }
 
 impl Table {
@@ -119,7 +121,23 @@ impl Table {
         });
         self.rows[usize::from(index.0)] = Some(row);
         self.by_id.insert(id, index);
+        self.note_suspect(index);
         Some(index)
+    }
+
+    /// Takes note of a node if it is suspected; whoever sets the flag calls this.
+    pub(super) fn note_suspect(&mut self, index: NodeIndex) {
+        if self.row(index).has(NodeFlags::PFAIL) && !self.suspects.contains(&index) {
+            self.suspects.push(index);
+        }
+    }
+
+    /// All nodes that are suspected.
+    pub(super) fn suspects(&mut self) -> impl Iterator<Item = (NodeIndex, &Row)> {
+        let rows = &self.rows;
+        let row = |index: NodeIndex| rows[usize::from(index.0)].as_ref().filter(|row| row.has(NodeFlags::PFAIL));
+        self.suspects.retain(|&index| row(index).is_some());
+        self.suspects.iter().filter_map(move |&index| Some((index, row(index)?)))
     }
 
     /// Takes a row out; its index may come again. Others point to it no more.

@@ -1,0 +1,143 @@
+//! Clusters that no desk holds: what nodes say to each other when nothing happens, and how soon a death is known.
+//!
+//! The nodes start from nodes.conf of a cluster that has been formed, all masters with slots, and dial each other.
+
+use crate::disk::Disk;
+use crate::world::{MS, Plan, SECOND, World, address, ports};
+use slotmesh_base::{Rng, SLOT_COUNT, UnixMillis};
+use slotmesh_cluster::NodeId;
+use slotmesh_cluster::machine::Save;
+use slotmesh_cluster::nodes_conf::{self, SavedCluster, SavedNode};
+use slotmesh_cluster::wire::NodeFlags;
+use std::time::{Duration, Instant};
+
+/// What is measured: a cluster of equal hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Number of hosts, each with one process.
+    pub hosts: usize,
+    /// Shards of each process.
+    pub shards: u16,
+    /// `cluster-node-timeout`, in ms.
+    pub timeout_ms: i64,
+    /// Whether the shards of a process know that they are siblings.
+    pub siblings: bool,
+}
+
+/// What a quiet cluster does.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet {
+    /// Time that the machine took for a simulated minute.
+    pub minute_took: Duration,
+    /// Messages between hosts in a second, for each process.
+    pub messages: f64,
+    /// Their bytes.
+    pub bytes: f64,
+}
+
+/// A large cluster that runs.
+pub struct Large {
+    world: World,
+    shape: Shape,
+}
+
+impl Large {
+    /// Starts all, and waits until what the start brings along is over.
+    pub fn start(shape: Shape) -> Self {
+        let plan = Plan {
+            seed: 1,
+            shards: vec![shape.shards; shape.hosts],
+            puppets: 0,
+            timeout_ms: shape.timeout_ms,
+            save_ns: 2 * MS,
+            disk_lies: false,
+            siblings: shape.siblings,
+            checks: false,
+            trace: false,
+        };
+        let mut world = World::new(plan);
+        let mut saved = formed(shape);
+        for node in 0..saved.nodes.len() {
+            saved.nodes[node].flags.insert(NodeFlags::MYSELF);
+            let mut text = String::new();
+            nodes_conf::write(&mut text, &saved);
+            saved.nodes[node].flags.remove(NodeFlags::MYSELF);
+            world.nodes[node].disk = Disk::default();
+            world.nodes[node].disk.write_now(Save { serial: 0, text });
+        }
+        (0..shape.hosts).for_each(|host| world.start(host));
+        world.run(2 * shape.timeout_ms as u64 * MS);
+        Self { world, shape }
+    }
+
+    /// Listens to a quiet cluster for some minutes.
+    ///
+    /// # Panics
+    /// If a node misses another: it would not be quiet.
+    pub fn listen(&mut self, minutes: u64) -> Quiet {
+        let sent = |world: &World| {
+            let traffic = world.nodes.iter().map(|node| node.traffic);
+            traffic.fold((0, 0), |(messages, bytes), more| (messages + more.messages, bytes + more.bytes))
+        };
+        let ((messages, bytes), began) = (sent(&self.world), Instant::now());
+        self.world.run(60 * minutes * SECOND);
+        let took = began.elapsed();
+        assert!((0..self.world.nodes.len()).all(|node| self.sees(node, NodeFlags::PFAIL | NodeFlags::FAIL) == 0));
+        let after = sent(&self.world);
+        let each = |count: u64| count as f64 / self.shape.hosts as f64 / (60 * minutes) as f64;
+        Quiet { minute_took: took / minutes as u32, messages: each(after.0 - messages), bytes: each(after.1 - bytes) }
+    }
+
+    /// Ends the process of the first host; how long until all its shards have failed in the eyes of all others, in ms
+    /// of simulated time.
+    pub fn kill_one(&mut self) -> u64 {
+        let (began, shards) = (self.world.now_ns, usize::from(self.shape.shards));
+        self.world.crash(0, false);
+        while !(shards..self.world.nodes.len()).all(|node| self.sees(node, NodeFlags::FAIL) == shards) {
+            self.world.run(100 * MS);
+        }
+        (self.world.now_ns - began) / MS
+    }
+
+    /// How many shards of the first host a node sees so.
+    fn sees(&self, node: usize, how: NodeFlags) -> usize {
+        let Some(cluster) = self.world.cluster(node) else { return 0 };
+        let first = (0..usize::from(self.shape.shards)).map(name);
+        first.filter(|id| cluster.flags_of(id).is_some_and(|flags| flags.intersects(how))).count()
+    }
+}
+
+/// The name of a node.
+fn name(node: usize) -> NodeId {
+    let mut rng = Rng::new(node as u64);
+    NodeId::of_random(std::array::from_fn(|_| rng.next_u64()))
+}
+
+/// nodes.conf of the whole cluster, as long as nobody in it is `myself`.
+fn formed(shape: Shape) -> SavedCluster {
+    let count = shape.hosts * usize::from(shape.shards);
+    let bound = |nth: usize| (nth * SLOT_COUNT / count) as u16;
+    let line = |node: usize| {
+        let (port, bus_port) = ports((node % usize::from(shape.shards)) as u16);
+        SavedNode {
+            id: name(node),
+            host: Some(address(node / usize::from(shape.shards), 0)),
+            port,
+            bus_port,
+            other_port: 0,
+            hostname: None,
+            nodename: None,
+            shard_id: Some(name(node)),
+            flags: NodeFlags::MASTER,
+            master: None,
+            ping_sent: UnixMillis(0),
+            pong_received: UnixMillis(1),
+            config_epoch: node as u64 + 1,
+            is_connected: true,
+            slots: vec![(bound(node), bound(node + 1) - 1)],
+            migrating: Vec::new(),
+            importing: Vec::new(),
+        }
+    };
+    SavedCluster { nodes: (0..count).map(line).collect(), current_epoch: count as u64, last_vote_epoch: 0 }
+}
