@@ -6,9 +6,8 @@ use slotmesh_sim::{Large, Shape};
 /// say each on its own, and hardly more than a process of one shard.
 #[test]
 fn siblings_do_not_multiply_what_a_process_says() {
-    let bytes = |hosts, shards, siblings| {
-        Large::start(Shape { hosts, shards, timeout_ms: 15_000, siblings }).listen(2).bytes
-    };
+    let bytes =
+        |hosts, shards, siblings| Large::start(Shape { hosts, shards, timeout_ms: 15_000, siblings }).listen(2).bytes;
     let (single, shared, alone) = (bytes(24, 1, true), bytes(3, 8, true), bytes(3, 8, false));
     assert!(2.0 * shared < alone, "{shared} and {alone} bytes a second");
     assert!(shared < 2.0 * single, "{shared} and {single} bytes a second");
