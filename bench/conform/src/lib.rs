@@ -12,6 +12,7 @@
 //! `SLOTMESH_BIN` names another. With `SLOTMESH_BIN=redis-server` the harness compares Redis with itself.
 //! `SLOTMESH_ORACLE` names another redis-server to compare with.
 
+mod cluster;
 mod connection;
 mod difference;
 mod differential;
@@ -28,6 +29,7 @@ pub mod suite;
 mod transaction;
 mod vocabulary;
 
+pub use cluster::{Cluster, NodeLine, Program, await_agreement, node_lines};
 pub use connection::Connection;
 pub use difference::{RULES, Rule, matches};
 pub use differential::{Batches, Failure, Step, find_failure, shrink_steps};

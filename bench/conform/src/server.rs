@@ -86,6 +86,8 @@ pub fn unused_ports(count: u16) -> u16 {
 
 /// A running server.
 pub struct Server {
+    /// What starts it, for another time.
+    command: Command,
     child: Child,
     name: &'static str,
     port: u16,
@@ -143,17 +145,42 @@ impl Server {
     ///
     /// # Panics
     /// If it does not start.
-    pub fn start_at(port: u16, name: &'static str, mut command: Command, args: &[&str]) -> Self {
+    pub fn start_at(port: u16, name: &'static str, command: Command, args: &[&str]) -> Self {
+        Self::start_with(port, name, command, args, |_| ())
+    }
+
+    /// As [`start_at`](Self::start_at); `prepare` puts files into the directory before.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with(
+        port: u16,
+        name: &'static str,
+        mut command: Command,
+        args: &[&str],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let dir = std::env::temp_dir().join(format!("slotmesh-conform-{}-{port}", std::process::id()));
         fs::create_dir_all(&dir).expect("the directory for temporary files can be written to");
+        prepare(&dir);
         let log = File::create(dir.join("log")).expect("a new directory takes a file");
         command.arg("--port").arg(port.to_string()).arg("--dir").arg(&dir);
         command.arg("--unixsocket").arg(dir.join("socket")).args(args);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("an open file")).stderr(log);
         let child = command.spawn().unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
-        let mut server = Self { child, name, port, dir };
+        let mut server = Self { command, child, name, port, dir };
         server.await_start();
         server
+    }
+
+    /// Starts it again, in the same directory with the same arguments, once it has ended.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        self.await_end();
+        self.child = self.command.spawn().unwrap_or_else(|error| panic!("{} cannot be started: {error}", self.name));
+        self.await_start();
     }
 
     fn await_start(&mut self) {

@@ -1,0 +1,210 @@
+//! Our shards and redis-server nodes in one cluster: they meet, agree, see each other die, and come back.
+
+use slotmesh_conform::{Cluster, NodeLine, Program, await_condition, is_self_test, node_lines};
+use std::ffi::OsString;
+use std::process::Command;
+
+/// Longest wait until a node that was killed is marked by all others, in seconds.
+const FAIL_SECONDS_MAX: u64 = 60;
+
+/// Two shards of ours, as a process each, and two of redis-server: nodes 0 and 1 are ours.
+fn two_and_two(redis: &Program) -> [Program; 4] {
+    [Program::Slotmesh(1), Program::Slotmesh(1), redis.clone(), redis.clone()]
+}
+
+/// The releases of Redis to be beside: the oracle, and 7.2 where `SLOTMESH_REDIS_72` names one.
+fn releases() -> Vec<Program> {
+    let later = std::env::var_os("SLOTMESH_REDIS_72");
+    if later.is_none() {
+        eprintln!("SKIPPED: redis-server 7.2 (SLOTMESH_REDIS_72 names one)");
+    }
+    std::iter::once(Program::Redis(None)).chain(later.map(|file: OsString| Program::Redis(Some(file)))).collect()
+}
+
+fn line_of(cluster: &Cluster, from: u16, id: &str) -> Option<NodeLine> {
+    node_lines(&mut cluster.connect(from)).into_iter().find(|line| line.id == id)
+}
+
+/// Kills a node, waits until all others mark it, starts it again, and waits until all is well.
+fn kill_and_restart(cluster: &mut Cluster, victim: u16) {
+    let id = cluster.connect(victim).text("CLUSTER MYID");
+    let before = line_of(cluster, victim, &id).expect("it knows itself");
+    let others: Vec<u16> = (0..cluster.count).filter(|&index| index != victim).collect();
+    cluster.servers[usize::from(victim)].signal("KILL");
+    cluster.servers[usize::from(victim)].await_end();
+    await_condition("the others mark the dead node", FAIL_SECONDS_MAX, || {
+        others.iter().all(|&other| line_of(cluster, other, &id).is_some_and(|line| line.is("fail")))
+    });
+    await_condition("the others are down", FAIL_SECONDS_MAX, || {
+        others.iter().all(|&other| cluster.connect(other).text("CLUSTER INFO").starts_with("cluster_state:fail"))
+    });
+    for &other in &others {
+        let reply = cluster.connect(other).say("GET foo");
+        assert_eq!(reply, b"-CLUSTERDOWN The cluster is down\r\n", "node {other}");
+    }
+    cluster.servers[usize::from(victim)].restart();
+    cluster.await_agreement();
+    assert_eq!(line_of(cluster, others[0], &id).as_ref(), Some(&before));
+}
+
+#[test]
+fn nodes_of_both_kinds_meet_and_outlive_each_other() {
+    for redis in releases() {
+        // Each meets one of the other kind.
+        let mut cluster = Cluster::start(&two_and_two(&redis), &[]);
+        cluster.share_slots();
+        for (from, to) in [(0, 2), (3, 1), (1, 2)] {
+            cluster.meet(from, to);
+        }
+        cluster.await_agreement();
+        kill_and_restart(&mut cluster, 2);
+        if !is_self_test() {
+            kill_and_restart(&mut cluster, 0);
+        }
+    }
+}
+
+#[test]
+fn shards_of_one_process_are_nodes_like_others() {
+    let mut cluster = Cluster::form(&[Program::Slotmesh(2), Program::Redis(None), Program::Redis(None)], &[]);
+    assert_eq!(node_lines(&mut cluster.connect(3)).len(), 4);
+    let before = node_lines(&mut cluster.connect(2));
+    cluster.servers[0].signal("TERM");
+    cluster.servers[0].restart();
+    cluster.await_agreement();
+    assert_eq!(node_lines(&mut cluster.connect(2)), before);
+}
+
+/// Every node takes a hand in a thousand keys.
+const KEYS: usize = 1000;
+
+#[test]
+fn the_tools_of_redis_go_through_all_nodes() {
+    let cluster = Cluster::form(&two_and_two(&Program::Redis(None)), &[]);
+    let script: String = (0..KEYS).map(|index| format!("SET key:{index} {index}\n")).collect();
+    run_script(cluster.first_port, &script, "OK");
+    let held: usize = (0..4).map(|index| count(&cluster, index)).inspect(|&held| assert!(held > 100)).sum();
+    assert_eq!(held, KEYS);
+    let script: String = (0..KEYS).map(|index| format!("STRLEN key:{index}\n")).collect();
+    for port in cluster.ports() {
+        run_script(port, &script, "");
+    }
+    let entry = format!("127.0.0.1:{}", cluster.first_port + 2);
+    let output = Command::new("redis-cli").args(["--cluster", "check", &entry]).output().expect("redis-cli");
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && out.contains("[OK] All 16384 slots covered."), "{out}");
+    assert!(out.contains(&format!("[OK] {KEYS} keys in 4 masters.")), "{out}");
+}
+
+fn count(cluster: &Cluster, index: u16) -> usize {
+    let reply = cluster.connect(index).say("DBSIZE");
+    String::from_utf8_lossy(&reply[1..reply.len() - 2]).parse().expect("a number")
+}
+
+/// Feeds lines to `redis-cli -c`; every reply but for redirections is `expected`, or, if that is empty, a length above zero.
+fn run_script(port: u16, script: &str, expected: &str) {
+    use std::io::Write;
+    use std::process::Stdio;
+    let command = Command::new("redis-cli")
+        .args(["-c", "-p", &port.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut child = command.expect("redis-cli is installed");
+    let mut input = child.stdin.take().expect("a pipe");
+    let text = script.to_owned();
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
+    let output = child.wait_with_output().expect("our child");
+    writer.join().expect("no panic").expect("redis-cli reads");
+    let out = String::from_utf8_lossy(&output.stdout);
+    let replies: Vec<&str> = out.lines().filter(|line| !line.starts_with("-> ") && !line.is_empty()).collect();
+    assert_eq!(replies.len(), KEYS, "{out}");
+    let is_right = |reply: &&str| match expected {
+        "" => reply.parse::<u32>().is_ok_and(|length| length > 0),
+        expected => *reply == expected,
+    };
+    assert!(replies.iter().all(is_right), "{out}");
+}
+
+#[test]
+fn redis_py_goes_through_all_nodes() {
+    const SCRIPT: &str = r#"
+import sys
+from redis.cluster import RedisCluster, ClusterNode
+for port in sys.argv[1:]:
+    r = RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", int(port))], decode_responses=True)
+    assert len(r.get_primaries()) == 4
+    for i in range(1000):
+        assert r.set(f"key:{i}", f"{port}:{i}")
+    assert [r.get(f"key:{i}") for i in range(1000)] == [f"{port}:{i}" for i in range(1000)]
+    pipe = r.pipeline()
+    for i in range(1000):
+        pipe.strlen(f"key:{i}")
+    assert all(length > 0 for length in pipe.execute())
+    r.close()
+print("done")
+"#;
+    run_client("python", "redis", |packages| {
+        let mut command = Command::new("python3");
+        command.args(["-c", SCRIPT]).env("PYTHONPATH", packages);
+        command
+    });
+}
+
+#[test]
+fn ioredis_goes_through_all_nodes() {
+    const SCRIPT: &str = r#"
+const Redis = require("ioredis");
+const assert = require("assert");
+async function main() {
+    for (const port of process.argv.slice(2)) {
+        const cluster = new Redis.Cluster([{ host: "127.0.0.1", port: Number(port) }]);
+        for (let i = 0; i < 1000; i++) assert.equal(await cluster.set(`key:${i}`, `${port}:${i}`), "OK");
+        for (let i = 0; i < 1000; i++) assert.equal(await cluster.get(`key:${i}`), `${port}:${i}`);
+        assert.equal(cluster.nodes("master").length, 4);
+        await cluster.quit();
+    }
+    console.log("done");
+}
+main().catch((error) => { console.error(error); process.exit(1); });
+"#;
+    run_client("node", "node_modules/ioredis", |packages| {
+        let mut command = Command::new("node");
+        command.args(["-e", SCRIPT, "-"]).env("NODE_PATH", packages.join("node_modules"));
+        command
+    });
+}
+
+/// Runs a client that is given all ports, if `make test` has installed it.
+fn run_client(folder: &str, package: &str, command: impl FnOnce(&std::path::Path) -> Command) {
+    let test = std::env::current_exe().expect("a test knows its file");
+    let packages = test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join(folder);
+    if !packages.join(package).is_dir() {
+        eprintln!("SKIPPED: {package} is not in {} (`make {folder}` installs it)", packages.display());
+        return;
+    }
+    let cluster = Cluster::form(&two_and_two(&Program::Redis(None)), &[]);
+    let mut command = command(&packages);
+    command.args(cluster.ports().map(|port| port.to_string()));
+    let output = command.output().expect("the interpreter is there, as the client was installed");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.trim() == "done", "{out}{err}");
+}
+
+#[test]
+fn redis_rs_goes_through_all_nodes() -> redis::RedisResult<()> {
+    use redis::Commands;
+    let cluster = Cluster::form(&two_and_two(&Program::Redis(None)), &[]);
+    for port in cluster.ports() {
+        let client = redis::cluster::ClusterClient::new(vec![format!("redis://127.0.0.1:{port}")])?;
+        let mut connection = client.get_connection()?;
+        for index in 0..KEYS {
+            connection.set::<_, _, ()>(format!("key:{index}"), index)?;
+        }
+        for index in 0..KEYS {
+            assert_eq!(connection.get::<_, usize>(format!("key:{index}"))?, index);
+        }
+        assert_eq!(redis::cmd("DBSIZE").query::<usize>(&mut connection)?, KEYS);
+    }
+    Ok(())
+}
