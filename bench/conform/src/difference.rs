@@ -93,7 +93,6 @@ pub const RULES: &[Rule] = &[
     rule("client help", Compare::SameType, "prose, ours"),
     rule("command help", Compare::SameType, "prose, ours"),
     rule("config help", Compare::SameType, "prose, ours"),
-    rule("function dump", Compare::SameType, "7.2 writes a newer version"),
     rule("function help", Compare::SameType, "prose, ours"),
     rule("lolwut", Compare::SameType, "art, ours"),
     rule("waitaof", Compare::NewIn72, "new in Redis 7.2"),

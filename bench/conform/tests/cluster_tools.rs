@@ -97,6 +97,23 @@ fn a_node_is_added_and_removed() {
     assert_eq!(new.connect().text("CLUSTER MYID"), id);
 }
 
+/// The tool carries the functions of the entry to the new node: one of redis-server takes ours, and the other way round.
+#[test]
+fn nodes_of_the_other_kind_are_added() {
+    let kinds = [Program::Slotmesh(1), Program::Redis(None)];
+    for (old, new) in [(&kinds[0], &kinds[1]), (&kinds[1], &kinds[0])] {
+        let cluster = Cluster::form(&[old.clone(), old.clone(), old.clone()], &[]);
+        let one = Cluster::start(std::slice::from_ref(new), &[]);
+        let entry = format!("127.0.0.1:{}", cluster.first_port + 1);
+        let out = tool(&["add-node", &format!("127.0.0.1:{}", one.first_port), &entry]);
+        assert!(out.contains("[OK] New node added correctly.") && !out.contains("Failed"), "{out}");
+        let ports: Vec<u16> = cluster.ports().chain(one.ports()).collect();
+        await_agreement(&ports);
+        tool(&["del-node", &entry, &one.connect(0).text("CLUSTER MYID")]);
+        cluster.await_agreement();
+    }
+}
+
 #[test]
 fn the_timeout_is_set_everywhere() {
     let ports = unused_ports(6);

@@ -42,7 +42,10 @@ fn a_second_process_is_kept_out() {
     for _ in 0..2 {
         let output = refused(cluster.servers[0].dir(), unused_ports(2));
         let said = text(&output);
-        assert!(!output.status.success() && said.contains("is already used by a different Redis Cluster node"), "{said}");
+        assert!(
+            !output.status.success() && said.contains("is already used by a different Redis Cluster node"),
+            "{said}"
+        );
         assert_eq!(cluster.connect(0).say("CLUSTER SAVECONFIG"), b"+OK\r\n");
     }
 }

@@ -28,6 +28,18 @@ impl Host {
         let is_fine = text.bytes().all(|byte| byte.is_ascii_graphic() && !b",@:\"".contains(&byte));
         is_fine.then(|| Self::Name(text.into()))
     }
+
+    /// Whether it can lead to a node: a name whose last label is a number is an address gone wrong (URL Standard, "ends
+    /// in a number"), and no resolver shall be asked for it.
+    pub fn can_be_dialled(&self) -> bool {
+        match self {
+            Self::V4(_) | Self::V6(_) => true,
+            Self::Name(name) => {
+                let last = name.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+                last.bytes().any(|byte| !byte.is_ascii_digit())
+            }
+        }
+    }
 }
 
 impl From<IpAddr> for Host {
@@ -61,6 +73,11 @@ mod tests {
         }
         assert!(matches!(Host::parse(b"10.0.0.1"), Some(Host::V4(_))));
         assert!(matches!(Host::parse(b"localhost"), Some(Host::Name(_))));
+        for (text, can) in
+            [("256.0.0.1", false), ("1.2.3", false), ("7", false), ("a.1.", false), ("n1", true), ("::1", true)]
+        {
+            assert_eq!(Host::parse(text.as_bytes()).unwrap().can_be_dialled(), can, "{text}");
+        }
         for bad in [&b""[..], b"a b", b"a,b", b"a:b", b"a@b", b"\xff", &[b'x'; 46]] {
             assert_eq!(Host::parse(bad), None, "{bad:?}");
         }

@@ -86,7 +86,8 @@ fn meet(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
     };
     let number = |port: i64| u16::try_from(port).ok().filter(|&port| port != 0);
     // Unlike Redis we take names, too: whoever dials resolves them.
-    match (Host::parse(args.at(2)), number(port), number(bus_port)) {
+    let host = Host::parse(args.at(2)).filter(Host::can_be_dialled);
+    match (host, number(port), number(bus_port)) {
         (Some(host), Some(port), Some(bus_port)) => obey(node, Admin::Meet { host, port, bus_port }, reply),
         _ => {
             let address = [client::until_nul(args.at(2)), b":", client::until_nul(args.at(3))].concat();

@@ -6,8 +6,11 @@ use super::{client, command};
 use slotmesh_command::NodeCommand;
 use slotmesh_resp::{Args, Reply};
 
-/// The version of serialized values that we write, and the newest that we read (Redis 7.2 `rdb.h` `RDB_VERSION`).
+/// The newest version of serialized values that we read (Redis 7.2 `rdb.h` `RDB_VERSION`).
 const DUMP_VERSION: u16 = 11;
+/// That of a payload without libraries: the first which has functions (Redis 7.0), since `redis-cli --cluster add-node`
+/// gives our payload to the new node, which may be of any release.
+const EMPTY_DUMP_VERSION: u16 = 10;
 /// Bytes behind a serialized value: its version and its checksum, both little-endian.
 const FOOTER_BYTES: usize = 10;
 /// What stands before a library.
@@ -95,7 +98,7 @@ fn restore(args: Args<'_>) -> Result<(), &'static [u8]> {
 
 /// No libraries, as DUMP prints them.
 fn empty_dump() -> Vec<u8> {
-    let mut dump = DUMP_VERSION.to_le_bytes().to_vec();
+    let mut dump = EMPTY_DUMP_VERSION.to_le_bytes().to_vec();
     let sum = checksum(&dump);
     dump.extend_from_slice(&sum.to_le_bytes());
     dump
