@@ -75,6 +75,22 @@ fn shards_of_one_process_are_nodes_like_others() {
     assert_eq!(node_lines(&mut cluster.connect(2)), before);
 }
 
+/// PUBLISH at any node reaches the subscribers of all, of either kind; it counts those of its own node.
+#[test]
+fn messages_reach_the_subscribers_of_all_nodes() {
+    let cluster = Cluster::form(&[Program::Slotmesh(2), Program::Slotmesh(1), Program::Redis(None)], &[]);
+    let mut listeners: Vec<_> = (0..cluster.count).map(|index| cluster.connect(index)).collect();
+    listeners.iter_mut().for_each(|listener| drop(listener.say("SUBSCRIBE news")));
+    for from in 0..cluster.count {
+        let reply = cluster.connect(from).say(&format!("PUBLISH news from-{from}"));
+        assert_eq!(reply, b":1\r\n", "node {from}");
+        for listener in &mut listeners {
+            let expected = format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$6\r\nfrom-{from}\r\n");
+            assert_eq!(listener.reply(), expected.as_bytes());
+        }
+    }
+}
+
 /// Every node takes a hand in a thousand keys.
 const KEYS: usize = 1000;
 
