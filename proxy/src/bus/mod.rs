@@ -155,6 +155,10 @@ impl Bus {
 
     /// Somebody has dialled us.
     pub(crate) fn accept(&mut self, io: &mut DataLoop<Parcel>, socket: OwnedFd) {
+        if self.machine.get_mut().cluster.strangers() >= STRANGERS_MAX {
+            // It is closed: each of them may hold some memory of ours.
+            return self.log.verbose(format_args!("Too many unknown links on the Cluster bus; one more was refused"));
+        }
         let (link, peer, local) = self.links.accept(io, socket);
         self.machine.get_mut().handle(Input::Accepted { link, peer, local });
     }
@@ -441,5 +445,7 @@ impl Bus {
     }
 }
 
+/// Most links of strangers at once.
+const STRANGERS_MAX: usize = 1000;
 /// Most rounds of one turn; what is left waits for the next.
 const ROUNDS_MAX: usize = 16;

@@ -155,6 +155,11 @@ impl Cluster {
         }
     }
 
+    /// Number of links whose other end has not said yet who it is, or is nobody whom we know.
+    pub fn strangers(&self) -> usize {
+        self.links.inbound.values().filter(|inbound| inbound.node.is_none()).count()
+    }
+
     /// Whether a link that somebody has dialled belongs to a node that we know.
     pub fn is_bound(&self, link: LinkId) -> bool {
         self.links.inbound(link).is_some_and(|inbound| inbound.node.is_some())
