@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const HELP: &str = "\
 usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--disk-lies]
        slotmesh-sim --seed SEED [--trace] [--disk-lies]
-       slotmesh-sim large | siblings
+       slotmesh-sim siblings
+       slotmesh-sim large HOSTS SHARDS
 
 Without arguments 100 seeds from 0 on. A run that fails prints its seed and how to see it again.
 --disk-lies lets the disks confirm what they may yet lose: the checkers must find that.
-large: 1,000 nodes as 1,000 hosts and as 125 hosts of 8 shards. siblings: 24 nodes as processes of 1 to 8 shards. Both
-print the tables of bench/RESULTS.md.
+siblings: what 24 nodes say as processes of 1 to 8 shards. large: what a cluster of HOSTS processes of SHARDS shards says
+in a quiet minute, how long that minute takes, and how soon a death is known. Both print tables of bench/RESULTS.md.
 ";
 
 struct Arguments {
@@ -25,7 +26,11 @@ struct Arguments {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["large"] => return print_large(),
+        ["large", hosts, shards] => {
+            if let (Ok(hosts @ 3..), Ok(shards @ 1..)) = (hosts.parse(), shards.parse()) {
+                return print_large(hosts, shards);
+            }
+        }
         ["siblings"] => return print_siblings(),
         _ => {}
     }
@@ -88,19 +93,17 @@ fn print_failure(failure: &Failure) {
     println!("{failure}");
 }
 
-fn print_large() -> ExitCode {
+fn print_large(hosts: usize, shards: u16) -> ExitCode {
     println!(
         "| hosts × shards | a minute takes s | messages/s and node | kB/s and node | killed: FAIL everywhere after s |"
     );
     println!("|---|--:|--:|--:|--:|");
-    for (hosts, shards) in [(1000, 1), (125, 8)] {
-        let mut large = Large::start(Shape { hosts, shards, timeout_ms: 15_000, siblings: true });
-        let Quiet { minute_took, messages, bytes } = large.listen(1);
-        let (took, each) = (minute_took.as_secs_f64(), f64::from(shards));
-        let died = large.kill_one() as f64 / 1000.0;
-        let (messages, bytes) = (messages / each, bytes / each / 1000.0);
-        println!("| {hosts} × {shards} | {took:.1} | {messages:.1} | {bytes:.1} | {died:.1} |");
-    }
+    let mut large = Large::start(Shape { hosts, shards, timeout_ms: 15_000, siblings: true });
+    let Quiet { minute_took, messages, bytes } = large.listen(1);
+    let (took, each) = (minute_took.as_secs_f64(), f64::from(shards));
+    let died = large.kill_one() as f64 / 1000.0;
+    let (messages, bytes) = (messages / each, bytes / each / 1000.0);
+    println!("| {hosts} × {shards} | {took:.1} | {messages:.1} | {bytes:.1} | {died:.1} |");
     ExitCode::SUCCESS
 }
 
