@@ -6,6 +6,7 @@ use crate::nodes_conf::{SavedCluster, SavedNode};
 use crate::topology::NodeIndex;
 use crate::wire::NodeFlags;
 use alloc::vec::Vec;
+use core::mem::take;
 use core::ops::RangeInclusive;
 use slotmesh_base::{Rng, Slot, UnixMillis};
 
@@ -123,16 +124,17 @@ impl Cluster {
 
     /// All that belongs into nodes.conf.
     pub(super) fn saved(&self, now: Now) -> SavedCluster {
+        let mut runs = self.slots.runs(self.table.places());
         let kept = self.table.rows().filter(|(_, row)| !row.is_in_handshake());
         SavedCluster {
-            nodes: kept.map(|(node, _)| self.saved_node(now, node)).collect(),
+            nodes: kept.map(|(node, _)| self.saved_node(now, node, take(&mut runs[usize::from(node.0)]))).collect(),
             current_epoch: self.current_epoch,
             last_vote_epoch: self.last_vote_epoch,
         }
     }
 
-    /// A node as nodes.conf and CLUSTER NODES tell it.
-    pub(super) fn saved_node(&self, now: Now, node: NodeIndex) -> SavedNode {
+    /// A node as nodes.conf and CLUSTER NODES tell it, with the runs of its slots.
+    pub(super) fn saved_node(&self, now: Now, node: NodeIndex, slots: Vec<(u16, u16)>) -> SavedNode {
         let row = self.table.row(node);
         let is_myself = node == self.myself;
         let open = |slots: &alloc::collections::BTreeMap<Slot, NodeIndex>| -> Vec<(Slot, NodeId)> {
@@ -155,7 +157,7 @@ impl Cluster {
             pong_received: if is_myself { now.unix } else { now.unix_of(row.pong_received) },
             config_epoch: self.table.row(epochs_of).config_epoch,
             is_connected: is_myself || row.is_linked,
-            slots: self.slots.of(node).ranges().collect(),
+            slots,
             migrating: open(&self.slots.migrating),
             importing: open(&self.slots.importing),
         }

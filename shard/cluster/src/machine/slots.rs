@@ -82,6 +82,20 @@ impl Slots {
         set
     }
 
+    /// The runs of slots of all nodes by their places, in one pass over the slots.
+    pub(super) fn runs(&self, places: usize) -> Vec<Vec<(u16, u16)>> {
+        let mut runs: Vec<Vec<(u16, u16)>> = alloc::vec![Vec::new(); places];
+        let mut slot = 0;
+        for same in self.owners.chunk_by(|a, b| a == b) {
+            let (first, last) = (slot, slot + same.len() - 1);
+            slot += same.len();
+            if same[0] != NOBODY {
+                runs[usize::from(same[0])].push((first as u16, last as u16));
+            }
+        }
+        runs
+    }
+
     /// Takes all slots from a node; which they were.
     pub(super) fn release(&mut self, node: NodeIndex) -> SlotSet {
         let released = self.of(node);

@@ -53,8 +53,10 @@ impl Cluster {
     /// CLUSTER NODES for a client that has reached us at `here`.
     pub fn nodes_text(&self, now: Now, here: &str) -> String {
         let mut text = String::new();
+        let mut runs = self.slots.runs(self.table.places());
         for (node, _) in self.table.rows() {
-            self.node_line(&mut text, now, node, here);
+            let slots = core::mem::take(&mut runs[usize::from(node.0)]);
+            self.node_line(&mut text, now, node, slots, here);
             text.push('\n');
         }
         text
@@ -72,15 +74,15 @@ impl Cluster {
         let replicas = self.table.rows().filter(|(_, row)| row.master == Some(master));
         let line = |(node, _)| {
             let mut text = String::new();
-            self.node_line(&mut text, now, node, here);
+            self.node_line(&mut text, now, node, self.slots.of(node).ranges().collect(), here);
             text
         };
         Ok(replicas.map(line).collect())
     }
 
     /// A shard of our process whose address nobody has told us is where the client has found us.
-    fn node_line(&self, text: &mut String, now: Now, node: NodeIndex, here: &str) {
-        let mut saved = self.saved_node(now, node);
+    fn node_line(&self, text: &mut String, now: Now, node: NodeIndex, slots: Vec<(u16, u16)>, here: &str) {
+        let mut saved = self.saved_node(now, node, slots);
         if saved.host.is_none() && self.lives_here(node) {
             saved.host = Host::parse(here.as_bytes());
         }
