@@ -181,7 +181,8 @@ impl Cluster {
         {
             return;
         }
-        self.current_epoch += 1;
+        // Others may say any number.
+        self.current_epoch = self.current_epoch.saturating_add(1);
         let epoch = self.current_epoch;
         self.table.row_mut(self.myself).config_epoch = epoch;
         self.mark_all();
@@ -198,7 +199,7 @@ impl Cluster {
         if mine != 0 && mine == greatest {
             return None;
         }
-        self.current_epoch = greatest + 1;
+        self.current_epoch = greatest.saturating_add(1);
         self.table.row_mut(self.myself).config_epoch = self.current_epoch;
         self.mark_all();
         Some(self.current_epoch)

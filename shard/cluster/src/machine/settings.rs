@@ -34,6 +34,7 @@ pub struct Settings {
 impl Settings {
     /// How long a node may be silent before it is suspected, in ms.
     pub(super) fn timeout(&self) -> i64 {
-        self.node_timeout_ms
+        // Several times as long is still a time.
+        self.node_timeout_ms.clamp(0, i64::MAX / 16)
     }
 }

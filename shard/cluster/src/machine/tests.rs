@@ -306,3 +306,17 @@ fn an_epoch_is_told_once_it_is_saved() {
     cluster.handle(now, Input::Persisted(serial), &mut actions);
     assert_eq!(cluster.header().current_epoch, 50);
 }
+
+#[test]
+fn numbers_of_others_are_no_reason_to_fall() {
+    let mut network = Network::formed();
+    let peer = network.nodes[0].known(&network.nodes[1].id()).unwrap();
+    network.nodes[0].table.row_mut(peer).flags |= NodeFlags::PFAIL | NodeFlags::FAIL;
+    assert!(network.info(0).contains("cluster_slots_ok:10922\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:5462\r\n"));
+    network.nodes[0].current_epoch = u64::MAX;
+    assert_eq!(network.nodes[0].bump_epoch(), Some(u64::MAX));
+    let longest = Settings { node_timeout_ms: i64::MAX, ..settings(0) };
+    let (now, mut actions) = (network.now(), Actions::default());
+    network.nodes[0].set_settings(now, longest, &mut actions);
+    network.run(1000);
+}

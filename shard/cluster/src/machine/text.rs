@@ -12,11 +12,13 @@ use alloc::vec::Vec;
 impl Cluster {
     /// CLUSTER INFO (Redis 7.2 `cluster.c`), and what only we count.
     pub fn info_text(&self) -> String {
-        let slots_of = |flag| -> u64 {
-            let bad = self.table.rows().filter(|(_, row)| row.has(flag));
+        // Who has failed does not count as suspected, too.
+        let slots_of = |flag, but| -> u64 {
+            let bad = self.table.rows().filter(|(_, row)| row.has(flag) && !row.has(but));
             bad.map(|(node, _)| u64::from(self.slots.count(node))).sum()
         };
-        let (suspected, failed) = (slots_of(NodeFlags::PFAIL), slots_of(NodeFlags::FAIL));
+        let (suspected, failed) =
+            (slots_of(NodeFlags::PFAIL, NodeFlags::FAIL), slots_of(NodeFlags::FAIL, NodeFlags::empty()));
         let assigned = self.slots.assigned() as u64;
         let me = self.table.row(self.myself);
         let epochs_of = me.master.unwrap_or(self.myself);
