@@ -13,6 +13,9 @@ use slotmesh_base::UnixMillis;
 /// Most strangers that may be in a handshake with us at once; each is a row and a dial, at anybody's bidding.
 const MOST_HANDSHAKES: usize = 1024;
 
+/// Most names that are kept away at once: each rides in every heartbeat.
+const MOST_FORGOTTEN: usize = 256;
+
 /// How long gossip of others may keep a node away that they forgot, in seconds at most.
 const LONGEST_FORGETTING_S: u64 = 24 * 60 * 60;
 
@@ -326,6 +329,11 @@ impl Cluster {
     /// Gossip may not bring an id back for this long.
     pub(super) fn forbid(&mut self, now: Now, id: NodeId, seconds: u64) {
         self.blacklist.retain(|_, until| *until > now.ms());
+        if self.blacklist.len() >= MOST_FORGOTTEN
+            && let Some((&soonest, _)) = self.blacklist.iter().min_by_key(|&(_, &until)| until)
+        {
+            self.blacklist.remove(&soonest);
+        }
         self.blacklist.insert(id, now.ms() + (seconds * 1000) as i64);
     }
 

@@ -3,10 +3,9 @@
 use super::links::LinkId;
 use crate::host::Host;
 use crate::node::NodeId;
-use crate::topology::NodeIndex;
+use crate::topology::{NOBODY, NodeIndex};
 use crate::wire::NodeFlags;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 /// Most nodes that a table holds: more than there are slots makes no cluster, and gossip must not fill our memory.
@@ -78,7 +77,7 @@ impl Row {
 pub(super) struct Table {
     rows: Vec<Option<Row>>,
     free: Vec<NodeIndex>,
-    by_id: BTreeMap<NodeId, NodeIndex>,
+    by_id: IdIndex,
     /// All that are suspected, and perhaps some that were: each heartbeat tells of them, and there are few or none.
     suspects: Vec<NodeIndex>,
 }
@@ -86,7 +85,7 @@ pub(super) struct Table {
 impl Table {
     /// A new row; `None` if the table is full or knows the id.
     pub(super) fn add(&mut self, id: NodeId, shard_id: NodeId, flags: NodeFlags, now: i64) -> Option<NodeIndex> {
-        if self.len() >= MOST_NODES || self.by_id.contains_key(&id) {
+        if self.len() >= MOST_NODES || self.find(&id).is_some() {
             return None;
         }
         let row = Row {
@@ -120,7 +119,7 @@ impl Table {
             NodeIndex((self.rows.len() - 1) as u16)
         });
         self.rows[usize::from(index.0)] = Some(row);
-        self.by_id.insert(id, index);
+        self.by_id.note(index, &self.rows);
         self.note_suspect(index);
         Some(index)
     }
@@ -143,7 +142,7 @@ impl Table {
     /// Takes a row out; its index may come again. Others point to it no more.
     pub(super) fn remove(&mut self, index: NodeIndex) -> Row {
         let row = self.rows[usize::from(index.0)].take().expect("only rows that are there are removed");
-        self.by_id.remove(&row.id);
+        self.by_id.build(&self.rows);
         self.free.push(index);
         for other in self.rows.iter_mut().flatten() {
             other.reports.retain(|&(reporter, _)| reporter != index);
@@ -156,13 +155,12 @@ impl Table {
 
     /// Gives a row another id, which nobody has.
     pub(super) fn rename(&mut self, index: NodeIndex, id: NodeId) {
-        let old = core::mem::replace(&mut self.row_mut(index).id, id);
-        self.by_id.remove(&old);
-        self.by_id.insert(id, index);
+        self.row_mut(index).id = id;
+        self.by_id.build(&self.rows);
     }
 
     pub(super) fn find(&self, id: &NodeId) -> Option<NodeIndex> {
-        self.by_id.get(id).copied()
+        self.by_id.find(id, &self.rows)
     }
 
     pub(super) fn row(&self, index: NodeIndex) -> &Row {
@@ -189,5 +187,89 @@ impl Table {
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (NodeIndex, &Row)> {
         (0..).map(NodeIndex).zip(&self.rows).filter_map(|(index, row)| Some((index, row.as_ref()?)))
+    }
+}
+
+/// Finds rows by id: gossip asks for each of its entries. Places of rows, by the hash of their ids, with linear probing;
+/// at most half of it is full. Ids are random, so that their own digits are the hash.
+#[derive(Default, Debug)]
+struct IdIndex {
+    places: Vec<u16>,
+    len: usize,
+}
+
+impl IdIndex {
+    fn find(&self, id: &NodeId, rows: &[Option<Row>]) -> Option<NodeIndex> {
+        let mut at = self.home(id)?;
+        loop {
+            let place = self.places[at];
+            if place == NOBODY {
+                return None;
+            }
+            if rows[usize::from(place)].as_ref().is_some_and(|row| row.id == *id) {
+                return Some(NodeIndex(place));
+            }
+            at = (at + 1) & (self.places.len() - 1);
+        }
+    }
+
+    /// Where a search begins; `None` if there is nothing yet.
+    fn home(&self, id: &NodeId) -> Option<usize> {
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let digits: [u8; 16] = *id.as_bytes().first_chunk()?;
+        let number = u128::from_le_bytes(digits);
+        let hash = (number as u64 ^ ((number >> 64) as u64).rotate_left(3)).wrapping_mul(SPREAD);
+        Some((hash >> 32) as usize & self.places.len().checked_sub(1)?)
+    }
+
+    /// A row has come.
+    fn note(&mut self, index: NodeIndex, rows: &[Option<Row>]) {
+        if 2 * (self.len + 1) > self.places.len() {
+            return self.build(rows);
+        }
+        if let Some(row) = &rows[usize::from(index.0)]
+            && let Some(mut at) = self.home(&row.id)
+        {
+            while self.places[at] != NOBODY {
+                at = (at + 1) & (self.places.len() - 1);
+            }
+            self.places[at] = index.0;
+            self.len += 1;
+        }
+    }
+
+    /// Begins anew: a row has gone or has another id, which is rare.
+    fn build(&mut self, rows: &[Option<Row>]) {
+        let len = rows.iter().flatten().count();
+        self.places.clear();
+        self.places.resize((4 * len + 4).next_power_of_two(), NOBODY);
+        self.len = 0;
+        (0..).map(NodeIndex).take(rows.len()).for_each(|index| self.note(index, rows));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_found_by_their_ids() {
+        let mut table = Table::default();
+        let id = |number: u64| NodeId::of_random([number, number ^ 7, 1]);
+        for number in 0..1000 {
+            let index = table.add(id(number), id(number), NodeFlags::empty(), 1).unwrap();
+            assert_eq!(table.add(id(number), id(number), NodeFlags::empty(), 1), None);
+            assert_eq!(table.find(&id(number)), Some(index));
+        }
+        for number in (0..1000).step_by(3) {
+            table.remove(table.find(&id(number)).unwrap());
+        }
+        table.rename(table.find(&id(1)).unwrap(), id(0));
+        for number in 0..1000 {
+            let found = table.find(&id(number)).map(|index| table.row(index).id);
+            let is_there = number == 0 || number % 3 != 0 && number != 1;
+            assert_eq!(found, is_there.then_some(id(number)), "{number}");
+        }
+        assert_eq!(table.len(), 666);
     }
 }
