@@ -24,9 +24,14 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Descriptors that the process needs beside its clients'.
 const RESERVED_DESCRIPTORS: u64 = 128;
+/// How long an address may be in use at the start, in nanoseconds.
+const LISTEN_NANOS_MAX: u64 = 1_000_000_000;
+/// Time between two tries.
+const LISTEN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Why the process does not start.
 #[derive(Debug)]
@@ -137,7 +142,7 @@ fn start(
         log.warning(format_args!("Changing databases number to 1 since we are in cluster mode"));
     }
     let gateway = if is_clustered { directive::GATEWAY_PORT } else { directive::PORT };
-    let tcp = listen_tcp(&settings, settings.value(gateway), log)?;
+    let tcp = listen(&settings, settings.value(gateway), log)?;
     let nodes = if is_clustered { listen_nodes(&settings, layout.shards as u16, log)? } else { Nodes::default() };
     let unix = listen_unix(&settings)?;
     let ready = Ready { tcp: !tcp.is_empty() || !nodes.clients.is_empty(), unix: unix.is_some() };
@@ -254,6 +259,20 @@ fn fit_descriptors(settings: &mut Settings, log: &Log) {
     }
 }
 
+/// As [`listen_tcp`], but an address that is in use is asked for again for a moment: the kernel lets go of a killed
+/// process's rings, and with them of its listeners, only some time after its end.
+fn listen(settings: &Settings, port: u16, log: &Log) -> Result<Vec<OwnedFd>, CannotListen> {
+    let until = clock::monotonic_nanos() + LISTEN_NANOS_MAX;
+    loop {
+        match listen_tcp(settings, port, log) {
+            Err(problem) if problem.error.kind() == io::ErrorKind::AddrInUse && clock::monotonic_nanos() < until => {
+                std::thread::sleep(LISTEN_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// The listeners of each shard.
 #[derive(Default)]
 struct Nodes {
@@ -269,8 +288,8 @@ fn listen_nodes(settings: &Settings, shards: u16, log: &Log) -> Result<Nodes, Bo
         if port <= index {
             return Err(BootError::NodePorts);
         }
-        nodes.clients.push(listen_tcp(settings, port, log)?);
-        nodes.buses.push(listen_tcp(settings, bus_port, log)?);
+        nodes.clients.push(listen(settings, port, log)?);
+        nodes.buses.push(listen(settings, bus_port, log)?);
     }
     Ok(nodes)
 }
