@@ -74,6 +74,8 @@ pub(crate) struct Engine {
     pub(crate) lost_slots: Vec<Slot>,
     /// Whether the view of the cluster has changed since it was asked who waits here in vain.
     pub(crate) has_new_view: bool,
+    /// Whether the shard has not been told yet which slots are ours.
+    pub(crate) has_new_slots: bool,
     /// Which core owns which slot.
     pub(crate) map: Arc<SlotMap>,
     pub(crate) hasher: KeyHasher,
@@ -142,6 +144,7 @@ impl Engine {
             has_new_seat: false,
             lost_slots: Vec::new(),
             has_new_view: false,
+            has_new_slots: false,
             map: process.map(),
             process,
             hot,

@@ -5,7 +5,7 @@ use crate::engine::{Engine, Hands};
 use crate::formation;
 use crate::process::{AtNode, Seat};
 use crate::pubsub::Message;
-use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
+use slotmesh_base::{Monotonic, ReplyError, SLOT_COUNT, Slot, UnixMillis};
 use slotmesh_cluster::machine::Now;
 use slotmesh_command::{ChannelKind, Spec, key_indexes};
 use slotmesh_conf::directive;
@@ -45,6 +45,7 @@ impl Engine {
         }
         self.lost_slots.extend(lost);
         self.drop_lost_keys();
+        self.label_shard();
         self.refuse_waits(hands);
         if std::mem::take(&mut self.has_new_seat)
             && let Some(seat) = self.seat.clone()
@@ -71,6 +72,17 @@ impl Engine {
         self.seat = Some(seat);
         self.has_new_seat = true;
         self.has_new_view = true;
+        self.has_new_slots = true;
+        self.label_shard();
+    }
+
+    /// Tells the shard which slots are ours, as soon as it is at home: among several in hand, they say whose a key is.
+    fn label_shard(&mut self) {
+        let (true, Some(seat)) = (self.has_new_slots, &self.seat) else { return };
+        let Some(shard) = self.lending.home() else { return };
+        let slots = (0..SLOT_COUNT as u16).filter_map(Slot::new);
+        shard.keyspace_mut().own(slots.filter(|&slot| seat.topology.owner(slot) == Some(seat.myself)));
+        self.has_new_slots = false;
     }
 
     /// Clients that wait for keys of slots that are ours no more do not wait in vain: as soon as the shard is at home.

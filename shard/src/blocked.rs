@@ -167,7 +167,7 @@ impl Shard {
         let mut keys = Vec::new();
         for index in wait.keys.clone() {
             let key = self.hasher.key(args.at(index));
-            if !self.keyspace.holds(key.slot) {
+            if is_shared && !self.keyspace.holds(key.slot) {
                 continue;
             }
             let (name, line) = self.blocked.lines.entry(context.db, key.bytes);

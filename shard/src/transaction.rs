@@ -282,8 +282,8 @@ fn run_on_shards(
     let reads_all = matches!(spec.reach, Reach::Shard(_)) && !spec.flags.contains(Flags::WRITE);
     match scan_slot(spec, args) {
         Some(slot) if !client.is_at_node => {
-            let holder = shards.iter_mut().find(|shard| shard.keyspace.holds(slot));
-            run_together(&mut [holder.expect("all shards are in hand")], spec, args, &context, out);
+            let place = shards.iter().position(|shard| shard.keyspace.holds(slot)).unwrap_or(0);
+            run_together(&mut [&mut *shards[place]], spec, args, &context, out);
         }
         _ if reads_all && shards.len() > 1 => {
             gather_all(spec, args, shards, &Context { partial: true, ..context }, around.chance, out);

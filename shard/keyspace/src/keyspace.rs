@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::sync::atomic::AtomicBool;
 use graveyard::Graveyard;
-use slotmesh_base::Slot;
+use slotmesh_base::{SLOT_COUNT, Slot};
 use snapshot::Snapshots;
 
 /// Counters of a shard's keyspace, for INFO.
@@ -38,6 +38,8 @@ pub struct Keyspace {
     access: Access,
     dbs: Vec<Option<Box<Db>>>,
     slots: RangeInclusive<u16>,
+    /// Those of them that a node of a cluster owns now: slot `s` is bit `1 << (s & 7)` of byte `s >> 3`.
+    owned: Option<Box<[u8; SLOT_COUNT / 8]>>,
     hasher: KeyHasher,
     /// Counters; commands count hits, misses and changes here. `expired` is what databases that are no
     /// more have counted: read it by [`stats`](Self::stats).
@@ -61,6 +63,7 @@ impl Keyspace {
         Self {
             dbs,
             slots,
+            owned: None,
             hasher,
             stats: KeyspaceStats::default(),
             graveyard: Graveyard::default(),
@@ -84,7 +87,17 @@ impl Keyspace {
     /// Whether keys of `slot` lie in this keyspace.
     #[inline]
     pub fn holds(&self, slot: Slot) -> bool {
-        self.slots.contains(&slot.number())
+        match &self.owned {
+            None => self.slots.contains(&slot.number()),
+            Some(owned) => owned[slot.index() >> 3] & 1 << (slot.index() & 7) != 0,
+        }
+    }
+
+    /// From now on the keyspace is that of a cluster's node that owns these slots; keys of others are kept as they are.
+    pub fn own(&mut self, slots: impl Iterator<Item = Slot>) {
+        let mut owned = Box::new([0; SLOT_COUNT / 8]);
+        slots.for_each(|slot| owned[slot.index() >> 3] |= 1 << (slot.index() & 7));
+        self.owned = Some(owned);
     }
 
     /// Sets how commands leave a trace in keys.

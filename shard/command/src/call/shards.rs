@@ -27,25 +27,22 @@ impl<'c> Call<'c> {
 
     /// The database with that index on a key's shard.
     ///
-    /// # Panics
-    /// If the key's shard is not at hand.
     pub fn db_at(&mut self, db: usize, key: &Key<'_>) -> &mut Db {
         self.at(key).keyspace.db(db)
     }
 
     /// The shard of a key.
-    ///
-    /// # Panics
-    /// If it is not at hand.
     #[inline]
     pub(crate) fn at(&mut self, key: &Key<'_>) -> At<'_, 'c> {
         let reply = &mut self.reply;
         if self.keyspace.holds(key.slot) {
             return At { keyspace: self.keyspace, effects: self.effects, reply };
         }
-        let other = self.others.iter_mut().find(|other| other.keyspace.holds(key.slot));
-        let other = other.expect("the shards of all keys are at hand");
-        At { keyspace: other.keyspace, effects: other.effects, reply }
+        // None, if the slot has just left the node: its home is then as good as any.
+        match self.others.iter_mut().find(|other| other.keyspace.holds(key.slot)) {
+            Some(other) => At { keyspace: other.keyspace, effects: other.effects, reply },
+            None => At { keyspace: self.keyspace, effects: self.effects, reply },
+        }
     }
 
     /// Runs `body` with the databases of each shard at hand, home first.
