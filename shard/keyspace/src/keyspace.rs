@@ -93,6 +93,21 @@ impl Keyspace {
         }
     }
 
+    /// Whether the keyspace is that of a cluster's node, whose slots come and go.
+    pub fn is_of_node(&self) -> bool {
+        self.owned.is_some()
+    }
+
+    /// The last of the slots that lie here in a row from `slot` on; `slot` itself, if it does not.
+    pub fn run_end(&self, slot: Slot) -> Slot {
+        let after = |slot: Slot| Slot::new(slot.number() + 1).filter(|&next| self.holds(next));
+        let mut last = slot;
+        while let Some(next) = after(last).filter(|_| self.holds(slot)) {
+            last = next;
+        }
+        last
+    }
+
     /// From now on the keyspace is that of a cluster's node that owns these slots; keys of others are kept as they are.
     pub fn own(&mut self, slots: impl Iterator<Item = Slot>) {
         let mut owned = Box::new([0; SLOT_COUNT / 8]);

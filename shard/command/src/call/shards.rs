@@ -27,21 +27,29 @@ impl<'c> Call<'c> {
 
     /// The database with that index on a key's shard.
     ///
+    /// # Panics
+    /// If the key's shard is not at hand, unless slots come and go.
     pub fn db_at(&mut self, db: usize, key: &Key<'_>) -> &mut Db {
         self.at(key).keyspace.db(db)
     }
 
     /// The shard of a key.
+    ///
+    /// # Panics
+    /// If it is not at hand, unless slots come and go.
     #[inline]
     pub(crate) fn at(&mut self, key: &Key<'_>) -> At<'_, 'c> {
         let reply = &mut self.reply;
         if self.keyspace.holds(key.slot) {
             return At { keyspace: self.keyspace, effects: self.effects, reply };
         }
-        // None, if the slot has just left the node: its home is then as good as any.
         match self.others.iter_mut().find(|other| other.keyspace.holds(key.slot)) {
             Some(other) => At { keyspace: other.keyspace, effects: other.effects, reply },
-            None => At { keyspace: self.keyspace, effects: self.effects, reply },
+            None => {
+                // The slot has just left the node: home is then as good as any.
+                assert!(self.keyspace.is_of_node(), "the shards of all keys are at hand");
+                At { keyspace: self.keyspace, effects: self.effects, reply }
+            }
         }
     }
 

@@ -138,11 +138,17 @@ fn scan(call: &mut Call<'_>) -> HandlerResult {
     // Numbers that no scan gives, and slots beyond this shard's, end the scan.
     let start = Cursor::from_number(number).filter(|cursor| cursor.slot.number() <= last);
     let (found, next) = match start {
-        Some(cursor) => {
+        Some(cursor) if call.is_node => {
             let (found, next) = visit(call, cursor, count, &filter);
-            let end = if call.is_node { Cursor::start() } else { behind(last) };
-            (found, next.unwrap_or(end).to_number())
+            (found, next.unwrap_or(Cursor::start()).to_number())
         }
+        Some(cursor) if call.keyspace.holds(cursor.slot) => {
+            // Whoever owns the slots behind goes on with them.
+            let last = call.keyspace.run_end(cursor.slot);
+            let (found, next) = visit(call, cursor, count, &filter);
+            (found, next.filter(|next| next.slot <= last).unwrap_or(behind(last.number())).to_number())
+        }
+        Some(cursor) => (0, behind(cursor.slot.number()).to_number()),
         None => (0, 0),
     };
     // Only the visit tells the cursor that stands before the keys.
