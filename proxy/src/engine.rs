@@ -262,13 +262,12 @@ impl Engine {
             _ => admit(client, spec, args, &mut refusal),
         };
         let Some(spec) = admitted else { return self.refuse(hands, index) };
+        client.active_at = self.now;
         if !client.is_at_node
             && let Some(error) = self.refuse_elsewhere(spec, args)
         {
             return self.fail_with(hands, index, spec, args, error);
         }
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        connection.client.active_at = self.now;
         self.running = Some((index, Some(spec)));
         let done = match spec.reach {
             Reach::Slot(_) | Reach::Shard(_) => self.run_on_shards(hands, index, spec, args, first_key),

@@ -3,15 +3,12 @@
 use crate::bus::{BusStart, NodesFile, NodesFileError};
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_cluster::machine::{Actions, Cluster, Founder, Input, Now, Settings as MachineSettings};
-use slotmesh_cluster::{Endpoint, Host, Manners, NodeId};
+use slotmesh_cluster::{BUS_PORT_DISTANCE, Endpoint, Host, Manners, NodeId};
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{clock, entropy};
 use slotmesh_shard::SlotMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-
-/// How far above the port for clients that of the bus is, where nobody says otherwise (Redis: `CLUSTER_PORT_INCR`).
-const BUS_PORT_DISTANCE: u16 = 10_000;
 
 /// The port at which shard `index` serves its clients; `None` beyond the last port that there is.
 pub(crate) fn node_port(settings: &Settings, index: u16) -> Option<u16> {

@@ -1,9 +1,10 @@
 //! The cluster as its nodes see it: who is in it, who owns which slot, where a request belongs, what CLUSTER prints.
 //!
 //! *For*: the state machine behind the cluster bus ([`machine`]), its messages as bytes ([`wire`]), its file
-//! ([`nodes_conf`]); redirects and the replies of CLUSTER over one [`Topology`], which the machine draws up. *Not here*: keys, values,
-//! sockets, disks, clocks. *Invariants*: a topology does not change; whoever learns of a change makes
-//! another one. A slot has one owner or none. *Read first*: `machine/mod.rs`, `topology.rs`, then `redirect.rs`.
+//! ([`nodes_conf`]); redirects and the replies of CLUSTER over one [`Topology`], which the machine draws up.
+//! *Not here*: keys, values, sockets, disks, clocks.
+//! *Invariants*: a topology does not change; whoever learns of a change makes another one. A slot has one owner or none.
+//! *Read first*: `machine/mod.rs`, `topology.rs`, then `redirect.rs`.
 #![no_std]
 extern crate alloc;
 #[cfg(test)]
@@ -18,6 +19,9 @@ mod render;
 mod slot_set;
 mod topology;
 pub mod wire;
+
+/// How far above the port for clients that of the bus is, where nobody says otherwise (Redis: `CLUSTER_PORT_INCR`).
+pub const BUS_PORT_DISTANCE: u16 = 10_000;
 
 pub use host::Host;
 pub use node::{Node, NodeId};

@@ -3,6 +3,7 @@
 //! Reads what Redis 7.0, 7.2 and valkey 8 write, writes what 7.2 writes (`cluster.c` `clusterLoadConfig`,
 //! `clusterGenNodeDescription`).
 
+use crate::BUS_PORT_DISTANCE;
 use crate::host::Host;
 use crate::node::{NodeId, put};
 use crate::wire::{NodeFlags, is_hostname, is_nodename};
@@ -12,8 +13,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use slotmesh_base::{Slot, UnixMillis};
 
-/// How far above the port for clients that of the bus is where a line does not say.
-const BUS_PORT_DISTANCE: u16 = 10_000;
 /// How much of a bad line an error shows.
 const SHOWN: usize = 100;
 

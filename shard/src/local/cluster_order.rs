@@ -5,14 +5,11 @@
 use super::cluster::known;
 use super::{Node, client, command};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_cluster::Host;
 use slotmesh_cluster::machine::{Admin, AdminError, Bumped, Cluster};
 use slotmesh_cluster::wire::NodeFlags;
+use slotmesh_cluster::{BUS_PORT_DISTANCE, Host};
 use slotmesh_command::{NodeCommand, parse_integer};
 use slotmesh_resp::{Args, Reply};
-
-/// How far above the port for clients that of the bus is, where CLUSTER MEET does not say.
-const BUS_PORT_DISTANCE: i64 = 10_000;
 
 pub(super) fn order(what: NodeCommand, args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
     match what {
@@ -80,7 +77,7 @@ fn meet(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
         return reply.error_text(&invalid(b"base port", args.at(3)));
     };
     let bus_port = match args.find(4).map(parse_integer) {
-        None => port.saturating_add(BUS_PORT_DISTANCE),
+        None => port.saturating_add(i64::from(BUS_PORT_DISTANCE)),
         Some(Ok(bus_port)) => bus_port,
         Some(Err(_)) => return reply.error_text(&invalid(b"bus port", args.at(4))),
     };
