@@ -1,9 +1,8 @@
 //! Who is in the cluster and who owns which slot: the view of one moment.
 
-use crate::node::{Node, put};
+use crate::node::Node;
 use crate::redirect::Redirect;
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use slotmesh_base::{SLOT_COUNT, Slot};
@@ -20,7 +19,6 @@ pub(crate) const NOBODY: u16 = u16::MAX;
 pub struct Topology {
     nodes: Vec<Node>,
     owners: Box<[u16; SLOT_COUNT]>,
-    current_epoch: u64,
     serving: Serving,
     manners: Manners,
     /// Number of slots with an owner.
@@ -77,23 +75,15 @@ impl Topology {
     /// If there are more nodes than slots, or none.
     pub fn new(nodes: Vec<Node>, requires_full_coverage: bool) -> Self {
         assert!((1..=SLOT_COUNT).contains(&nodes.len()), "a cluster has nodes, each at least one slot of its own");
-        let current_epoch = nodes.iter().map(|node| node.config_epoch).max().unwrap_or(0);
         let serving = Serving::ByCoverage { requires_all: requires_full_coverage };
-        Self {
-            nodes,
-            owners: Box::new([NOBODY; SLOT_COUNT]),
-            current_epoch,
-            serving,
-            manners: Manners::default(),
-            assigned: 0,
-        }
+        Self { nodes, owners: Box::new([NOBODY; SLOT_COUNT]), serving, manners: Manners::default(), assigned: 0 }
     }
 
     /// The view of a node that has judged the state itself. Owners follow by [`assign_one`](Self::assign_one), then
     /// [`count`](Self::count).
-    pub(crate) fn told(nodes: Vec<Node>, current_epoch: u64, is_ok: bool, manners: Manners) -> Self {
+    pub(crate) fn told(nodes: Vec<Node>, is_ok: bool, manners: Manners) -> Self {
         let owners = Box::new([NOBODY; SLOT_COUNT]);
-        Self { nodes, owners, current_epoch, serving: Serving::Told(is_ok), manners, assigned: 0 }
+        Self { nodes, owners, serving: Serving::Told(is_ok), manners, assigned: 0 }
     }
 
     pub(crate) fn assign_one(&mut self, slot: usize, node: NodeIndex) {
@@ -123,11 +113,6 @@ impl Topology {
     /// The replicas of a master.
     pub fn replicas(&self, master: NodeIndex) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(move |node| node.master == Some(master))
-    }
-
-    /// The node with this name.
-    pub fn find(&self, name: &[u8]) -> Option<NodeIndex> {
-        self.nodes().find(|(_, node)| node.id.as_str().as_bytes() == name).map(|(index, _)| index)
     }
 
     /// Who owns a slot.
@@ -166,53 +151,6 @@ impl Topology {
             Serving::ByCoverage { requires_all } => !requires_all || self.assigned == SLOT_COUNT,
             Serving::Told(is_ok) => is_ok,
         }
-    }
-
-    /// What CLUSTER INFO prints at node `myself` (Redis 7.2 `cluster.c` `clusterGenInfo…`): no bus, no messages.
-    pub fn info_text(&self, myself: NodeIndex) -> String {
-        let assigned = self.assigned();
-        let mut with_slots: Vec<u16> = self.ranges().map(|(_, _, owner)| owner.0).collect();
-        with_slots.sort_unstable();
-        with_slots.dedup();
-        let mut text = String::new();
-        let fields = [
-            ("cluster_slots_assigned", assigned as u64),
-            ("cluster_slots_ok", assigned as u64),
-            ("cluster_slots_pfail", 0),
-            ("cluster_slots_fail", 0),
-            ("cluster_known_nodes", self.nodes.len() as u64),
-            ("cluster_size", with_slots.len() as u64),
-            ("cluster_current_epoch", self.current_epoch),
-            ("cluster_my_epoch", self.node(myself).config_epoch),
-            ("cluster_stats_messages_sent", 0),
-            ("cluster_stats_messages_received", 0),
-            ("total_cluster_links_buffer_limit_exceeded", 0),
-        ];
-        put(&mut text, format_args!("cluster_state:{}\r\n", if self.is_ok() { "ok" } else { "fail" }));
-        fields.iter().for_each(|(name, value)| put(&mut text, format_args!("{name}:{value}\r\n")));
-        text
-    }
-
-    /// What CLUSTER NODES prints at node `myself` for a client that has reached it at `here`: a line for each node.
-    pub fn nodes_text(&self, myself: NodeIndex, here: &str) -> String {
-        let mut text = String::new();
-        for (index, node) in self.nodes() {
-            let flags = if index == myself { "myself,master" } else { "master" };
-            let Node { id, port, bus_port, config_epoch, heard_at_ms, .. } = node;
-            let ip = node.ip(here);
-            put(
-                &mut text,
-                format_args!("{id} {ip}:{port}@{bus_port} {flags} - 0 {heard_at_ms} {config_epoch} connected"),
-            );
-            for (first, last) in self.ranges_of(index) {
-                match first == last {
-                    true => put(&mut text, format_args!(" {first}")),
-                    false => put(&mut text, format_args!(" {first}-{last}")),
-                }
-            }
-            text.push('\n');
-        }
-        text
     }
 
     /// Where the keys of a request that has come to node `myself` belong, by their slots in the order of the request:
@@ -292,6 +230,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::NodeId;
     use crate::wire::NodeFlags;
+    use alloc::string::String;
     use std::vec;
 
     pub(crate) fn node(number: u64) -> Node {
@@ -365,7 +304,7 @@ pub(crate) mod tests {
     #[test]
     fn a_cluster_that_is_down_serves_what_it_is_told_to() {
         let judge = |manners, access| {
-            let mut topology = Topology::told(vec![node(0)], 1, false, manners);
+            let mut topology = Topology::told(vec![node(0)], false, manners);
             topology.assign(NodeIndex(0), 0..=16383);
             topology.judge(NodeIndex(0), [slot(7)].into_iter(), access)
         };
@@ -376,18 +315,5 @@ pub(crate) mod tests {
         assert_eq!(all.map(|access| judge(reads, access)), [Ok(()), Err(Redirect::ReadOnly), Ok(())]);
         let channels = Manners { allows_shard_channels_when_down: true, ..Manners::default() };
         assert_eq!(all.map(|access| judge(channels, access)), [down, down, Ok(())]);
-    }
-
-    #[test]
-    fn lines_are_those_of_redis() {
-        let topology = three();
-        let text = topology.nodes_text(NodeIndex(1), "10.0.0.1");
-        let lines: Vec<&str> = text.lines().collect();
-        let id = node(0).id;
-        assert_eq!(lines[0], std::format!("{id} 10.0.0.1:7000@17000 master - 0 1000 1 connected 0-5460 16383"));
-        assert!(lines[1].contains(" 10.0.0.1:7001@17001 myself,master - 0 1000 2 connected 5461-10921"), "{text}");
-        let info = topology.info_text(NodeIndex(1));
-        assert!(info.starts_with("cluster_state:ok\r\ncluster_slots_assigned:16384\r\n"), "{info}");
-        assert!(info.contains("cluster_size:3\r\ncluster_current_epoch:3\r\ncluster_my_epoch:2\r\n"), "{info}");
     }
 }

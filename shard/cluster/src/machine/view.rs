@@ -36,7 +36,7 @@ impl Cluster {
                 heard_at_ms: now.unix_of(row.pong_received).0,
             }
         });
-        let mut topology = Topology::told(nodes.collect(), self.current_epoch, self.is_ok(), self.settings.manners);
+        let mut topology = Topology::told(nodes.collect(), self.is_ok(), self.settings.manners);
         for (slot, &owner) in self.slots.owners().iter().enumerate() {
             if owner != NOBODY {
                 topology.assign_one(slot, place(NodeIndex(owner)));
