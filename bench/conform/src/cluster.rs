@@ -15,15 +15,39 @@ const NODE_TIMEOUT_MS: &str = "3000";
 pub enum Program {
     /// Ours, with so many shards.
     Slotmesh(u16),
-    /// A redis-server: the oracle, or the file named here.
+    /// A redis-server: the oracle, or the file named here, which may be a valkey-server.
     Redis(Option<OsString>),
 }
 
 impl Program {
+    /// Whom our nodes shall live beside: the oracle, and later releases where the environment names them: redis-server
+    /// 7.2 in `SLOTMESH_REDIS_72`, valkey-server 8 in `SLOTMESH_VALKEY_8`. Says which are missing.
+    pub fn peers() -> Vec<Self> {
+        let later = ["SLOTMESH_REDIS_72", "SLOTMESH_VALKEY_8"].into_iter().filter_map(|variable| {
+            let file = std::env::var_os(variable);
+            if file.is_none() {
+                eprintln!("SKIPPED: a peer ({variable} names one)");
+            }
+            file.map(|file| Self::Redis(Some(file)))
+        });
+        std::iter::once(Self::Redis(None)).chain(later).collect()
+    }
+
     fn nodes(&self) -> u16 {
         match self {
             Self::Slotmesh(shards) => *shards,
             Self::Redis(_) => 1,
+        }
+    }
+
+    /// What starts it, without arguments.
+    pub fn command(&self) -> Command {
+        match self {
+            Self::Slotmesh(_) => node_command(),
+            Self::Redis(file) => {
+                let oracle = || std::env::var_os("SLOTMESH_ORACLE").unwrap_or_else(|| "redis-server".into());
+                without_test_variables(Command::new(file.clone().unwrap_or_else(oracle)))
+            }
         }
     }
 
@@ -35,13 +59,9 @@ impl Program {
             Self::Slotmesh(shards) => {
                 let shards = shards.to_string();
                 let own = [&own[..], &["--cores", &shards, "--shards", &shards]].concat();
-                Server::start_at(port, "slotmesh", node_command(), &own)
+                Server::start_at(port, "slotmesh", self.command(), &own)
             }
-            Self::Redis(file) => {
-                let oracle = || std::env::var_os("SLOTMESH_ORACLE").unwrap_or_else(|| "redis-server".into());
-                let command = without_test_variables(Command::new(file.clone().unwrap_or_else(oracle)));
-                Server::start_at(port, "redis-server", command, &own)
-            }
+            Self::Redis(_) => Server::start_at(port, "redis-server", self.command(), &own),
         }
     }
 }

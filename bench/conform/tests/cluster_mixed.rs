@@ -1,7 +1,7 @@
-//! Our shards and redis-server nodes in one cluster: they meet, agree, see each other die, and come back.
+//! Our shards in one cluster with nodes of redis-server and valkey-server: they meet, agree, see each other die, and come
+//! back. Every test is about each peer that there is.
 
 use slotmesh_conform::{Cluster, NodeLine, Program, await_condition, is_self_test, node_lines};
-use std::ffi::OsString;
 use std::process::Command;
 
 /// Longest wait until a node that was killed is marked by all others, in seconds.
@@ -10,15 +10,6 @@ const FAIL_SECONDS_MAX: u64 = 60;
 /// Two shards of ours, as a process each, and two of redis-server: nodes 0 and 1 are ours.
 fn two_and_two(redis: &Program) -> [Program; 4] {
     [Program::Slotmesh(1), Program::Slotmesh(1), redis.clone(), redis.clone()]
-}
-
-/// The releases of Redis to be beside: the oracle, and 7.2 where `SLOTMESH_REDIS_72` names one.
-fn releases() -> Vec<Program> {
-    let later = std::env::var_os("SLOTMESH_REDIS_72");
-    if later.is_none() {
-        eprintln!("SKIPPED: redis-server 7.2 (SLOTMESH_REDIS_72 names one)");
-    }
-    std::iter::once(Program::Redis(None)).chain(later.map(|file: OsString| Program::Redis(Some(file)))).collect()
 }
 
 fn line_of(cluster: &Cluster, from: u16, id: &str) -> Option<NodeLine> {
@@ -47,9 +38,31 @@ fn kill_and_restart(cluster: &mut Cluster, victim: u16) {
     assert_eq!(line_of(cluster, others[0], &id).as_ref(), Some(&before));
 }
 
+/// CLUSTER SLOTS of all nodes says the same: who serves which slots where.
+fn assert_same_slots(cluster: &Cluster) {
+    let slots = |index| {
+        let mut node = cluster.connect(index);
+        node.say("HELLO 3");
+        node.say("CLUSTER SLOTS")
+    };
+    let sorted = |reply: Vec<u8>| {
+        // Each range begins at the next multiple of a quarter, so that its text tells where one ends.
+        let text = String::from_utf8_lossy(&reply).into_owned();
+        let mut ranges: Vec<String> = text.split("*3\r\n:").skip(1).map(str::to_owned).collect();
+        ranges.sort();
+        ranges
+    };
+    let first = sorted(slots(0));
+    assert_eq!(first.len(), usize::from(cluster.count));
+    for index in 1..cluster.count {
+        assert_eq!(sorted(slots(index)), first, "node {index}");
+    }
+}
+
 #[test]
 fn nodes_of_both_kinds_meet_and_outlive_each_other() {
-    for redis in releases() {
+    for redis in Program::peers() {
+        eprintln!("beside {redis:?}");
         // Each meets one of the other kind.
         let mut cluster = Cluster::start(&two_and_two(&redis), &[]);
         cluster.share_slots();
@@ -57,6 +70,7 @@ fn nodes_of_both_kinds_meet_and_outlive_each_other() {
             cluster.meet(from, to);
         }
         cluster.await_agreement();
+        assert_same_slots(&cluster);
         kill_and_restart(&mut cluster, 2);
         if !is_self_test() {
             kill_and_restart(&mut cluster, 0);
@@ -64,29 +78,131 @@ fn nodes_of_both_kinds_meet_and_outlive_each_other() {
     }
 }
 
+/// One cluster of everything that there is; those that die are found dead by all kinds.
+#[test]
+fn nodes_of_all_kinds_live_in_one_cluster() {
+    let programs = [vec![Program::Slotmesh(2)], Program::peers()].concat();
+    let mut cluster = Cluster::form(&programs, &[]);
+    assert_same_slots(&cluster);
+    for victim in 2..cluster.count {
+        let id = cluster.connect(victim).text("CLUSTER MYID");
+        let server = usize::from(victim - 1);
+        cluster.servers[server].signal("KILL");
+        cluster.servers[server].await_end();
+        let others: Vec<u16> = (0..cluster.count).filter(|&index| index != victim).collect();
+        await_condition("all others mark the dead node", FAIL_SECONDS_MAX, || {
+            others.iter().all(|&other| line_of(&cluster, other, &id).is_some_and(|line| line.is("fail")))
+        });
+        cluster.servers[server].restart();
+        cluster.await_agreement();
+    }
+    assert!(cluster.connect(0).say("PUBLISH news hello").starts_with(b":"));
+    for server in &cluster.servers {
+        let log = server.log();
+        // That 7.0 knows no shard ids it says of 7.2, too.
+        let complains = |line: &&str| {
+            ["eceived invalid", "eceived unknown packet", "Bad message"].iter().any(|bad| line.contains(bad))
+        };
+        assert_eq!(log.lines().find(complains), None, "{} has heard what it does not understand", server.name());
+    }
+}
+
 #[test]
 fn shards_of_one_process_are_nodes_like_others() {
-    let mut cluster = Cluster::form(&[Program::Slotmesh(2), Program::Redis(None), Program::Redis(None)], &[]);
-    assert_eq!(node_lines(&mut cluster.connect(3)).len(), 4);
-    let before = node_lines(&mut cluster.connect(2));
-    cluster.servers[0].signal("TERM");
-    cluster.servers[0].restart();
-    cluster.await_agreement();
-    assert_eq!(node_lines(&mut cluster.connect(2)), before);
+    for redis in Program::peers() {
+        eprintln!("beside {redis:?}");
+        let mut cluster = Cluster::form(&[Program::Slotmesh(2), redis.clone(), redis], &[]);
+        assert_eq!(node_lines(&mut cluster.connect(3)).len(), 4);
+        let before = node_lines(&mut cluster.connect(2));
+        cluster.servers[0].signal("TERM");
+        cluster.servers[0].restart();
+        cluster.await_agreement();
+        assert_eq!(node_lines(&mut cluster.connect(2)), before);
+    }
+}
+
+/// What nodes tell of themselves beside the header: names of hosts and of nodes, and which shard they belong to.
+#[test]
+fn names_and_shard_ids_go_both_ways() {
+    for redis in Program::peers() {
+        eprintln!("beside {redis:?}");
+        let cluster = Cluster::form(&two_and_two(&redis), &[]);
+        // The oracle knows no names of nodes and no shards.
+        let is_later = cluster.connect(2).say("CLUSTER MYSHARDID").starts_with(b"$");
+        for (index, host) in [(0, "ours.example"), (2, "theirs.example")] {
+            let mut node = cluster.connect(index);
+            // What only valkey tells, before the shard id: it is passed over. The others know no such directive.
+            node.say("CONFIG SET cluster-announce-client-ipv4 203.0.113.7");
+            assert_eq!(node.say(&format!("CONFIG SET cluster-announce-hostname {host}")), b"+OK\r\n");
+            if index == 0 || is_later {
+                let order = format!("CONFIG SET cluster-announce-human-nodename name-of-{index}");
+                assert_eq!(node.say(&order), b"+OK\r\n");
+            }
+        }
+        for (index, host) in [(0, "ours.example"), (2, "theirs.example")] {
+            let id = cluster.connect(index).text("CLUSTER MYID");
+            await_condition("all know its name", FAIL_SECONDS_MAX, || {
+                let knows = |other| line_of(&cluster, other, &id).is_some_and(|line| line.address.ends_with(host));
+                (0..cluster.count).all(knows)
+            });
+        }
+        if !is_later {
+            continue;
+        }
+        let shard_ids: Vec<String> = (0..4).map(|index| cluster.connect(index).text("CLUSTER MYSHARDID")).collect();
+        for (reader, servers) in [(1, [2, 3]), (3, [0, 1])] {
+            assert_eq!(cluster.connect(reader).say("CLUSTER SAVECONFIG"), b"+OK\r\n");
+            let path = cluster.servers[reader as usize].dir().join("nodes.conf");
+            for index in servers {
+                let expected = format!("shard-id={}", shard_ids[index as usize]);
+                let text = std::fs::read_to_string(&path).expect("a node has its file");
+                assert!(text.contains(&expected), "{expected} of {index} at {reader}: {text}");
+            }
+            let text = std::fs::read_to_string(&path).expect("a node has its file");
+            let name = format!("nodename=name-of-{}", servers[0]);
+            assert!(text.contains(&name), "{name} at {reader}: {text}");
+        }
+    }
+}
+
+/// CLUSTER FORGET at one node makes all forget, where it is gossiped (7.2 and later), whichever kind is told.
+#[test]
+fn what_one_forgets_the_other_kind_forgets() {
+    for redis in Program::peers() {
+        eprintln!("beside {redis:?}");
+        for told in [0, 1] {
+            let programs = [Program::Slotmesh(1), redis.clone(), redis.clone(), Program::Slotmesh(1)];
+            let mut cluster = Cluster::form(&programs, &[]);
+            if !cluster.connect(1).say("CLUSTER MYSHARDID").starts_with(b"$") {
+                // The oracle neither says nor hears it.
+                break;
+            }
+            let id = cluster.connect(3).text("CLUSTER MYID");
+            cluster.servers[3].signal("KILL");
+            cluster.servers[3].await_end();
+            assert_eq!(cluster.connect(told).say(&format!("CLUSTER FORGET {id}")), b"+OK\r\n");
+            await_condition("all have forgotten it", FAIL_SECONDS_MAX, || {
+                (0..3).all(|other| line_of(&cluster, other, &id).is_none())
+            });
+        }
+    }
 }
 
 /// PUBLISH at any node reaches the subscribers of all, of either kind; it counts those of its own node.
 #[test]
 fn messages_reach_the_subscribers_of_all_nodes() {
-    let cluster = Cluster::form(&[Program::Slotmesh(2), Program::Slotmesh(1), Program::Redis(None)], &[]);
-    let mut listeners: Vec<_> = (0..cluster.count).map(|index| cluster.connect(index)).collect();
-    listeners.iter_mut().for_each(|listener| drop(listener.say("SUBSCRIBE news")));
-    for from in 0..cluster.count {
-        let reply = cluster.connect(from).say(&format!("PUBLISH news from-{from}"));
-        assert_eq!(reply, b":1\r\n", "node {from}");
-        for listener in &mut listeners {
-            let expected = format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$6\r\nfrom-{from}\r\n");
-            assert_eq!(listener.reply(), expected.as_bytes());
+    for redis in Program::peers() {
+        eprintln!("beside {redis:?}");
+        let cluster = Cluster::form(&[Program::Slotmesh(2), Program::Slotmesh(1), redis], &[]);
+        let mut listeners: Vec<_> = (0..cluster.count).map(|index| cluster.connect(index)).collect();
+        listeners.iter_mut().for_each(|listener| drop(listener.say("SUBSCRIBE news")));
+        for from in 0..cluster.count {
+            let reply = cluster.connect(from).say(&format!("PUBLISH news from-{from}"));
+            assert_eq!(reply, b":1\r\n", "node {from}");
+            for listener in &mut listeners {
+                let expected = format!("*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$6\r\nfrom-{from}\r\n");
+                assert_eq!(listener.reply(), expected.as_bytes());
+            }
         }
     }
 }
@@ -96,10 +212,16 @@ const KEYS: usize = 1000;
 
 #[test]
 fn the_tools_of_redis_go_through_all_nodes() {
-    let cluster = Cluster::form(&two_and_two(&Program::Redis(None)), &[]);
+    for redis in Program::peers() {
+        eprintln!("beside {redis:?}");
+        go_through_with_redis_cli(&Cluster::form(&two_and_two(&redis), &[]));
+    }
+}
+
+fn go_through_with_redis_cli(cluster: &Cluster) {
     let script: String = (0..KEYS).map(|index| format!("SET key:{index} {index}\n")).collect();
     run_script(cluster.first_port, &script, "OK");
-    let held: usize = (0..4).map(|index| count(&cluster, index)).inspect(|&held| assert!(held > 100)).sum();
+    let held: usize = (0..4).map(|index| count(cluster, index)).inspect(|&held| assert!(held > 100)).sum();
     assert_eq!(held, KEYS);
     let script: String = (0..KEYS).map(|index| format!("STRLEN key:{index}\n")).collect();
     for port in cluster.ports() {
@@ -191,36 +313,42 @@ main().catch((error) => { console.error(error); process.exit(1); });
     });
 }
 
-/// Runs a client that is given all ports, if `make test` has installed it.
-fn run_client(folder: &str, package: &str, command: impl FnOnce(&std::path::Path) -> Command) {
+/// Runs a client that is given all ports, beside each peer, if `make test` has installed it.
+fn run_client(folder: &str, package: &str, command: impl Fn(&std::path::Path) -> Command) {
     let test = std::env::current_exe().expect("a test knows its file");
     let packages = test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join(folder);
     if !packages.join(package).is_dir() {
         eprintln!("SKIPPED: {package} is not in {} (`make {folder}` installs it)", packages.display());
         return;
     }
-    let cluster = Cluster::form(&two_and_two(&Program::Redis(None)), &[]);
-    let mut command = command(&packages);
-    command.args(cluster.ports().map(|port| port.to_string()));
-    let output = command.output().expect("the interpreter is there, as the client was installed");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.trim() == "done", "{out}{err}");
+    for redis in Program::peers() {
+        eprintln!("beside {redis:?}");
+        let cluster = Cluster::form(&two_and_two(&redis), &[]);
+        let mut command = command(&packages);
+        command.args(cluster.ports().map(|port| port.to_string()));
+        let output = command.output().expect("the interpreter is there, as the client was installed");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && out.trim() == "done", "{out}{err}");
+    }
 }
 
 #[test]
 fn redis_rs_goes_through_all_nodes() -> redis::RedisResult<()> {
     use redis::Commands;
-    let cluster = Cluster::form(&two_and_two(&Program::Redis(None)), &[]);
-    for port in cluster.ports() {
-        let client = redis::cluster::ClusterClient::new(vec![format!("redis://127.0.0.1:{port}")])?;
-        let mut connection = client.get_connection()?;
-        for index in 0..KEYS {
-            connection.set::<_, _, ()>(format!("key:{index}"), index)?;
+    for peer in Program::peers() {
+        eprintln!("beside {peer:?}");
+        let cluster = Cluster::form(&two_and_two(&peer), &[]);
+        for port in cluster.ports() {
+            let client = redis::cluster::ClusterClient::new(vec![format!("redis://127.0.0.1:{port}")])?;
+            let mut connection = client.get_connection()?;
+            for index in 0..KEYS {
+                connection.set::<_, _, ()>(format!("key:{index}"), index)?;
+            }
+            for index in 0..KEYS {
+                assert_eq!(connection.get::<_, usize>(format!("key:{index}"))?, index);
+            }
+            assert_eq!(redis::cmd("DBSIZE").query::<usize>(&mut connection)?, KEYS);
         }
-        for index in 0..KEYS {
-            assert_eq!(connection.get::<_, usize>(format!("key:{index}"))?, index);
-        }
-        assert_eq!(redis::cmd("DBSIZE").query::<usize>(&mut connection)?, KEYS);
     }
     Ok(())
 }

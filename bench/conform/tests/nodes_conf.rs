@@ -126,10 +126,9 @@ fn files_of_redis_are_read() {
     let ours = || node_command();
     let shards = ["--cores", "1", "--shards", "1"];
     let shards = if is_self_test() { &shards[..0] } else { &shards };
-    hand_over(&Program::Redis(None), ours(), "slotmesh", shards);
-    match std::env::var_os("SLOTMESH_REDIS_72") {
-        Some(file) => hand_over(&Program::Redis(Some(file)), ours(), "slotmesh", shards),
-        None => eprintln!("SKIPPED: redis-server 7.2 (SLOTMESH_REDIS_72 names one)"),
+    for peer in Program::peers() {
+        eprintln!("a file of {peer:?}");
+        hand_over(&peer, ours(), "slotmesh", shards);
     }
 }
 
@@ -138,5 +137,8 @@ fn redis_reads_our_files() {
     if is_self_test() {
         return;
     }
-    hand_over(&Program::Slotmesh(1), Command::new("redis-server"), "redis-server", &["--save", ""]);
+    for peer in Program::peers() {
+        eprintln!("a file for {peer:?}");
+        hand_over(&Program::Slotmesh(1), peer.command(), "redis-server", &["--save", ""]);
+    }
 }
