@@ -150,6 +150,9 @@ directives! {
         CLUSTER_ALLOW_PUBSUBSHARD_WHEN_DOWN: bool = boolean("cluster-allow-pubsubshard-when-down", "yes");
         /// Most bytes that may wait on a link to another node; 0 = no limit. Beyond, the link is closed.
         CLUSTER_LINK_SENDBUF_LIMIT: u64 = memory("cluster-link-sendbuf-limit", "0", 0, u64::MAX);
+        /// The address from which nodes dial each other; empty = as the system chooses. It does so as well if this one
+        /// cannot be had.
+        BIND_SOURCE_ADDR: str = text("bind-source-addr", "");
         /// CPUs for the core threads, such as `0-3,8`; empty = any. `0-7:2` is every second one of them.
         SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
         /// How to reach the network: `io_uring`, `epoll` or `auto`. With `epoll` each send and each receive
@@ -287,7 +290,6 @@ directives! {
         text("aof_rewrite_cpulist", "").fixed();
         text("bgsave_cpulist", "").fixed();
         text("ignore-warnings", "");
-        text("bind-source-addr", "");
         text("locale-collate", "");
 
         choice("repl-diskless-load", "disabled", &["disabled", "on-empty-db", "swapdb"]);

@@ -8,7 +8,7 @@ use crate::pubsub::Message;
 use slotmesh_base::{Monotonic, ReplyError, SLOT_COUNT, Slot, UnixMillis};
 use slotmesh_cluster::machine::Now;
 use slotmesh_command::{ChannelKind, Spec, key_indexes};
-use slotmesh_conf::directive;
+use slotmesh_conf::{Settings, directive};
 use slotmesh_io::clock;
 use slotmesh_resp::Args;
 use slotmesh_shard::{Ticket, judge};
@@ -22,7 +22,7 @@ impl Engine {
     pub(crate) fn join_bus(&mut self, start: BusStart) -> io::Result<()> {
         let now = Now { monotonic: Monotonic(clock::monotonic_nanos()), unix: UnixMillis(clock::unix_millis()) };
         let mut bus = Bus::new(start, self.core, now, self.process.log.clone())?;
-        bus.set_sendbuf_limit(self.settings.value(directive::CLUSTER_LINK_SENDBUF_LIMIT));
+        obey(&mut bus, &self.settings);
         let seat = bus.seat();
         self.bus = Some(Box::new(bus));
         self.take_seat(seat);
@@ -33,7 +33,7 @@ impl Engine {
     pub(crate) fn refresh_bus(&mut self) {
         let Some(bus) = &mut self.bus else { return };
         let shards = bus.machine.get_mut().cluster.settings().shards;
-        bus.set_sendbuf_limit(self.settings.value(directive::CLUSTER_LINK_SENDBUF_LIMIT));
+        obey(bus, &self.settings);
         bus.set_settings(formation::machine_settings(&self.settings, self.core, shards));
     }
 
@@ -157,6 +157,13 @@ impl Engine {
         let is_owned = self.seat.as_ref().is_some_and(|seat| seat.topology.owner(slot).is_some());
         Some(if is_owned { ReplyError::ServedElsewhere } else { ReplyError::SlotNotServed })
     }
+}
+
+/// Has the bus obey what concerns its links alone.
+fn obey(bus: &mut Bus, settings: &Settings) {
+    bus.set_sendbuf_limit(settings.value(directive::CLUSTER_LINK_SENDBUF_LIMIT));
+    // What is no address cannot be had: dials then come from wherever, as in Redis.
+    bus.set_source(settings.value(directive::BIND_SOURCE_ADDR).parse().ok());
 }
 
 /// What the node shows to a client of its port: its seat and its bus, and its shard if that is not in hand.

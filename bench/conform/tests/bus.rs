@@ -414,3 +414,29 @@ fn nodes_meet_over_ipv6() {
     let lines = nodes(ports[0]);
     assert!(lines.values().all(|line| line[1].starts_with("::1:")), "{lines:?}");
 }
+
+/// The address from which a node dials the one that it is told to meet, which is this test.
+fn dialled_from(node: &Server, source: &str) -> std::net::IpAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let bus = listener.local_addr().expect("a bound socket").port();
+    assert_eq!(node.connect().ask(&["CONFIG", "SET", "bind-source-addr", source]), b"+OK\r\n");
+    order(node.port(), &format!("CLUSTER MEET 127.0.0.1 {bus} {bus}"));
+    let (mut link, from) = listener.accept().expect("the node dials");
+    // It is a link that works.
+    link.set_read_timeout(Some(Duration::from_secs(AGREE_SECONDS))).expect("a wait above zero");
+    let mut signature = [0; 4];
+    link.read_exact(&mut signature).expect("a MEET comes");
+    assert_eq!(&signature, b"RCmb");
+    from.ip()
+}
+
+#[test]
+fn nodes_dial_from_the_address_that_they_are_given_if_it_can_be_had() {
+    let node = ours(1, LONG_TIMEOUT, &[]);
+    let elsewhere = "203.0.113.7";
+    for (source, from) in
+        [("127.0.0.77", "127.0.0.77"), (elsewhere, "127.0.0.1"), ("::1", "127.0.0.1"), ("", "127.0.0.1")]
+    {
+        assert_eq!(dialled_from(&node, source).to_string(), from, "{source:?}");
+    }
+}

@@ -1,10 +1,11 @@
 //! Connections that a core makes: in its control plane, so that it does not wait for them.
 #![allow(unsafe_code)]
 
-use crate::spawn_control;
+use crate::{spawn_control, tcp};
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
@@ -33,22 +34,21 @@ impl<K> Default for Dials<K> {
 }
 
 impl<K: Copy + PartialEq + 'static> Dials<K> {
-    /// Dials; to be called on a core's thread. The outcome comes with [`take`](Self::take), in a later turn of the data
-    /// loop, unless [`give_up`](Self::give_up) comes first.
-    pub fn dial(&mut self, key: K, address: SocketAddr) {
+    /// Dials, from address `source` if there is one and it can be had; to be called on a core's thread. The outcome
+    /// comes with [`take`](Self::take), in a later turn of the data loop, unless [`give_up`](Self::give_up) comes first.
+    pub fn dial(&mut self, key: K, address: SocketAddr, source: Option<IpAddr>) {
         let (abandon, ended) = (Rc::<Abandon>::default(), self.ended.clone());
         self.under_way.push((key, abandon.clone()));
         spawn_control(async move {
-            let mut connect = std::pin::pin!(monoio::net::TcpStream::connect_addr(address));
-            let stream = poll_fn(|context| {
+            let mut connect = std::pin::pin!(connect(address, source));
+            let socket = poll_fn(|context| {
                 if abandon.is_given_up.get() {
                     return Poll::Ready(None);
                 }
                 abandon.waker.replace(Some(context.waker().clone()));
                 connect.as_mut().poll(context).map(Result::ok)
             });
-            // SAFETY: `into_raw_fd` has just given the descriptor up, so that it is nobody else's.
-            let socket = stream.await.map(|stream| unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) });
+            let socket = socket.await;
             ended.borrow_mut().push((key, socket));
         });
     }
@@ -73,4 +73,12 @@ impl<K: Copy + PartialEq + 'static> Dials<K> {
         });
         ended
     }
+}
+
+async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<OwnedFd> {
+    let socket = tcp::begin_connect(address, source)?;
+    let stream = monoio::net::TcpStream::from_std(socket.into())?;
+    stream.writable(false).await?;
+    // SAFETY: `into_raw_fd` has just given the descriptor up, so that it is nobody else's.
+    tcp::end_connect(unsafe { OwnedFd::from_raw_fd(stream.into_raw_fd()) })
 }

@@ -68,6 +68,47 @@ pub fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
     Ok(stream.into())
 }
 
+/// Begins to connect, from `source` if there is one and it can be had, else from wherever (Redis 7.0 `anet.c`
+/// `anetTcpNonBlockBestEffortBindConnect`). The socket is non-blocking; once it can be written to, [`end_connect`] says
+/// how it went.
+///
+/// # Errors
+/// If the system refuses at once.
+pub(crate) fn begin_connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<OwnedFd> {
+    let Some(source) = source else { return begin_connect_from(address, None) };
+    begin_connect_from(address, Some(source)).or_else(|_| begin_connect_from(address, None))
+}
+
+fn begin_connect_from(address: SocketAddr, source: Option<IpAddr>) -> io::Result<OwnedFd> {
+    let domain = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    // SAFETY: plain syscall without pointers.
+    let fd = unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) };
+    let socket = own(fd)?;
+    if let Some(source) = source {
+        // The port is chosen when both ends are known, so that the ports of one address serve many peers.
+        set_option(&socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        bind(&socket, SocketAddr::new(source, 0))?;
+    }
+    // SAFETY: `with_raw` passes an address with its size.
+    match with_raw(address, |raw, len| check(unsafe { libc::connect(fd, raw, len) })) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
+}
+
+/// How [`begin_connect`] has ended. From here on the socket blocks.
+///
+/// # Errors
+/// As `connect`.
+pub(crate) fn end_connect(socket: OwnedFd) -> io::Result<OwnedFd> {
+    let stream = TcpStream::from(socket);
+    if let Some(error) = stream.take_error()? {
+        return Err(error);
+    }
+    stream.set_nonblocking(false)?;
+    Ok(stream.into())
+}
+
 /// Sends small replies at once (TCP_NODELAY).
 ///
 /// # Errors
@@ -149,7 +190,13 @@ fn start_listening(socket: &OwnedFd, backlog: u32) -> io::Result<()> {
 }
 
 fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
-    let result = match address {
+    // SAFETY: `with_raw` passes an address with its size.
+    with_raw(address, |raw, len| check(unsafe { libc::bind(socket.as_raw_fd(), raw, len) }))
+}
+
+/// Passes an address on as the system wants it; the pointer is good for as long as the call takes.
+fn with_raw<R>(address: SocketAddr, call: impl FnOnce(*const libc::sockaddr, libc::socklen_t) -> R) -> R {
+    match address {
         SocketAddr::V4(v4) => {
             let raw = libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
@@ -157,8 +204,7 @@ fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
                 sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
                 sin_zero: [0; 8],
             };
-            // SAFETY: `raw` is valid and its size is passed along.
-            unsafe { libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size_of_val(&raw) as libc::socklen_t) }
+            call((&raw const raw).cast(), size_of_val(&raw) as libc::socklen_t)
         }
         SocketAddr::V6(v6) => {
             let raw = libc::sockaddr_in6 {
@@ -168,11 +214,9 @@ fn bind(socket: &OwnedFd, address: SocketAddr) -> io::Result<()> {
                 sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
                 sin6_scope_id: v6.scope_id(),
             };
-            // SAFETY: `raw` is valid and its size is passed along.
-            unsafe { libc::bind(socket.as_raw_fd(), (&raw const raw).cast(), size_of_val(&raw) as libc::socklen_t) }
+            call((&raw const raw).cast(), size_of_val(&raw) as libc::socklen_t)
         }
-    };
-    check(result)
+    }
 }
 
 #[cfg(test)]

@@ -18,18 +18,25 @@ pub(crate) struct Dialler {
     resolving: Vec<LinkId>,
     resolved: Resolved,
     bell: Bell,
+    /// `bind-source-addr`.
+    source: Option<IpAddr>,
 }
 
 impl Dialler {
     pub(crate) fn new(bell: Bell) -> Self {
-        Self { dials: Dials::default(), resolving: Vec::new(), resolved: Resolved::default(), bell }
+        Self { dials: Dials::default(), resolving: Vec::new(), resolved: Resolved::default(), bell, source: None }
+    }
+
+    /// The address that dials come from, from now on.
+    pub(crate) fn set_source(&mut self, source: Option<IpAddr>) {
+        self.source = source;
     }
 
     /// Dials; the outcome comes with [`take`](Self::take), unless [`give_up`](Self::give_up) comes first.
     pub(crate) fn dial(&mut self, link: LinkId, host: &Host, port: u16) {
         match host {
-            Host::V4(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V4(*address), port)),
-            Host::V6(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V6(*address), port)),
+            Host::V4(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V4(*address), port), self.source),
+            Host::V6(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V6(*address), port), self.source),
             Host::Name(name) => self.resolve(link, name.to_string(), port),
         }
     }
@@ -47,7 +54,7 @@ impl Dialler {
             let Some(place) = self.resolving.iter().position(|&other| other == link) else { continue };
             self.resolving.swap_remove(place);
             match address {
-                Some(address) => self.dials.dial(link, address),
+                Some(address) => self.dials.dial(link, address, self.source),
                 None => failed.push((link, None)),
             }
         }

@@ -28,6 +28,7 @@ use slotmesh_cluster::{Host, NodeId};
 use slotmesh_io::{DataLoop, SocketId};
 use std::cell::RefCell;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -146,6 +147,11 @@ impl Bus {
     /// `cluster-link-sendbuf-limit`, in bytes; 0 for none.
     pub(crate) fn set_sendbuf_limit(&mut self, bytes: u64) {
         self.links.sendbuf_limit = bytes;
+    }
+
+    /// `bind-source-addr`: the address that dials come from.
+    pub(crate) fn set_source(&mut self, source: Option<IpAddr>) {
+        self.dialler.set_source(source);
     }
 
     /// When it wants a turn at the latest, on the monotonic clock in nanoseconds.
