@@ -38,6 +38,15 @@ impl Default for Access {
     }
 }
 
+/// What a saved key tells of its last use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastUse {
+    /// So many seconds ago.
+    Idle(u64),
+    /// The counter of accesses.
+    Frequency(u8),
+}
+
 /// The 24 bits of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Trace(pub(crate) [u8; TRACE_BYTES]);
@@ -59,6 +68,22 @@ impl Access {
         match self.policy {
             AccessPolicy::Recency => Trace::new(seconds(now)),
             AccessPolicy::Frequency { .. } => Trace::counted(now, COUNTER_START),
+        }
+    }
+
+    /// The trace of a key that was saved and is read back now. What is told in the other policy's terms does not count
+    /// (Redis 7.2 `object.c` `objectSetLRUOrLFU`).
+    pub(crate) fn restored(self, last_use: LastUse, now: UnixMillis) -> Trace {
+        match (self.policy, last_use) {
+            (AccessPolicy::Recency, LastUse::Idle(idle)) => {
+                // More than the clock can tell counts as its beginning.
+                let then =
+                    i64::from(seconds(now)) - i64::try_from(idle).unwrap_or(i64::MAX).min(i64::from(SECONDS_MASK));
+                let around = if then < 0 { i64::from(SECONDS_MASK) } else { 0 };
+                Trace::new((then + around) as u32)
+            }
+            (AccessPolicy::Frequency { .. }, LastUse::Frequency(counter)) => Trace::counted(now, counter),
+            _ => self.fresh(now),
         }
     }
 
@@ -152,6 +177,22 @@ mod tests {
         assert_eq!(untouched.idle_seconds(later(90)), 90);
         let around = i64::from(SECONDS_MASK) - i64::from(seconds(NOW)) + 5;
         assert!(access.fresh(later(around - 10)).idle_seconds(later(around)).abs_diff(10) <= 1);
+    }
+
+    #[test]
+    fn a_saved_key_was_last_used_when_that_was() {
+        let mut access = Access::default();
+        let idle = |access: Access, last_use| access.restored(last_use, NOW).idle_seconds(NOW);
+        assert_eq!(idle(access, LastUse::Idle(0)), 0);
+        assert_eq!(idle(access, LastUse::Idle(1000)), 1000);
+        assert_eq!(idle(access, LastUse::Frequency(9)), 0);
+        // The clock of 24 bits has gone round since.
+        let before = i64::from(seconds(NOW)) as u64 + 500;
+        assert!(idle(access, LastUse::Idle(before)).abs_diff(before as u32) <= 1);
+        assert!(idle(access, LastUse::Idle(u64::MAX)) <= SECONDS_MASK);
+        access.policy = AccessPolicy::Frequency { log_factor: 10, decay_minutes: 1 };
+        assert_eq!(access.restored(LastUse::Frequency(200), NOW).decayed(NOW, 1), 200);
+        assert_eq!(access.restored(LastUse::Idle(1000), NOW), access.fresh(NOW));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::value::Value;
 use crate::{Cursor, Entry, Key, KeyHasher, StringForm, ValueRef};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-pub use loose::Loose;
+pub use loose::{KeyExists, Loose};
 use slotmesh_base::{Rng, Slot, UnixMillis};
 
 /// What a write does to a key's expiry.

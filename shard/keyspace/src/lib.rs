@@ -29,13 +29,14 @@ mod tags;
 mod tally;
 mod value;
 
-pub use access::{Access, AccessPolicy};
+pub use access::{Access, AccessPolicy, LastUse};
 pub use cursor::Cursor;
-pub use db::{Db, Expiry, ExpiryReport, Loose};
+pub use db::{Db, Expiry, ExpiryReport, KeyExists, Loose};
 pub use key::{Key, KeyHasher};
 pub use keyspace::{Keyspace, KeyspaceStats};
 pub use observe::{Change, Event};
 pub use snapshot::{SnapshotEntry, SnapshotId, SnapshotWalk};
 pub use value::{
-    Element, End, Entry, List, PackedLimit, Remains, Side, StringForm, Value, ValueKind, ValueRef, WrongKind,
+    Element, End, Entry, List, ListBuilder, NoEntries, PackedLimit, PackedRun, Remains, Side, StringForm, Value,
+    ValueKind, ValueRef, WrongKind,
 };

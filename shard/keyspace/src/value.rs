@@ -3,14 +3,15 @@
 mod list;
 mod packed;
 
-pub use list::{List, PackedLimit, Remains, Side};
+pub use list::{List, ListBuilder, NoEntries, PackedLimit, PackedRun, Remains, Side};
 pub use packed::{Element, End};
 
 use alloc::vec::Vec;
 use slotmesh_base::UnixMillis;
 use slotmesh_base::limits::FREED_CHUNKS_PER_TABLE;
 
-/// A value that does not fit into the table's page and lives on the heap. A clone shares the chunks of a large one.
+/// A value of its own, on the heap: of a key, if it does not fit into the table's page. A clone shares the chunks of a
+/// large one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Value {
@@ -52,7 +53,7 @@ impl Value {
 
     /// The value, borrowed.
     #[inline]
-    pub(crate) fn borrow(&self) -> ValueRef<'_> {
+    pub fn borrow(&self) -> ValueRef<'_> {
         match self {
             Self::String(string) => ValueRef::String(string),
             Self::List(list) => ValueRef::List(list),

@@ -5,11 +5,13 @@
 //! chunk of 8 KiB holds some 700 elements of 10 bytes; a list of 10 M is 15,000 chunks in 120 segments: an index is
 //! found in 250 steps and half a chunk, and a clone copies 120 references.
 
+mod build;
 mod limit;
 mod spine;
 #[cfg(test)]
 mod tests;
 
+pub use build::{ListBuilder, NoEntries, PackedRun};
 pub use limit::PackedLimit;
 
 use super::packed::{Element, Encoded, End, Run};

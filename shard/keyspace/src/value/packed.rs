@@ -51,6 +51,25 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// Entries of a listpack that somebody else has packed, each as it would be packed here; nothing, if they are none.
+    pub(crate) fn of_packed(entries: &[u8]) -> Option<Self> {
+        let (mut rest, mut count, mut is_ours) = (entries, 0_u32, true);
+        while !rest.is_empty() {
+            let (raw, next) = Raw::checked(rest)?;
+            is_ours = is_ours && raw.is_canonical();
+            rest = &rest[next..];
+            count += 1;
+        }
+        let mut run = Self::with_room(entries.len());
+        if is_ours {
+            run.bytes.extend_from_slice(entries);
+            run.count = count;
+        } else {
+            Iter { bytes: entries }.for_each(|raw| run.push(End::Back, &Encoded::of(raw.element())));
+        }
+        Some(run)
+    }
+
     /// Number of elements.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -67,6 +86,11 @@ impl Run {
     #[inline]
     pub(crate) fn set_touched(&mut self, touched: bool) {
         self.count = self.count & !TOUCHED | if touched { TOUCHED } else { 0 };
+    }
+
+    /// The elements as they are packed.
+    pub(crate) fn packed(&self) -> &[u8] {
+        self.live()
     }
 
     /// Bytes of the elements.

@@ -112,3 +112,22 @@ fn every_byte_is_counted_whatever_replaces_what() {
     drop(db);
     assert_eq!(live::RECORDS.with(|records| records.get()), 0);
 }
+
+#[test]
+fn what_is_loaded_replaces_nothing() {
+    let mut db = Db::new(HASHER);
+    let key = HASHER.key(b"key");
+    let value = |byte: u8| Loose::new(Value::String(std::vec![byte; 300]), Some(UnixMillis(60)));
+    let idle = value(1).used(Some(LastUse::Idle(0)));
+    assert_eq!(db.insert(&key, idle, NOW), Ok(()));
+    assert_eq!(db.insert(&key, value(2), NOW), Err(KeyExists));
+    assert_eq!(db.insert(&key, value(2), UnixMillis(70)), Err(KeyExists), "an expired key is there");
+    assert_eq!((string(&db, &key), db.len(), db.expires()), (std::vec![1; 300], 1, 1));
+    assert_eq!(live::RECORDS.with(|records| records.get()), 1);
+    let then = UnixMillis(10_000_000);
+    db.put(&key, value(3).used(Some(LastUse::Idle(500))), then);
+    assert_eq!(db.idle_seconds(&key, then), Some(500), "also where a key is replaced");
+    db.remove(&key, NOW);
+    db.check();
+    assert_eq!(live::RECORDS.with(|records| records.get()), 0);
+}

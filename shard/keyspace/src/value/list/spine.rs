@@ -156,9 +156,24 @@ impl Spine {
         ControlFlow::Continue(())
     }
 
+    /// Shows all runs in order.
+    pub(super) fn visit_runs(&self, mut show: impl FnMut(&Run)) {
+        self.segments.iter().flat_map(|segment| segment.chunks.iter()).for_each(|chunk| show(&chunk.run));
+    }
+
     /// Gives the run back if it is the only one and well below `limit`.
     pub(super) fn take_small(&mut self, limit: PackedLimit) -> Option<Run> {
-        if self.chunks != 1 || limit.is_half_reached(self.end_run(End::Front)?.listpack_bytes(), self.len) {
+        self.take_run(|bytes, count| !limit.is_half_reached(bytes, count))
+    }
+
+    /// Gives the run back if it is the only one and within `limit`.
+    pub(super) fn take_only(&mut self, limit: PackedLimit) -> Option<Run> {
+        self.take_run(|bytes, count| !limit.is_exceeded(bytes, count))
+    }
+
+    /// Gives the run back if it is the only one and `is_small` for its bytes and elements.
+    fn take_run(&mut self, is_small: impl FnOnce(usize, usize) -> bool) -> Option<Run> {
+        if self.chunks != 1 || !is_small(self.end_run(End::Front)?.listpack_bytes(), self.len) {
             return None;
         }
         let segment = self.segments.pop_front()?;

@@ -52,9 +52,24 @@ impl<'a> Encoded<'a> {
     /// # Panics
     /// If there are 4 GiB or more of them: no request is as long.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        if let Some(value) = integer(bytes) {
-            return Self::integer(value);
+        match integer(bytes) {
+            Some(value) => Self::integer(value),
+            None => Self::text(bytes),
         }
+    }
+
+    /// Packs an element.
+    ///
+    /// # Panics
+    /// If it has 4 GiB or more.
+    pub(crate) fn of(element: Element<'a>) -> Self {
+        match element {
+            Element::Integer(value) => Self::integer(value),
+            Element::Bytes(bytes) => Self::new(bytes),
+        }
+    }
+
+    fn text(bytes: &'a [u8]) -> Self {
         let mut head = [0; 9];
         let length = u32::try_from(bytes.len()).expect("an element comes from a request");
         let head_bytes = match length {
@@ -144,6 +159,30 @@ impl<'a> Raw<'a> {
     pub(super) fn first(bytes: &'a [u8]) -> (Self, usize) {
         let size = packed_bytes(bytes);
         (Self(&bytes[..size]), size + tail_bytes(size))
+    }
+
+    /// As [`first`](Self::first), of bytes from outside, unless no entry begins there.
+    pub(super) fn checked(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let head_bytes = match *bytes.first()? {
+            0..STRING_12 => 1,
+            STRING_12..STRING_32 => 2,
+            STRING_32 => 5,
+            INTEGER_16..=INTEGER_64 => 1,
+            _ => return None,
+        };
+        bytes.get(..head_bytes)?;
+        let size = packed_bytes(bytes);
+        let tail_size = tail_bytes(size);
+        let (raw, tail) = (bytes.get(..size)?, bytes.get(size..size + tail_size)?);
+        let mut expected = [0; TAIL_BYTES_MAX];
+        write_tail(size, &mut expected[..tail_size]);
+        (tail == &expected[..tail_size]).then_some((Self(raw), size + tail_size))
+    }
+
+    /// Whether it stands in the form that it has here.
+    pub(super) fn is_canonical(self) -> bool {
+        // Text must not spell an integer, and an integer or a length not fit into a shorter form.
+        self.is(&Encoded::of(self.element()))
     }
 
     /// The element that ends with `bytes`, and where it begins.

@@ -24,6 +24,12 @@ impl Spine {
         }
     }
 
+    /// Adds a run behind all others; it has elements.
+    pub(in super::super) fn push_run(&mut self, run: Run) {
+        let spot = self.end_spot(End::Back).map_or(Spot { segment: 0, chunk: 0 }, behind);
+        self.insert_chunk(spot, run);
+    }
+
     #[cold]
     fn push_chunk(&mut self, spot: Spot, end: End, element: &Encoded<'_>) {
         let mut run = Run::default();
