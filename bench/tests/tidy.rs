@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("slotmesh-base", "shard/base", &["crc16"]),
     ("slotmesh-resp", "shard/resp", &["slotmesh-base"]),
     ("slotmesh-keyspace", "shard/keyspace", &["slotmesh-base"]),
+    ("slotmesh-rdb", "shard/rdb", &["slotmesh-base", "slotmesh-keyspace"]),
     ("slotmesh-command", "shard/command", &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace"]),
     ("slotmesh-cluster", "shard/cluster", &["slotmesh-base", "slotmesh-resp"]),
     (
@@ -80,7 +81,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 const GUARDED: &[&str] = &["monoio", "io-uring", "io-uring06", "hdrhistogram", "config", "crc16", "libc"];
 
 /// Rooms where a clock, a thread or a socket does not exist.
-const NO_STD: &[&str] = &["shard/base", "shard/resp", "shard/keyspace", "shard/cluster"];
+const NO_STD: &[&str] = &["shard/base", "shard/resp", "shard/keyspace", "shard/rdb", "shard/cluster"];
 
 const LINES_MAX: usize = 800;
 const TEST_LINES_MAX: usize = 1500;

@@ -113,6 +113,10 @@ pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 256;
 /// Memory that a replayed stream keeps for its next unfinished command, in bytes. Beyond: given back.
 pub const REPLAY_BYTES_KEPT: usize = 64 * 1024;
 
+/// Memory that a reader of RDB keeps for what comes next, and its writer for the next compressed string, in bytes.
+/// Beyond: given back.
+pub const RDB_BYTES_KEPT: usize = 64 * 1024;
+
 /// Most works that join a loan, so that its shards are not away for long. At the bound another loan begins.
 pub const LOAN_JOINED_MAX: usize = 32;
 
