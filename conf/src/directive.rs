@@ -134,6 +134,24 @@ directives! {
         CLUSTER_CONFIG_FILE: str = text("cluster-config-file", "nodes.conf").fixed();
         /// Milliseconds that a node may be silent before it is suspected.
         CLUSTER_NODE_TIMEOUT: i64 = integer("cluster-node-timeout", "15000", 0, I64);
+        /// Suspect a node that has closed its links and refuses new ones for so many ms.
+        /// 0 = suspect only who was silent for `cluster-node-timeout`. Where slotmesh masters have the
+        /// majority, it also lets our replicas ask for votes at once.
+        CLUSTER_CRASH_DETECT_MS: i64 = integer("cluster-crash-detect-ms", "300", 0, I32);
+        /// How old a replica's data may be for it to take over. In node timeouts, on top of
+        /// `repl-ping-replica-period`; 0 = of any age.
+        CLUSTER_REPLICA_VALIDITY_FACTOR: u32 =
+            integer("cluster-replica-validity-factor", "10", 0, I32).aliases(&["cluster-slave-validity-factor"]);
+        /// Whether a replica takes over only when it is told to.
+        CLUSTER_REPLICA_NO_FAILOVER: bool =
+            boolean("cluster-replica-no-failover", "no").aliases(&["cluster-slave-no-failover"]);
+        /// How many working replicas a master keeps. Others may go to a master that has lost its own.
+        CLUSTER_MIGRATION_BARRIER: u32 = integer("cluster-migration-barrier", "1", 0, I32);
+        /// Whether replicas go to other masters by themselves.
+        CLUSTER_ALLOW_REPLICA_MIGRATION: bool = boolean("cluster-allow-replica-migration", "yes");
+        /// Seconds between two signs of life that a master gives to its replicas.
+        REPL_PING_REPLICA_PERIOD: u32 =
+            integer("repl-ping-replica-period", "10", 1, I32).aliases(&["repl-ping-slave-period"]);
         /// The host name of this process's nodes for clients; empty = none.
         CLUSTER_ANNOUNCE_HOSTNAME: str = special("cluster-announce-hostname", "", Kind::HostName);
         /// A name of this process's nodes for people; empty = none.
@@ -264,7 +282,6 @@ directives! {
         boolean("aof-load-truncated", "yes");
         boolean("aof-use-rdb-preamble", "yes");
         boolean("aof-timestamp-enabled", "no");
-        boolean("cluster-replica-no-failover", "no").aliases(&["cluster-slave-no-failover"]);
         boolean("replica-lazy-flush", "no").aliases(&["slave-lazy-flush"]);
         boolean("replica-serve-stale-data", "yes").aliases(&["slave-serve-stale-data"]);
         boolean("replica-read-only", "yes").aliases(&["slave-read-only"]);
@@ -274,7 +291,6 @@ directives! {
         boolean("crash-memcheck-enabled", "yes");
         boolean("use-exit-on-panic", "no").hidden();
         boolean("disable-thp", "yes").fixed();
-        boolean("cluster-allow-replica-migration", "yes");
         boolean("replica-announced", "yes");
         boolean("aof-disable-auto-gc", "no").hidden();
         boolean("replica-ignore-disk-write-errors", "no");
@@ -301,8 +317,6 @@ directives! {
 
         integer("io-threads", "1", 1, 128).fixed();
         integer("auto-aof-rewrite-percentage", "100", 0, I32);
-        integer("cluster-replica-validity-factor", "10", 0, I32).aliases(&["cluster-slave-validity-factor"]);
-        integer("cluster-migration-barrier", "1", 0, I32);
         integer("active-defrag-cycle-min", "1", 1, 99);
         integer("active-defrag-cycle-max", "25", 1, 99);
         integer("active-defrag-threshold-lower", "10", 0, 1000);
@@ -314,7 +328,6 @@ directives! {
         integer("replica-announce-port", "0", 0, 65535).aliases(&["slave-announce-port"]);
         integer("cluster-announce-tls-port", "0", 0, 65535);
         integer("repl-timeout", "60", 1, I32);
-        integer("repl-ping-replica-period", "10", 1, I32).aliases(&["repl-ping-slave-period"]);
         integer("list-compress-depth", "0", 0, I32);
         integer("rdb-key-save-delay", "0", -I32 - 1, I32).hidden();
         integer("key-load-delay", "0", -I32 - 1, I32).hidden();

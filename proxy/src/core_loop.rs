@@ -12,6 +12,7 @@ use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::{Flags, Reach, Spec};
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
 use slotmesh_resp::DecodeLimits;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bytes of replies that a turn gathers before it sends some of them early.
@@ -114,12 +115,12 @@ impl Core {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Received { socket, chunk } if self.is_of_bus(socket) => self.hear_node(socket, chunk),
-            Event::Ended { socket } if self.is_of_bus(socket) => self.lose_node(socket),
+            Event::Ended { socket, error } if self.is_of_bus(socket) => self.lose_node(socket, error.as_ref()),
             Event::Received { socket, chunk } => {
                 self.engine.counters.reads += 1;
                 self.receive(socket, chunk);
             }
-            Event::Ended { socket } => {
+            Event::Ended { socket, .. } => {
                 self.run_batch();
                 if let Some(connection) = self.engine.connection(socket.index)
                     && connection.socket == socket
@@ -186,9 +187,9 @@ impl Core {
         }
     }
 
-    fn lose_node(&mut self, socket: SocketId) {
+    fn lose_node(&mut self, socket: SocketId, error: Option<&io::Error>) {
         if let Some(bus) = &mut self.engine.bus {
-            bus.ended(&mut self.io, socket);
+            bus.ended(&mut self.io, socket, error);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::bus::{BusStart, NodesFile, NodesFileError};
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
-use slotmesh_cluster::machine::{Actions, Cluster, Founder, Input, Now, Settings as MachineSettings};
+use slotmesh_cluster::machine::{Actions, Cluster, Founder, Input, Now, ReplicaRules, Settings as MachineSettings};
 use slotmesh_cluster::{BUS_PORT_DISTANCE, Endpoint, Host, Manners, NodeId};
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{clock, entropy};
@@ -47,6 +47,14 @@ pub(crate) fn machine_settings(settings: &Settings, index: u16, shards: u16) -> 
             },
             allows_reads_when_down: settings.value(directive::CLUSTER_ALLOW_READS_WHEN_DOWN),
             allows_shard_channels_when_down: settings.value(directive::CLUSTER_ALLOW_PUBSUBSHARD_WHEN_DOWN),
+        },
+        replicas: ReplicaRules {
+            validity_factor: settings.value(directive::CLUSTER_REPLICA_VALIDITY_FACTOR),
+            ping_period_ms: i64::from(settings.value(directive::REPL_PING_REPLICA_PERIOD)) * 1000,
+            migration_barrier: settings.value(directive::CLUSTER_MIGRATION_BARRIER),
+            allows_migration: settings.value(directive::CLUSTER_ALLOW_REPLICA_MIGRATION),
+            never_fails_over: settings.value(directive::CLUSTER_REPLICA_NO_FAILOVER),
+            crash_detect_ms: settings.value(directive::CLUSTER_CRASH_DETECT_MS),
         },
         shard: index,
         shards,

@@ -94,7 +94,7 @@ impl Puppet {
                     self.heartbeat(link, Heartbeat::Meet, actions);
                 }
             }
-            Input::LinkDown { link } => {
+            Input::LinkDown { link, .. } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.1 == Some(link)) {
                     (peer.1, peer.2) = (None, false);
                 }
@@ -104,6 +104,8 @@ impl Puppet {
             | Input::LinkOverflown { .. }
             | Input::LinkGarbled { .. }
             | Input::Persisted(_)
+            | Input::Replication(_)
+            | Input::Paused { .. }
             | Input::SiblingHeard(_)
             | Input::SiblingHost(_)
             | Input::Siblings(_) => {}

@@ -5,7 +5,9 @@ use crate::disk::Disk;
 use crate::network::{End, Item, Link, MAILBOX_NS, Network, Way};
 use crate::puppet::Puppet;
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
-use slotmesh_cluster::machine::{Actions, Admin, Cluster, Input, LinkId, LinkOrder, Now, Settings, Target};
+use slotmesh_cluster::machine::{
+    Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, Settings, Target,
+};
 use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -257,7 +259,7 @@ impl World {
         self.send_item(link, end, Item::End);
         self.links[link].open[end] = false;
         self.nodes[node].links.remove(&name);
-        self.tell(node, Input::LinkDown { link: name });
+        self.tell(node, Input::LinkDown { link: name, why: LinkEnd::Other });
     }
 
     /// Lets all happen that is due within this time.
@@ -510,14 +512,14 @@ impl World {
                 let life = self.nodes[node].life;
                 return self.schedule(KNOCK_NS, Event::Knock { node, life, link, target, nth: nth + 1 });
             }
-            return self.tell(node, Input::LinkDown { link });
+            return self.tell(node, Input::LinkDown { link, why: LinkEnd::TimedOut });
         }
         let found = self.nodes.iter().position(|place| match &target {
             Target::Sibling(shard) => place.host == own && place.shard == *shard,
             Target::Tcp(_, port) => Some(place.host) == host && place.settings.bus_port == *port,
         });
         let Some(other) = found.filter(|&other| !matches!(self.nodes[other].brain, Brain::Dead)) else {
-            return self.tell(node, Input::LinkDown { link });
+            return self.tell(node, Input::LinkDown { link, why: LinkEnd::Refused });
         };
         self.nodes[other].accepted += 1;
         let name = LinkId::accepted(self.nodes[other].accepted);
@@ -598,7 +600,7 @@ impl World {
             Item::End if is_open => {
                 link.open[1 - way] = false;
                 self.nodes[to].links.remove(&name);
-                self.tell(to, Input::LinkDown { link: name });
+                self.tell(to, Input::LinkDown { link: name, why: LinkEnd::Closed });
             }
             Item::End => {}
         }
@@ -647,6 +649,7 @@ fn settings(plan: &Plan, shard: u16, shards: u16) -> Settings {
         nodename: None,
         requires_full_coverage: true,
         manners: Manners::default(),
+        replicas: ReplicaRules::default(),
         shard,
         shards,
     }

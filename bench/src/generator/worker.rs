@@ -419,7 +419,7 @@ impl<'a> Worker<'a> {
                         ready.push(socket.index as usize);
                     }
                 }
-                Event::Ended { socket } => {
+                Event::Ended { socket, .. } => {
                     let connection = &mut self.connections[socket.index as usize];
                     connection.ended = true;
                     if !connection.batches.is_empty() {

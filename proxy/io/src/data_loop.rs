@@ -40,10 +40,12 @@ pub enum Event {
         /// The bytes, to be read in this turn.
         chunk: Chunk,
     },
-    /// The peer has closed its side, or the connection broke: nothing more will come. The owner closes it.
+    /// Nothing more will come. The owner closes it.
     Ended {
         /// Which.
         socket: SocketId,
+        /// Why the connection broke; nothing if the peer has closed its side.
+        error: Option<io::Error>,
     },
     /// A polled descriptor is readable; polled once.
     Readable {
@@ -359,10 +361,9 @@ impl<P> DataLoop<P> {
     }
 
     fn note_end(&mut self, outcome: Outcome, index: u32) {
-        if outcome == Outcome::Ended
-            && let Some(socket) = self.sockets.live_id(index)
-        {
-            self.early.push(Event::Ended { socket });
+        if let (Outcome::Ended(code), Some(socket)) = (outcome, self.sockets.live_id(index)) {
+            let error = (code != 0).then(|| io::Error::from_raw_os_error(code));
+            self.early.push(Event::Ended { socket, error });
         }
     }
 

@@ -18,7 +18,7 @@ struct Abandon {
 }
 
 /// Dials that have ended, as the tasks tell it.
-type Ended<K> = Rc<RefCell<Vec<(K, Option<OwnedFd>)>>>;
+type Ended<K> = Rc<RefCell<Vec<(K, io::Result<OwnedFd>)>>>;
 
 /// The dials of one core, each under a key of its own.
 #[derive(Debug)]
@@ -43,10 +43,10 @@ impl<K: Copy + PartialEq + 'static> Dials<K> {
             let mut connect = std::pin::pin!(connect(address, source));
             let socket = poll_fn(|context| {
                 if abandon.is_given_up.get() {
-                    return Poll::Ready(None);
+                    return Poll::Ready(Err(io::ErrorKind::Interrupted.into()));
                 }
                 abandon.waker.replace(Some(context.waker().clone()));
-                connect.as_mut().poll(context).map(Result::ok)
+                connect.as_mut().poll(context)
             });
             let socket = socket.await;
             ended.borrow_mut().push((key, socket));
@@ -64,8 +64,8 @@ impl<K: Copy + PartialEq + 'static> Dials<K> {
         }
     }
 
-    /// The dials that have ended since the last call: the connection, or nothing where nobody has answered.
-    pub fn take(&mut self) -> Vec<(K, Option<OwnedFd>)> {
+    /// The dials that have ended since the last call: the connection, or why there is none.
+    pub fn take(&mut self) -> Vec<(K, io::Result<OwnedFd>)> {
         let mut ended = std::mem::take(&mut *self.ended.borrow_mut());
         ended.retain(|&(key, _)| {
             let place = self.under_way.iter().position(|&(other, _)| other == key);

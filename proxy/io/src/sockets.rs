@@ -105,7 +105,8 @@ impl Socket {
 pub(crate) enum Outcome {
     Nothing,
     Received,
-    Ended,
+    /// Nothing more will come; 0 if the peer has closed its side, else the code of the error.
+    Ended(i32),
 }
 
 /// The sockets of one core and the arena that their replies are written to.
@@ -398,7 +399,7 @@ impl Sockets {
                 self.release(index, kernel);
             } else if !again {
                 socket.ended = true;
-                outcome = Outcome::Ended;
+                outcome = Outcome::Ended(-result);
             } else {
                 self.arrange(index, kernel);
             }
@@ -413,7 +414,7 @@ impl Sockets {
         let sent = match result {
             _ if -result == libc::EAGAIN || -result == libc::EINTR => 0,
             sent if sent >= 0 => sent as usize,
-            _ => return self.broke(index),
+            error => return self.broke(index, -error),
         };
         if start + sent >= stop {
             return Outcome::Nothing;
@@ -442,7 +443,7 @@ impl Sockets {
                     *idle = 0;
                 }
             }
-            _ => return self.broke(index),
+            error => return self.broke(index, -error),
         }
         if socket.flown >= socket.flying.len() {
             socket.flown = 0;
@@ -466,7 +467,7 @@ impl Sockets {
         kernel.send(index, socket.raw(), &socket.flying[socket.flown..]);
     }
 
-    fn broke(&mut self, index: u32) -> Outcome {
+    fn broke(&mut self, index: u32, error: i32) -> Outcome {
         let socket = &mut self.table[index as usize];
         socket.broken = true;
         socket.queue = Vec::new();
@@ -477,7 +478,7 @@ impl Sockets {
         }
         self.touched.push(index);
         // The owner learns it once: the receive side may have ended already.
-        if std::mem::replace(&mut socket.ended, true) { Outcome::Nothing } else { Outcome::Ended }
+        if std::mem::replace(&mut socket.ended, true) { Outcome::Nothing } else { Outcome::Ended(error) }
     }
 
     fn finish(&mut self, index: u32, kernel: &mut Kernel) {

@@ -51,7 +51,7 @@ async fn echo(mut io: DataLoop<()>, listener: std::os::fd::OwnedFd) -> slotmesh_
                         io.send_now();
                     }
                 }
-                Event::Ended { socket } => io.sockets.close_when_sent(socket),
+                Event::Ended { socket, .. } => io.sockets.close_when_sent(socket),
                 Event::AcceptFailed { error, .. } => panic!("{error}"),
                 Event::Readable { .. } => unreachable!("nothing is polled"),
             }

@@ -4,6 +4,7 @@ use super::news::Bell;
 use slotmesh_cluster::Host;
 use slotmesh_cluster::machine::LinkId;
 use slotmesh_io::Dials;
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
@@ -47,15 +48,15 @@ impl Dialler {
         self.dials.give_up(link);
     }
 
-    /// The dials that have ended since the last call: the connection, or nothing.
-    pub(crate) fn take(&mut self) -> Vec<(LinkId, Option<OwnedFd>)> {
+    /// The dials that have ended since the last call: the connection, or why there is none.
+    pub(crate) fn take(&mut self) -> Vec<(LinkId, io::Result<OwnedFd>)> {
         let mut failed = Vec::new();
         for (link, address) in std::mem::take(&mut *self.resolved.lock().expect("no holder panics")) {
             let Some(place) = self.resolving.iter().position(|&other| other == link) else { continue };
             self.resolving.swap_remove(place);
             match address {
                 Some(address) => self.dials.dial(link, address, self.source),
-                None => failed.push((link, None)),
+                None => failed.push((link, Err(io::ErrorKind::NotFound.into()))),
             }
         }
         failed.extend(self.dials.take());

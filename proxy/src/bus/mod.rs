@@ -23,7 +23,7 @@ use links::{Links, Way};
 use news::BellEnd;
 use siblings::Outbox;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
-use slotmesh_cluster::machine::{Actions, Cluster, Input, Level, LinkId, LinkOrder, Now, Settings, Target};
+use slotmesh_cluster::machine::{Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, Settings, Target};
 use slotmesh_cluster::{Host, NodeId};
 use slotmesh_io::{DataLoop, SocketId};
 use std::cell::RefCell;
@@ -225,10 +225,11 @@ impl Bus {
     }
 
     /// The other end has closed a link.
-    pub(crate) fn ended(&mut self, io: &mut DataLoop<Parcel>, socket: SocketId) {
+    pub(crate) fn ended(&mut self, io: &mut DataLoop<Parcel>, socket: SocketId, error: Option<&io::Error>) {
         if let Some(link) = self.links.find(socket) {
             self.links.close(io, link);
-            self.machine.get_mut().handle(Input::LinkDown { link });
+            let why = error.map_or(LinkEnd::Closed, end_of);
+            self.machine.get_mut().handle(Input::LinkDown { link, why });
         }
     }
 
@@ -249,12 +250,12 @@ impl Bus {
             SiblingMail::CloseAccepted(theirs) => {
                 if let Some(link) = self.links.of_sibling(from, theirs) {
                     self.links.forget(link);
-                    machine.handle(Input::LinkDown { link });
+                    machine.handle(Input::LinkDown { link, why: LinkEnd::Other });
                 }
             }
             SiblingMail::CloseDialled(link) => {
                 self.links.forget(link);
-                machine.handle(Input::LinkDown { link });
+                machine.handle(Input::LinkDown { link, why: LinkEnd::Other });
             }
             SiblingMail::Heard(heard) => machine.handle(Input::SiblingHeard(&heard)),
             SiblingMail::Host(host) => machine.handle(Input::SiblingHost(host)),
@@ -297,12 +298,12 @@ impl Bus {
         self.outbox.waits()
     }
 
-    fn dialled(&mut self, io: &mut DataLoop<Parcel>, link: LinkId, socket: Option<OwnedFd>) {
+    fn dialled(&mut self, io: &mut DataLoop<Parcel>, link: LinkId, socket: io::Result<OwnedFd>) {
         let input = match socket {
-            Some(socket) => Input::LinkUp { link, peer: self.links.dialled(io, link, socket) },
-            None => {
+            Ok(socket) => Input::LinkUp { link, peer: self.links.dialled(io, link, socket) },
+            Err(error) => {
                 self.links.forget(link);
-                Input::LinkDown { link }
+                Input::LinkDown { link, why: end_of(&error) }
             }
         };
         self.machine.get_mut().handle(input);
@@ -448,6 +449,16 @@ impl Bus {
         for core in (0..ids.len() as u16).filter(|&core| core != self.core) {
             self.outbox.post(core, SiblingMail::Id(id));
         }
+    }
+}
+
+/// What an error of a link says about the node at its other end.
+fn end_of(error: &io::Error) -> LinkEnd {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => LinkEnd::Reset,
+        io::ErrorKind::ConnectionRefused => LinkEnd::Refused,
+        io::ErrorKind::TimedOut => LinkEnd::TimedOut,
+        _ => LinkEnd::Other,
     }
 }
 

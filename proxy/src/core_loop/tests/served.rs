@@ -76,7 +76,7 @@ fn expect(client: &mut UnixStream, reply: &str) {
 fn expect_end(client: &mut UnixStream) {
     if let Err(error) = client.read_to_end(&mut Vec::new()) {
         // With requests left unread the end comes so.
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }
 

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
-use slotmesh_base::Slot;
+use slotmesh_base::{Monotonic, Slot};
 
 /// Where a link shall lead.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,6 +60,35 @@ pub struct Publication {
     pub is_sharded: bool,
 }
 
+/// What the node is from now on, as its replication has to know it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RoleChange {
+    /// A master: it follows nobody.
+    Master,
+    /// The replica of this master; also if the same master lives elsewhere now.
+    Replica {
+        /// Who.
+        master: NodeId,
+        /// Where it lives.
+        host: Host,
+        /// Its port for clients.
+        port: u16,
+    },
+}
+
+/// Whether clients may write while a replica catches up, to take over from us (Redis: `PAUSE_DURING_FAILOVER`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PauseOrder {
+    /// They wait until then, at the latest. When nothing is written any more, the driver says
+    /// [`Paused`](super::Input::Paused).
+    Begin {
+        /// The end, if no order says so before.
+        until: Monotonic,
+    },
+    /// They wait no more.
+    End,
+}
+
 /// What is to be done, in the order of the fields. The driver empties it with [`Actions::clear`] and hands it in again.
 #[derive(Default, Debug)]
 pub struct Actions {
@@ -73,6 +102,12 @@ pub struct Actions {
     pub view: bool,
     /// Slots that another node has taken from us: their keys are to go.
     pub lost: Vec<Slot>,
+    /// The node's role has changed. A promotion is to be on disk before anything else happens: `save` is set, too.
+    pub role: Option<RoleChange>,
+    /// All keys are to go (CLUSTER RESET of a replica).
+    pub flush: bool,
+    /// Writes of clients are to wait, or may go on.
+    pub pause: Option<PauseOrder>,
     /// Messages for our clients.
     pub publications: Vec<Publication>,
     /// Nodes that have just answered us, for [`SiblingHeard`](super::Input::SiblingHeard) at our siblings.
@@ -88,8 +123,9 @@ pub struct Actions {
 impl Actions {
     /// Nothing to do any more; memory is kept.
     pub fn clear(&mut self) {
-        let Self { save, links, sends, view, lost, publications, heard, host, log, bytes } = self;
-        (*save, *view, *host) = (false, false, None);
+        let Self { save, links, sends, view, lost, role, flush, pause, publications, heard, host, log, bytes } = self;
+        (*save, *view, *flush) = (false, false, false);
+        (*role, *pause, *host) = (None, None, None);
         links.clear();
         sends.clear();
         lost.clear();
@@ -101,9 +137,12 @@ impl Actions {
 
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        let Self { save, links, sends, view, lost, publications, heard, host, log, bytes } = self;
+        let Self { save, links, sends, view, lost, role, flush, pause, publications, heard, host, log, bytes } = self;
         !save
             && !view
+            && !flush
+            && role.is_none()
+            && pause.is_none()
             && host.is_none()
             && links.is_empty()
             && sends.is_empty()

@@ -1,6 +1,6 @@
 //! What CLUSTER changes.
 
-use super::{Actions, Cluster, Level, Now};
+use super::{Actions, Cluster, Failover, Level, Now};
 use crate::host::Host;
 use crate::node::NodeId;
 use crate::topology::NodeIndex;
@@ -43,7 +43,16 @@ pub enum Admin<'a> {
     SetSlotStable(Slot),
     /// CLUSTER FORGET.
     Forget(NodeId),
-    /// CLUSTER RESET; the caller has seen that there are no keys.
+    /// CLUSTER REPLICATE.
+    Replicate {
+        /// The master that we shall follow.
+        id: NodeId,
+        /// Whether we hold keys.
+        has_keys: bool,
+    },
+    /// CLUSTER FAILOVER.
+    Failover(Failover),
+    /// CLUSTER RESET; the caller has seen that there are no keys, unless we are a replica.
     Reset {
         /// HARD: also another name, and epochs from 0.
         is_hard: bool,
@@ -79,6 +88,18 @@ pub enum AdminError {
     HasEpoch,
     /// Gossip has filled the table.
     TooManyNodes,
+    /// Nobody follows himself.
+    FollowsMyself,
+    /// Nobody follows a replica.
+    FollowsReplica,
+    /// A master with slots or keys cannot become a replica.
+    NotEmpty,
+    /// Only a replica takes over.
+    NotReplica,
+    /// A replica that does not know its master cannot take over.
+    UnknownMaster,
+    /// The master cannot be asked for its consent.
+    MasterDown,
 }
 
 impl fmt::Display for AdminError {
@@ -102,6 +123,12 @@ impl fmt::Display for AdminError {
             }
             Self::HasEpoch => f.write_str("Node config epoch is already non-zero"),
             Self::TooManyNodes => f.write_str("Too many nodes are known already"),
+            Self::FollowsMyself => f.write_str("Can't replicate myself"),
+            Self::FollowsReplica => f.write_str("I can only replicate a master, not a replica."),
+            Self::NotEmpty => f.write_str("To set a master the node must be empty and without assigned slots."),
+            Self::NotReplica => f.write_str("You should send CLUSTER FAILOVER to a replica"),
+            Self::UnknownMaster => f.write_str("I'm a replica but my master is unknown to me"),
+            Self::MasterDown => f.write_str("Master is down or failed, please use CLUSTER FAILOVER FORCE"),
         }
     }
 }
@@ -135,6 +162,8 @@ impl Cluster {
                 self.mark_all();
             }
             Admin::Forget(id) => self.forget(now, &id, actions)?,
+            Admin::Replicate { id, has_keys } => self.replicate(&id, has_keys, actions)?,
+            Admin::Failover(how) => self.fail_over(now, how, actions)?,
             Admin::Reset { is_hard } => self.reset(is_hard, actions),
             Admin::SetConfigEpoch(epoch) => self.set_config_epoch(epoch, actions)?,
             Admin::SaveConfig => self.due.save = true,
@@ -263,7 +292,7 @@ impl Cluster {
                 actions.log(Level::Warning, format_args!("configEpoch updated after importing slot {slot}: {epoch}"));
             }
             // As soon as it is on disk.
-            self.announcement.is_news = true;
+            self.announce_news();
         }
         self.mark_all();
         Ok(())
@@ -285,7 +314,28 @@ impl Cluster {
         Ok(())
     }
 
+    fn replicate(&mut self, id: &NodeId, has_keys: bool, actions: &mut Actions) -> Result<(), AdminError> {
+        let node = self.known(id).ok_or(AdminError::UnknownNode(*id))?;
+        if node == self.myself {
+            return Err(AdminError::FollowsMyself);
+        }
+        // As Redis: whoever is no replica will do, also one of which gossip alone has told.
+        if self.table.row(node).has(NodeFlags::REPLICA) {
+            return Err(AdminError::FollowsReplica);
+        }
+        if self.is_master() && (self.slot_count() > 0 || has_keys) {
+            return Err(AdminError::NotEmpty);
+        }
+        self.follow(node, actions);
+        Ok(())
+    }
+
     fn reset(&mut self, is_hard: bool, actions: &mut Actions) {
+        if self.is_replica() {
+            actions.flush = true;
+            self.step_down();
+        }
+        self.end_manual(actions);
         let others: Vec<NodeIndex> = self.table.rows().map(|(node, _)| node).filter(|&n| n != self.myself).collect();
         others.into_iter().for_each(|node| self.drop_node(node, actions));
         self.slots.forget(self.myself);

@@ -19,6 +19,7 @@ pub(super) const KIN: u8 = 1;
 #[derive(Debug)]
 struct Promise {
     serial: u64,
+    is_master: bool,
     slots: SlotSet,
     config_epoch: u64,
     current_epoch: u64,
@@ -34,8 +35,13 @@ pub(super) struct Announcement {
     saving: Option<Promise>,
     /// Votes that wait for the disk, with their epochs.
     votes: Vec<(u64, NodeId)>,
-    /// Whether all shall be told our claims as soon as they are on disk.
-    pub(super) is_news: bool,
+    /// All shall be told our claims as soon as a save is on disk that is later than this one.
+    news_after: Option<u64>,
+    /// Whether we speak as a master. Who has become one goes on to speak as the replica that it was until its promotion
+    /// is on disk.
+    is_master: bool,
+    /// The state of the slots of which the header of a replica tells, and whose they are.
+    told_of: Option<(NodeIndex, u64)>,
 }
 
 impl Announcement {
@@ -56,24 +62,48 @@ impl Announcement {
             message_flags: MessageFlags::empty(),
             kin: KIN,
         };
-        Self { header, serial: 0, saving: None, votes: Vec::new(), is_news: false }
+        Self { header, serial: 0, saving: None, votes: Vec::new(), news_after: None, is_master: true, told_of: None }
     }
 }
 
 impl Cluster {
     /// The header of a message that leaves now.
     pub(super) fn header(&mut self) -> &Header {
+        self.wear_role();
         let row = self.table.row(self.myself);
-        let master = row.master.map(|master| self.table.row(master).id);
         let header = &mut self.announcement.header;
         header.sender = row.id;
-        header.offset = row.offset;
-        header.master = master;
+        header.offset = self.replication.offset;
         header.host.clone_from(&self.settings.host);
         (header.port, header.other_port, header.bus_port) = (row.port, row.other_port, row.bus_port);
-        header.flags = row.flags;
         header.is_ok = self.state.is_ok();
         header
+    }
+
+    /// The header tells our role; a replica tells its master's slots and epoch.
+    fn wear_role(&mut self) {
+        let row = self.table.row(self.myself);
+        let header = &mut self.announcement.header;
+        if row.is_master() {
+            if self.announcement.is_master {
+                (header.master, header.flags) = (None, row.flags);
+            }
+            return;
+        }
+        self.announcement.is_master = false;
+        header.flags = row.flags;
+        header.master = row.master.map(|master| self.table.row(master).id);
+        header.config_epoch = self.table.row(row.master.unwrap_or(self.myself)).config_epoch;
+        let told_of = row.master.map(|master| (master, self.slots.generation()));
+        if told_of != self.announcement.told_of || told_of.is_none() {
+            header.slots = row.master.map(|master| self.slots.of(master)).unwrap_or_default();
+            self.announcement.told_of = told_of;
+        }
+    }
+
+    /// All shall be told about us as soon as what we are now is on disk.
+    pub(super) fn announce_news(&mut self) {
+        self.announcement.news_after = Some(self.announcement.serial);
     }
 
     /// A header that promises nothing yet.
@@ -85,6 +115,7 @@ impl Cluster {
 
     /// All that we hold is on disk already, since it came from there.
     pub(super) fn announce_all(&mut self) {
+        self.announcement.is_master = self.is_master();
         self.announcement.header.slots = self.slots.of(self.myself);
         self.announcement.header.config_epoch = self.table.row(self.myself).config_epoch;
         self.announcement.header.current_epoch = self.current_epoch;
@@ -110,6 +141,7 @@ impl Cluster {
         let serial = self.announcement.serial;
         self.announcement.saving = Some(Promise {
             serial,
+            is_master: self.is_master(),
             slots: self.slots.of(self.myself),
             config_epoch: self.table.row(self.myself).config_epoch,
             current_epoch: self.current_epoch,
@@ -122,13 +154,18 @@ impl Cluster {
 
     pub(super) fn persisted(&mut self, now: Now, serial: u64, actions: &mut Actions) {
         let Some(promise) = self.announcement.saving.take_if(|promise| promise.serial == serial) else { return };
-        let mut slots = promise.slots;
-        let myself = self.myself;
-        let gone: Vec<_> = slots.iter().filter(|&slot| self.slots.owner(slot) != Some(myself)).collect();
-        gone.into_iter().for_each(|slot| _ = slots.remove(slot));
+        if promise.is_master && self.is_master() {
+            let mut slots = promise.slots;
+            let myself = self.myself;
+            let gone: Vec<_> = slots.iter().filter(|&slot| self.slots.owner(slot) != Some(myself)).collect();
+            gone.into_iter().for_each(|slot| _ = slots.remove(slot));
+            let header = &mut self.announcement.header;
+            header.slots = slots;
+            header.config_epoch = promise.config_epoch;
+            self.announcement.is_master = true;
+            self.announcement.told_of = None;
+        }
         let header = &mut self.announcement.header;
-        header.slots = slots;
-        header.config_epoch = promise.config_epoch;
         header.current_epoch = header.current_epoch.max(promise.current_epoch);
         let votes = core::mem::take(&mut self.announcement.votes);
         for (epoch, candidate) in votes {
@@ -138,7 +175,7 @@ impl Cluster {
                 self.announcement.votes.push((epoch, candidate));
             }
         }
-        if core::mem::take(&mut self.announcement.is_news) {
+        if self.announcement.news_after.take_if(|after| *after < serial).is_some() {
             self.broadcast_pong(now, actions);
         }
     }

@@ -34,6 +34,8 @@ impl Cluster {
             self.table.row_mut(master).flags.insert(NodeFlags::MIGRATE_TO);
             self.table.row_mut(sender).shard_id = shard_id;
             self.mark_all();
+            // Also where none of its slots is claimed, so that nothing else would say so (valkey 8).
+            self.mend_chain(actions);
         }
     }
 
@@ -54,7 +56,7 @@ impl Cluster {
     }
 
     /// A master that has lost its last replica attracts no others.
-    fn judge_attraction(&mut self, master: NodeIndex) {
+    pub(super) fn judge_attraction(&mut self, master: NodeIndex) {
         if !self.table.rows().any(|(_, row)| row.master == Some(master)) {
             self.table.row_mut(master).flags.remove(NodeFlags::MIGRATE_TO);
         }
@@ -80,6 +82,8 @@ impl Cluster {
         }
         let had_slots = self.slots.count(master) > 0;
         let lost_before = actions.lost.len();
+        let leader = if self.is_master() { Some(self.myself) } else { self.leader() };
+        let mut taken = 0;
         for slot in claimed.iter() {
             let owner = self.slots.owner(slot);
             if owner == Some(master) {
@@ -96,6 +100,7 @@ impl Cluster {
             if !is_free {
                 continue;
             }
+            taken += usize::from(owner.is_some() && owner == leader);
             if owner == Some(self.myself) {
                 actions.lost.push(slot);
                 self.slots.migrating.remove(&slot);
@@ -117,6 +122,10 @@ impl Cluster {
                 Level::Warning,
                 format_args!("Node {id} claims {lost} of our slots with a greater epoch ({epoch}); {left} are left"),
             );
+        }
+        if self.reconsider(master, taken, claimed.len(), actions) {
+            // Its data replace ours.
+            actions.lost.truncate(lost_before);
         }
     }
 

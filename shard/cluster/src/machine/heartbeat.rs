@@ -78,6 +78,8 @@ impl Cluster {
         if row.is_in_handshake() || sender == self.myself {
             return;
         }
+        // Clients are not told of a replica that has nothing yet.
+        self.due.view |= (row.offset == 0) != (header.offset == 0);
         row.offset = header.offset;
         row.kin = header.kin;
         // A replica tells its master's epoch, which is not its own (valkey 8).
@@ -348,7 +350,8 @@ impl Cluster {
             self.turn_away(inbound, actions);
         }
         self.slots.forget(node);
-        self.table.remove(node);
+        let former = self.table.remove(node).master;
+        former.into_iter().for_each(|master| self.judge_attraction(master));
         self.mark_all();
     }
 

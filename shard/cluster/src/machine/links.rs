@@ -28,6 +28,21 @@ impl LinkId {
     }
 }
 
+/// How a link has ended, or why a dial has failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkEnd {
+    /// The other end has closed it in good order (FIN).
+    Closed,
+    /// The other end, or somebody in between, has torn it (RST).
+    Reset,
+    /// The dial was refused: nobody listens there.
+    Refused,
+    /// Nobody has answered.
+    TimedOut,
+    /// By us, or nobody knows.
+    Other,
+}
+
 /// A link that somebody has dialled.
 #[derive(Debug)]
 pub(super) struct Inbound {
@@ -126,7 +141,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn link_down(&mut self, now: Now, link: LinkId) {
+    pub(super) fn link_down(&mut self, now: Now, link: LinkId, _why: LinkEnd) {
         if let Some(node) = self.links.outbound.remove(&link) {
             let row = self.table.row_mut(node);
             if !row.is_linked && row.ping_sent == 0 {

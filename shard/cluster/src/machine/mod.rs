@@ -11,10 +11,14 @@ mod actions;
 mod admin;
 mod announcement;
 mod claims;
+mod election;
 mod failure;
 mod gossip;
 mod heartbeat;
 mod links;
+mod manual;
+mod replication;
+mod roles;
 mod saved;
 mod settings;
 mod slots;
@@ -27,11 +31,14 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use actions::{Actions, Level, LinkOrder, Publication, Save, Target};
+pub use actions::{Actions, Level, LinkOrder, PauseOrder, Publication, RoleChange, Save, Target};
 pub use admin::{Admin, AdminError, Bumped};
-pub use links::{LinkId, LinkReport};
+pub use links::{LinkEnd, LinkId, LinkReport};
+pub use manual::Failover;
+pub use replication::{MasterLink, ReplicationFacts};
+pub use roles::Master;
 pub use saved::Founder;
-pub use settings::Settings;
+pub use settings::{ReplicaRules, Settings};
 
 use crate::host::Host;
 use crate::node::NodeId;
@@ -40,7 +47,9 @@ use crate::wire::{MessageKind, NodeFlags};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use announcement::Announcement;
+use election::Election;
 use links::Links;
+use manual::Manual;
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slots::Slots;
 use state::State;
@@ -101,6 +110,8 @@ pub enum Input<'a> {
     LinkDown {
         /// Which.
         link: LinkId,
+        /// How.
+        why: LinkEnd,
     },
     /// A link was closed by the driver since its queue passed `cluster-link-sendbuf-limit`.
     LinkOverflown {
@@ -121,6 +132,14 @@ pub enum Input<'a> {
     },
     /// What [`Cluster::save`] gave under this number is on disk.
     Persisted(u64),
+    /// How our replication stands: whenever something of it has changed, and once at the end of a turn in which the
+    /// offset has grown.
+    Replication(ReplicationFacts),
+    /// Clients wait as [`PauseOrder::Begin`] had it: nothing grows the offset beyond this until the pause ends.
+    Paused {
+        /// The last offset.
+        offset: u64,
+    },
     /// A sibling has just had a PONG from these nodes, at these times.
     SiblingHeard(&'a [(NodeId, UnixMillis)]),
     /// A sibling has learnt the address of our host.
@@ -165,6 +184,13 @@ pub struct Cluster {
     last_vote_epoch: u64,
     announcement: Announcement,
     state: State,
+    /// How our replication stands, and whom it was told to follow.
+    replication: ReplicationFacts,
+    followed: Option<Master>,
+    /// Our own candidacy.
+    election: Election,
+    /// The manual failover that is under way.
+    manual: Manual,
     /// Ids that gossip may not bring back, and until when.
     blacklist: BTreeMap<NodeId, i64>,
     /// The shards of our process by their index.
@@ -194,6 +220,10 @@ impl Cluster {
             current_epoch: 0,
             last_vote_epoch: 0,
             state: State::default(),
+            replication: ReplicationFacts::default(),
+            followed: None,
+            election: Election::default(),
+            manual: Manual::default(),
             blacklist: BTreeMap::new(),
             siblings: Vec::new(),
             counters: Counters::default(),
@@ -212,17 +242,19 @@ impl Cluster {
             Input::Tick => self.tick(now, actions),
             Input::LinkUp { link, peer } => self.link_up(now, link, peer, actions),
             Input::Accepted { link, peer, local } => self.links.accept(link, peer, local, now.ms()),
-            Input::LinkDown { link } => self.link_down(now, link),
+            Input::LinkDown { link, why } => self.link_down(now, link, why),
             Input::LinkOverflown { link } => {
                 self.counters.overflown += 1;
-                self.link_down(now, link);
+                self.link_down(now, link, LinkEnd::Other);
             }
             Input::LinkGarbled { link } => {
                 self.counters.garbled += 1;
-                self.link_down(now, link);
+                self.link_down(now, link, LinkEnd::Other);
             }
             Input::Frame { link, frame } => self.frame(now, link, frame, actions),
             Input::Persisted(serial) => self.persisted(now, serial, actions),
+            Input::Replication(facts) => self.replicated(now, facts, actions),
+            Input::Paused { offset } => self.paused(now, offset, actions),
             Input::SiblingHeard(heard) => self.sibling_heard(now, heard),
             Input::SiblingHost(host) => self.sibling_host(host),
             Input::Siblings(ids) => self.siblings = ids.to_vec(),
@@ -271,6 +303,7 @@ impl Cluster {
         row.bus_port = self.settings.bus_port;
         row.hostname.clone_from(&self.settings.hostname);
         row.nodename.clone_from(&self.settings.nodename);
+        row.flags.set(NodeFlags::NO_FAILOVER, self.settings.replicas.never_fails_over);
         if self.settings.host.is_some() {
             row.host.clone_from(&self.settings.host);
         }
@@ -285,6 +318,7 @@ impl Cluster {
         self.due.state = due.state;
         actions.save |= due.save;
         actions.view |= due.view;
+        self.tell_role(actions);
     }
 
     /// Everything about the nodes has changed: disk, state and view.

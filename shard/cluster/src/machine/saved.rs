@@ -75,6 +75,9 @@ impl Cluster {
         let Some(node) = self.table.find(&saved.id) else { return };
         let master = saved.master.and_then(|id| self.table.find(&id)).filter(|&master| master != node);
         self.table.row_mut(node).master = master;
+        if let Some(master) = master {
+            self.table.row_mut(master).flags.insert(NodeFlags::MIGRATE_TO);
+        }
         if let (None, Some(master)) = (saved.shard_id, master) {
             // A file of Redis 7.0 knows no groups: replicas are in their masters'.
             let shard_id = self.table.row(master).shard_id;

@@ -25,10 +25,44 @@ pub struct Settings {
     pub requires_full_coverage: bool,
     /// What clients are told and granted.
     pub manners: Manners,
+    /// When replicas take over, and whom they follow.
+    pub replicas: ReplicaRules,
     /// Our index among the shards of our process.
     pub shard: u16,
     /// Number of shards of our process.
     pub shards: u16,
+}
+
+/// Directives about replicas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicaRules {
+    /// `cluster-replica-validity-factor`; with 0 data of any age will do.
+    pub validity_factor: u32,
+    /// `repl-ping-replica-period`, in ms: so old may data be beyond what the factor allows.
+    pub ping_period_ms: i64,
+    /// `cluster-migration-barrier`: so many working replicas a master keeps.
+    pub migration_barrier: u32,
+    /// `cluster-allow-replica-migration`.
+    pub allows_migration: bool,
+    /// `cluster-replica-no-failover`.
+    pub never_fails_over: bool,
+    /// `cluster-crash-detect-ms`: how long the port of a node must refuse after its links have ended; 0 to wait for the
+    /// node timeout as Redis does, and to hold elections in its time.
+    pub crash_detect_ms: i64,
+}
+
+impl Default for ReplicaRules {
+    /// As the directives have it.
+    fn default() -> Self {
+        Self {
+            validity_factor: 10,
+            ping_period_ms: 10_000,
+            migration_barrier: 1,
+            allows_migration: true,
+            never_fails_over: false,
+            crash_detect_ms: 300,
+        }
+    }
 }
 
 impl Settings {

@@ -14,6 +14,8 @@ pub(super) struct Slots {
     /// Number of slots of each node.
     counts: Vec<u16>,
     assigned: usize,
+    /// Grows with each change of an owner.
+    generation: u64,
     /// Slots whose recorded owner does not claim them any more (Redis: `owner_not_claiming_slot`).
     unclaimed: SlotSet,
     /// Slots of ours that move to another node, and to whom.
@@ -28,6 +30,7 @@ impl Default for Slots {
             owners: Box::new([NOBODY; SLOT_COUNT]),
             counts: Vec::new(),
             assigned: 0,
+            generation: 0,
             unclaimed: SlotSet::default(),
             migrating: BTreeMap::new(),
             importing: BTreeMap::new(),
@@ -55,8 +58,14 @@ impl Slots {
         self.assigned
     }
 
+    /// The same as long as all slots have the same owners.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Makes a node the owner of a slot, or nobody.
     pub(super) fn assign(&mut self, slot: Slot, node: Option<NodeIndex>) {
+        self.generation += 1;
         if let Some(old) = self.owner(slot) {
             self.counts[usize::from(old.0)] -= 1;
             self.assigned -= 1;

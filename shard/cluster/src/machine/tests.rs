@@ -31,6 +31,7 @@ fn settings(index: usize) -> Settings {
         nodename: None,
         requires_full_coverage: true,
         manners: crate::Manners::default(),
+        replicas: ReplicaRules::default(),
         shard: 0,
         shards: 1,
     }
@@ -100,7 +101,7 @@ impl Network {
 
     fn dial(&mut self, index: usize, link: LinkId, other: usize) {
         if self.dead[other] {
-            return self.tell(index, Input::LinkDown { link });
+            return self.tell(index, Input::LinkDown { link, why: LinkEnd::Refused });
         }
         self.accepted += 1;
         let end = LinkId::accepted(self.accepted);
@@ -114,7 +115,7 @@ impl Network {
     fn close(&mut self, index: usize, link: LinkId) {
         if let Some((other, end)) = self.ends.remove(&(index, link)) {
             self.ends.remove(&(other, end));
-            self.tell(other, Input::LinkDown { link: end });
+            self.tell(other, Input::LinkDown { link: end, why: LinkEnd::Closed });
         }
     }
 

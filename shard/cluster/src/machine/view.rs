@@ -31,7 +31,7 @@ impl Cluster {
                 hostname: row.hostname.clone(),
                 flags: row.flags,
                 master: row.master.map(place),
-                offset: row.offset,
+                offset: if node == self.myself { self.replication.offset } else { row.offset },
                 config_epoch: row.config_epoch,
                 heard_at_ms: now.unix_of(row.pong_received).0,
             }

@@ -2,7 +2,9 @@
 
 use crate::peer::{self, Peer, Words};
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
-use slotmesh_cluster::machine::{Actions, Admin, Cluster, Input, LinkId, LinkOrder, Now, Settings, Target};
+use slotmesh_cluster::machine::{
+    Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, Settings, Target,
+};
 use slotmesh_cluster::nodes_conf::{self, SavedCluster, SavedNode};
 use slotmesh_cluster::wire::{self, GossipEntry, Heartbeat, NodeFlags, Payload};
 use slotmesh_cluster::{Host, Manners, SlotSet};
@@ -212,6 +214,7 @@ impl Stage {
             nodename: None,
             requires_full_coverage: false,
             manners: Manners::default(),
+            replicas: ReplicaRules::default(),
             shard: 0,
             shards: 1,
         }
@@ -305,7 +308,7 @@ impl Stage {
         let found = self.peers.values_mut().find(|peer| peer.host == *host && peer.bus_port() == *port && peer.is_up);
         let Some(peer) = found else {
             self.done.push(format!("dial nobody at {host}:{port}"));
-            return self.tell(Input::LinkDown { link });
+            return self.tell(Input::LinkDown { link, why: LinkEnd::Refused });
         };
         self.done.push(format!("dial {}", peer.name));
         peer.ours = Some(link);
@@ -484,7 +487,7 @@ impl Stage {
         let peer = self.peer(name)?;
         if !peer.is_up {
             for link in [peer.ours.take(), peer.theirs.take()].into_iter().flatten() {
-                self.tell(Input::LinkDown { link })?;
+                self.tell(Input::LinkDown { link, why: LinkEnd::Closed })?;
             }
         }
         Ok(())

@@ -1,0 +1,41 @@
+//! What our replication tells the machine.
+
+use super::{Actions, Cluster, Now};
+use slotmesh_base::Monotonic;
+
+/// How the link to our master is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MasterLink {
+    /// We hold nothing of this master's: not once in sync since we follow it, or the stream was given up since it was
+    /// wrong. Such a replica does not stand for election.
+    #[default]
+    NeverSynced,
+    /// In sync.
+    Up {
+        /// When anything last came on it (Redis: `lastinteraction`).
+        heard_at: Monotonic,
+    },
+    /// It was in sync, and the link has ended.
+    Down {
+        /// When (Redis: `repl_down_since`).
+        since: Monotonic,
+    },
+}
+
+/// How our replication stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReplicationFacts {
+    /// In bytes: of a master what it has written to its stream, of a replica what it has processed of its master's.
+    pub offset: u64,
+    /// A replica's link to its master; of no meaning for a master.
+    pub link: MasterLink,
+}
+
+impl Cluster {
+    pub(super) fn replicated(&mut self, now: Now, facts: ReplicationFacts, actions: &mut Actions) {
+        // Clients are not told of a replica that has nothing yet.
+        self.due.view |= (self.replication.offset == 0) != (facts.offset == 0);
+        self.replication = facts;
+        self.advance_manual(now, actions);
+    }
+}
