@@ -25,10 +25,30 @@ impl NodeId {
         Self(core::array::from_fn(digit))
     }
 
+    /// What is no name: stands where nobody is.
+    pub(crate) const NONE: Self = Self([0; Self::LEN]);
+
     /// The name in these bytes, if they are one: 40 digits and lower-case letters, as Redis has it.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let id: [u8; Self::LEN] = bytes.try_into().ok()?;
-        id.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()).then_some(Self(id))
+        Self::is_one(&id).then_some(Self(id))
+    }
+
+    /// Whether this is a name, and not [`NONE`](Self::NONE).
+    #[inline]
+    pub(crate) fn is_some(&self) -> bool {
+        self.0[0] != 0
+    }
+
+    /// Whether these bytes are a name. Looks at all of them, several at once, as heartbeats hold a hundred names.
+    fn is_one(bytes: &[u8; Self::LEN]) -> bool {
+        bytes.iter().fold(true, |is_one, byte| is_one & (byte.is_ascii_digit() | byte.is_ascii_lowercase()))
+    }
+
+    /// The name in bytes of which [`parse`](Self::parse) has said before that they are one.
+    pub(crate) fn checked(id: [u8; Self::LEN]) -> Self {
+        debug_assert!(Self::is_one(&id));
+        Self(id)
     }
 
     /// The digits, as bytes.

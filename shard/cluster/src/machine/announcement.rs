@@ -64,11 +64,22 @@ impl Announcement {
         };
         Self { header, serial: 0, saving: None, votes: Vec::new(), news_after: None, is_master: true, told_of: None }
     }
+
+    /// The header as it was last refreshed.
+    pub(super) fn header(&self) -> &Header {
+        &self.header
+    }
 }
 
 impl Cluster {
     /// The header of a message that leaves now.
     pub(super) fn header(&mut self) -> &Header {
+        self.refresh_header();
+        self.announcement.header()
+    }
+
+    /// Makes the header that of a message that leaves now.
+    pub(super) fn refresh_header(&mut self) {
         self.wear_role();
         let row = self.table.row(self.myself);
         let header = &mut self.announcement.header;
@@ -77,7 +88,6 @@ impl Cluster {
         header.host.clone_from(&self.settings.host);
         (header.port, header.other_port, header.bus_port) = (row.port, row.other_port, row.bus_port);
         header.is_ok = self.state.is_ok();
-        header
     }
 
     /// The header tells our role; a replica tells its master's slots and epoch.

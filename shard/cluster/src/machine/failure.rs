@@ -21,6 +21,12 @@ impl Cluster {
         self.table.rows().filter(|&(node, row)| row.is_master() && self.slots.count(node) > 0).map(|(node, _)| node)
     }
 
+    /// Whether we are the only voter, whose suspicion is enough.
+    pub(super) fn is_lone_voter(&self) -> bool {
+        let mut voters = self.voters();
+        self.is_master() && voters.next().is_some() && voters.next().is_none()
+    }
+
     /// A node does not answer: we suspect it.
     pub(super) fn suspect(&mut self, node: NodeIndex, actions: &mut Actions) {
         let row = self.table.row_mut(node);
@@ -31,26 +37,9 @@ impl Cluster {
         self.mark_all();
     }
 
-    /// Whether a reporter's word is new.
-    pub(super) fn report(&mut self, now: Now, node: NodeIndex, reporter: NodeIndex) {
-        let reports = &mut self.table.row_mut(node).reports;
-        match reports.iter_mut().find(|(other, _)| *other == reporter) {
-            Some((_, at)) => *at = now.ms(),
-            None => reports.push((reporter, now.ms())),
-        }
-    }
-
-    /// A reporter suspects a node no more.
-    pub(super) fn withdraw_report(&mut self, node: NodeIndex, reporter: NodeIndex) {
-        self.table.row_mut(node).reports.retain(|&(other, _)| other != reporter);
-    }
-
     /// How many masters suspect a node by reports that still count.
     pub(super) fn count_reports(&mut self, now: Now, node: NodeIndex) -> usize {
-        let oldest = now.ms() - 2 * self.settings.timeout();
-        let reports = &mut self.table.row_mut(node).reports;
-        reports.retain(|&(_, at)| at >= oldest);
-        reports.len()
+        self.table.count_reports(node, now.ms() - 2 * self.settings.timeout())
     }
 
     /// A suspected node has failed if the majority suspects it.

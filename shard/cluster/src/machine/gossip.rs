@@ -1,8 +1,9 @@
 //! What a heartbeat says about others, and what we believe of it.
 
+use super::table::{Row, Table};
 use super::{Actions, Cluster, Now};
 use crate::topology::NodeIndex;
-use crate::wire::{Gossip, GossipEntry, NodeFlags};
+use crate::wire::{Gossip, GossipEntry, NodeFlags, Told};
 use alloc::vec::Vec;
 use slotmesh_base::UnixMillis;
 
@@ -12,31 +13,77 @@ const CLOCK_TOLERANCE_MS: i64 = 500;
 /// How often chance may try for each entry that is wanted.
 const TRIES_PER_ENTRY: usize = 3;
 
+/// The nodes that a heartbeat tells of.
+#[derive(Default, Debug)]
+pub(super) struct Picked {
+    nodes: Vec<NodeIndex>,
+    /// A bit for each place of the table: who is among them.
+    is_in: Vec<u64>,
+}
+
+impl Picked {
+    /// Nobody, of a table with this many places.
+    fn clear(&mut self, places: usize) {
+        self.nodes.clear();
+        self.is_in.clear();
+        self.is_in.resize(places.div_ceil(64), 0);
+    }
+
+    fn holds(&self, node: NodeIndex) -> bool {
+        self.is_in[usize::from(node.0) / 64] & 1 << (node.0 % 64) != 0
+    }
+
+    fn add(&mut self, node: NodeIndex) {
+        self.is_in[usize::from(node.0) / 64] |= 1 << (node.0 % 64);
+        self.nodes.push(node);
+    }
+
+    /// What there is to tell.
+    pub(super) fn entries(&self, table: &Table, now: Now) -> impl Iterator<Item = GossipEntry> {
+        self.nodes.iter().map(move |&node| entry_of(table.row(node), now))
+    }
+}
+
+fn entry_of(row: &Row, now: Now) -> GossipEntry {
+    let seconds = |ms| (now.unix_of(ms).0 / 1000).clamp(0, i64::from(u32::MAX)) as u32;
+    GossipEntry {
+        id: row.id,
+        ping_sent_s: seconds(row.ping_sent),
+        pong_received_s: seconds(row.pong_received),
+        host: row.host.clone(),
+        port: row.port,
+        bus_port: row.bus_port,
+        other_port: row.other_port,
+        flags: row.flags,
+    }
+}
+
 impl Cluster {
-    /// The nodes that a heartbeat tells of: some at random, and all that we suspect. `to` is the receiver, if known,
+    /// Picks the nodes that a heartbeat tells of: some at random, and all that we suspect. `to` is the receiver, if known,
     /// who need not be told of himself.
-    pub(super) fn pick_gossip(&mut self, now: Now, to: Option<NodeIndex>) -> Vec<GossipEntry> {
+    pub(super) fn pick_gossip(&mut self, to: Option<NodeIndex>) {
         let known = self.table.len();
         let wanted = (known / 10).max(3).min(known.saturating_sub(2));
-        let mut picked: Vec<NodeIndex> = Vec::with_capacity(wanted);
+        let mut picked = core::mem::take(&mut self.picked);
+        picked.clear(self.table.places());
         for _ in 0..wanted * TRIES_PER_ENTRY {
-            if picked.len() == wanted {
+            if picked.nodes.len() == wanted {
                 break;
             }
             let place = self.rng.below(self.table.places() as u64) as usize;
             if let Some((node, _)) = self.table.at(place)
                 && Some(node) != to
+                && !picked.holds(node)
                 && self.is_gossip(node)
-                && !picked.contains(&node)
             {
-                picked.push(node);
+                picked.add(node);
             }
         }
-        let suspected = |row: &super::table::Row| {
+        let suspected = |row: &Row| {
             row.has(NodeFlags::PFAIL) && !row.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS) && row.host.is_some()
         };
-        picked.extend(self.table.suspects().filter(|(_, row)| suspected(row)).map(|(node, _)| node));
-        picked.into_iter().map(|node| self.gossip_entry(now, node)).collect()
+        picked.nodes.extend(self.table.suspects().filter(|(_, row)| suspected(row)).map(|(node, _)| node));
+        self.picked = picked;
     }
 
     /// Whether a node is worth telling of. One whose address we do not know (a sibling, as long as nobody has dialled
@@ -49,41 +96,26 @@ impl Cluster {
             && (row.link.is_some() || self.slots.count(node) > 0)
     }
 
-    fn gossip_entry(&self, now: Now, node: NodeIndex) -> GossipEntry {
-        let row = self.table.row(node);
-        let seconds = |ms| (now.unix_of(ms).0 / 1000).clamp(0, i64::from(u32::MAX)) as u32;
-        GossipEntry {
-            id: row.id,
-            ping_sent_s: seconds(row.ping_sent),
-            pong_received_s: seconds(row.pong_received),
-            host: row.host.clone(),
-            port: row.port,
-            bus_port: row.bus_port,
-            other_port: row.other_port,
-            flags: row.flags,
-        }
-    }
-
     /// What a node that we know says about others.
     pub(super) fn learn_gossip(&mut self, now: Now, sender: NodeIndex, gossip: Gossip<'_>, actions: &mut Actions) {
         let is_voice = self.table.row(sender).is_master();
-        for entry in gossip.iter() {
-            let is_bad = entry.flags.intersects(NodeFlags::PFAIL | NodeFlags::FAIL);
-            match self.table.find(&entry.id) {
+        for told in gossip.told() {
+            let is_bad = told.flags().intersects(NodeFlags::PFAIL | NodeFlags::FAIL);
+            match self.table.find(&told.id()) {
                 Some(node) if node == self.myself => {}
                 Some(node) => {
                     if is_voice && is_bad {
-                        self.report(now, node, sender);
+                        self.table.report(node, sender, now.ms());
                         self.condemn_if_agreed(now, node, actions);
                     } else if is_voice {
-                        self.withdraw_report(node, sender);
+                        self.table.withdraw_report(node, sender);
                     }
                     if !is_bad {
-                        self.believe_pong(now, node, now.ms_of(UnixMillis(i64::from(entry.pong_received_s) * 1000)));
-                        self.believe_address(node, &entry, actions);
+                        self.believe_pong(now, node, now.ms_of(UnixMillis(i64::from(told.pong_received_s()) * 1000)));
+                        self.believe_address(node, told, actions);
                     }
                 }
-                None => self.learn_node(now, &entry),
+                None => self.learn_node(now, &told.entry()),
             }
         }
     }
@@ -95,21 +127,24 @@ impl Cluster {
             return;
         }
         if self.count_reports(now, node) == 0 {
-            self.table.row_mut(node).pong_received = at;
+            self.table.note_pong(node, at);
         }
     }
 
     /// A node that we cannot reach lives elsewhere, says somebody who reaches it.
-    fn believe_address(&mut self, node: NodeIndex, entry: &GossipEntry, actions: &mut Actions) {
+    fn believe_address(&mut self, node: NodeIndex, told: Told<'_>, actions: &mut Actions) {
         let row = self.table.row(node);
-        if !row.is_bad()
-            || entry.flags.contains(NodeFlags::NO_ADDRESS)
+        if !row.is_bad() {
+            return;
+        }
+        let entry = told.entry();
+        if entry.flags.contains(NodeFlags::NO_ADDRESS)
             || entry.host.is_none()
             || row.lives_at(entry.host.as_ref(), entry.port, entry.bus_port)
         {
             return;
         }
-        self.move_node(node, entry.host.clone(), entry.port, entry.other_port, entry.bus_port, actions);
+        self.move_node(node, entry.host, entry.port, entry.other_port, entry.bus_port, actions);
     }
 
     /// A node of which we had not heard.

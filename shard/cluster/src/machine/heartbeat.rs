@@ -386,7 +386,7 @@ impl Cluster {
         kind: Heartbeat,
         actions: &mut Actions,
     ) {
-        let gossip = self.pick_gossip(now, to);
+        self.pick_gossip(to);
         let myself = self.table.row(self.myself);
         let (hostname, nodename, shard_id) = (myself.hostname.clone(), myself.nodename.clone(), myself.shard_id);
         // Whole seconds, rounded down: a name that is passed on must not be forgotten longer for it.
@@ -403,8 +403,9 @@ impl Cluster {
             .chain(nodename.as_deref().map(Extension::Nodename))
             .chain(forgotten.into_iter().map(|(id, seconds)| Extension::Forgotten { id, seconds }))
             .chain(core::iter::once(Extension::ShardId(shard_id)));
-        let header = self.header();
-        let message = actions.message(|out| wire::write_heartbeat(out, header, kind, gossip.into_iter(), extensions));
+        self.refresh_header();
+        let (header, gossip) = (self.announcement.header(), self.picked.entries(&self.table, now));
+        let message = actions.message(|out| wire::write_heartbeat(out, header, kind, gossip, extensions));
         let kind = match kind {
             Heartbeat::Ping => MessageKind::Ping,
             Heartbeat::Pong => MessageKind::Pong,

@@ -68,11 +68,11 @@ impl Links {
 
     /// The node that we dialled on this link.
     pub(super) fn outbound(&self, link: LinkId) -> Option<NodeIndex> {
-        self.outbound.get(&link).copied()
+        if link.is_ours() { self.outbound.get(&link).copied() } else { None }
     }
 
     pub(super) fn inbound(&self, link: LinkId) -> Option<&Inbound> {
-        self.inbound.get(&link)
+        if link.is_ours() { None } else { self.inbound.get(&link) }
     }
 }
 

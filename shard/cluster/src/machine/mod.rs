@@ -48,6 +48,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use announcement::Announcement;
 use election::Election;
+use gossip::Picked;
 use links::Links;
 use manual::Manual;
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
@@ -197,6 +198,8 @@ pub struct Cluster {
     siblings: Vec<NodeId>,
     counters: Counters,
     due: Due,
+    /// Scratch of a heartbeat that is being written.
+    picked: Picked,
     ticks: u64,
     next_tick: Monotonic,
     rng: Rng,
@@ -228,6 +231,7 @@ impl Cluster {
             siblings: Vec::new(),
             counters: Counters::default(),
             due: Due { save: true, state: true, view: true },
+            picked: Picked::default(),
             ticks: 0,
             next_tick: Monotonic(0),
             rng,
@@ -290,6 +294,7 @@ impl Cluster {
     /// Obeys other settings from now on (CONFIG SET).
     pub fn set_settings(&mut self, now: Now, settings: Settings, actions: &mut Actions) {
         self.settings = settings;
+        self.table.wake_all();
         self.wear_settings();
         self.due = Due { save: true, state: true, view: true };
         self.settle(now, actions);

@@ -31,13 +31,14 @@ impl Cluster {
         self.ticks += 1;
         self.next_tick = now.monotonic.plus_millis(TICK_MS);
         self.ping_somebody(now, actions);
-        let is_lone_voter = self.is_master() && self.size() == 1;
-        let tasks: Vec<(NodeIndex, Task)> = self
-            .table
-            .rows()
-            .filter(|&(node, _)| node != self.myself)
-            .filter_map(|(node, _)| Some((node, self.task(now, node, is_lone_voter)?)))
-            .collect();
+        let mut tasks: Vec<(NodeIndex, Task)> = Vec::new();
+        let due: Vec<NodeIndex> = self.table.due(now.ms()).filter(|&node| node != self.myself).collect();
+        for node in due {
+            match self.task(now, node) {
+                Some(task) => tasks.push((node, task)),
+                None => self.table.rest_until(node, self.rest(node)),
+            }
+        }
         for (node, task) in tasks {
             match task {
                 Task::Drop => self.drop_node(node, actions),
@@ -46,7 +47,7 @@ impl Cluster {
                 Task::Ping => self.ping(now, node, false, actions),
                 Task::Suspect => {
                     self.suspect(node, actions);
-                    if is_lone_voter {
+                    if self.is_lone_voter() {
                         self.condemn_if_agreed(now, node, actions);
                     }
                 }
@@ -57,7 +58,7 @@ impl Cluster {
     }
 
     /// What is to be done for a node, if anything.
-    fn task(&self, now: Now, node: NodeIndex, is_lone_voter: bool) -> Option<Task> {
+    fn task(&self, now: Now, node: NodeIndex) -> Option<Task> {
         let (timeout, row) = (self.settings.timeout(), self.table.row(node));
         let since = |ms: i64| now.ms() - ms;
         if row.is_in_handshake() && since(row.created_at) > timeout.max(SHORTEST_HANDSHAKE_MS) {
@@ -72,7 +73,7 @@ impl Cluster {
                 if !row.is_bad() {
                     return Some(Task::Suspect);
                 }
-                if is_lone_voter && row.has(NodeFlags::PFAIL) {
+                if row.has(NodeFlags::PFAIL) && self.is_lone_voter() {
                     return Some(Task::Condemn);
                 }
             }
@@ -87,6 +88,17 @@ impl Cluster {
         let patience = timeout / 2 + self.stagger(now, node);
         let is_silent = row.ping_sent == 0 && since(row.pong_received) > patience;
         (is_silent && !row.is_in_handshake()).then_some(Task::Ping)
+    }
+
+    /// Until when there will be nothing to be done for a node for which there is nothing now, unless its row changes: ten
+    /// times a second a look at each row of a large cluster would cost more than all its messages.
+    fn rest(&self, node: NodeIndex) -> i64 {
+        let row = self.table.row(node);
+        if row.is_in_handshake() || row.ping_sent != 0 || row.link.is_none() {
+            return 0;
+        }
+        // Newer PONGs make it later, siblings that we leave it to as well.
+        row.pong_received + self.settings.timeout() / 2
     }
 
     /// How long we leave a node to our siblings: what they hear counts for us, so that one question is enough for the

@@ -50,21 +50,50 @@ fn end(out: &mut [u8], start: usize) {
 }
 
 fn put_host(out: &mut Vec<u8>, host: Option<&Host>) {
-    /// Text in a field that is long enough for any host.
-    struct Field([u8; HOST_LEN], usize);
-    impl Write for Field {
-        fn write_str(&mut self, text: &str) -> core::fmt::Result {
-            let place = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
-            place.copy_from_slice(text.as_bytes());
-            self.1 += text.len();
-            Ok(())
+    let mut field = Field([0; HOST_LEN], 0);
+    match host {
+        None => {}
+        // Each entry of gossip has one: the formatter of the library takes longer than all the rest of an entry.
+        Some(Host::V4(address)) => field.put_v4(address.octets()),
+        Some(host @ (Host::V6(_) | Host::Name(_))) => {
+            write!(field, "{host}").expect("a host is shorter than its field");
         }
     }
-    let mut field = Field([0; HOST_LEN], 0);
-    if let Some(host) = host {
-        write!(field, "{host}").expect("a host is shorter than its field");
-    }
     out.extend_from_slice(&field.0);
+}
+
+/// Text in a field that is long enough for any host.
+struct Field([u8; HOST_LEN], usize);
+
+impl Field {
+    fn put_v4(&mut self, octets: [u8; 4]) {
+        for (nth, octet) in octets.into_iter().enumerate() {
+            if nth > 0 {
+                self.put(b'.');
+            }
+            if octet >= 100 {
+                self.put(b'0' + octet / 100);
+            }
+            if octet >= 10 {
+                self.put(b'0' + octet / 10 % 10);
+            }
+            self.put(b'0' + octet % 10);
+        }
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.0[self.1] = byte;
+        self.1 += 1;
+    }
+}
+
+impl Write for Field {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let place = self.0.get_mut(self.1..self.1 + text.len()).ok_or(core::fmt::Error)?;
+        place.copy_from_slice(text.as_bytes());
+        self.1 += text.len();
+        Ok(())
+    }
 }
 
 /// Writes PING, PONG or MEET. Whether it has extensions is told by the extensions, not by the flags of the header.

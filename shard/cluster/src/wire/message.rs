@@ -230,20 +230,54 @@ impl<'a> Gossip<'a> {
     }
 
     /// The entries.
-    pub fn iter(&self) -> impl Iterator<Item = GossipEntry> + 'a {
-        self.0.chunks_exact(GOSSIP_LEN).filter_map(|bytes| {
-            let fields = Fields(bytes);
-            Some(GossipEntry {
-                id: NodeId::parse(&bytes[..NodeId::LEN])?,
-                ping_sent_s: fields.u32(40),
-                pong_received_s: fields.u32(44),
-                host: host_at(bytes, 48),
-                port: fields.u16(94),
-                bus_port: fields.u16(96),
-                flags: NodeFlags::from_bits_retain(fields.u16(98)),
-                other_port: fields.u16(100),
-            })
-        })
+    pub fn iter(&self) -> impl Iterator<Item = GossipEntry> + use<'a> {
+        self.told().map(|told| told.entry())
+    }
+
+    /// The entries, of which the reader wants a few fields each.
+    pub fn told(&self) -> impl Iterator<Item = Told<'a>> + use<'a> {
+        self.0.as_chunks().0.iter().map(Told)
+    }
+}
+
+/// An entry of gossip as it lies in the message: a field is read when it is asked for. A heartbeat of a large cluster
+/// tells of a hundred nodes, nearly all of them known and well, so that nobody wants their addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a>(&'a [u8; GOSSIP_LEN]);
+
+impl Told<'_> {
+    fn fields(&self) -> Fields<'_> {
+        Fields(self.0)
+    }
+
+    /// See [`GossipEntry::id`].
+    pub fn id(&self) -> NodeId {
+        NodeId::checked(*self.0.first_chunk().expect("an entry begins with its id"))
+    }
+
+    /// See [`GossipEntry::pong_received_s`].
+    pub fn pong_received_s(&self) -> u32 {
+        self.fields().u32(44)
+    }
+
+    /// See [`GossipEntry::flags`].
+    pub fn flags(&self) -> NodeFlags {
+        NodeFlags::from_bits_retain(self.fields().u16(98))
+    }
+
+    /// All of it.
+    pub fn entry(&self) -> GossipEntry {
+        let fields = self.fields();
+        GossipEntry {
+            id: self.id(),
+            ping_sent_s: fields.u32(40),
+            pong_received_s: self.pong_received_s(),
+            host: host_at(self.0, 48),
+            port: fields.u16(94),
+            bus_port: fields.u16(96),
+            flags: self.flags(),
+            other_port: fields.u16(100),
+        }
     }
 }
 

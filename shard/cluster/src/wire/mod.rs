@@ -19,6 +19,6 @@ pub use encode::{
 };
 pub use flags::{MessageFlags, NodeFlags};
 pub use message::{
-    Extension, Extensions, Gossip, GossipEntry, Header, Heartbeat, Message, MessageKind, Payload, is_hostname,
+    Extension, Extensions, Gossip, GossipEntry, Header, Heartbeat, Message, MessageKind, Payload, Told, is_hostname,
     is_nodename,
 };
