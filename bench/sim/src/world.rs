@@ -9,7 +9,7 @@ use slotmesh_cluster::machine::{
     Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, Settings, Target,
 };
 use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -49,6 +49,34 @@ enum Event {
     Heard(usize, u64, Vec<(NodeId, UnixMillis)>),
     SiblingHost(usize, u64, Host),
 }
+
+/// An event and its time; of two at one time the one comes first that was scheduled first.
+struct Due {
+    at: u64,
+    serial: u64,
+    event: Event,
+}
+
+impl Ord for Due {
+    /// The greatest of all is the next.
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.at, other.serial).cmp(&(self.at, self.serial))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Due {}
 
 /// What lives at a place.
 pub(crate) enum Brain {
@@ -121,8 +149,7 @@ pub(crate) struct World {
     /// Folds all that happened: two runs of a seed agree in it.
     pub(crate) fingerprint: u64,
     links: Vec<Link>,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    events: BTreeMap<u64, Event>,
+    queue: BinaryHeap<Due>,
     serial: u64,
 }
 
@@ -162,7 +189,6 @@ impl World {
             fingerprint: 0xcbf2_9ce4_8422_2325,
             links: Vec::new(),
             queue: BinaryHeap::new(),
-            events: BTreeMap::new(),
             serial: 0,
             rng,
             nodes,
@@ -265,12 +291,10 @@ impl World {
     /// Lets all happen that is due within this time.
     pub(crate) fn run(&mut self, ns: u64) {
         let end = self.now_ns + ns;
-        while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= end) && self.safety.failure.is_none() {
-            let Some(Reverse((at, serial))) = self.queue.pop() else { break };
+        while self.queue.peek().is_some_and(|due| due.at <= end) && self.safety.failure.is_none() {
+            let Some(Due { at, event, .. }) = self.queue.pop() else { break };
             self.now_ns = at;
-            if let Some(event) = self.events.remove(&serial) {
-                self.happen(event);
-            }
+            self.happen(event);
         }
         self.now_ns = end;
     }
@@ -318,8 +342,7 @@ impl World {
 
     fn schedule(&mut self, delay: u64, event: Event) {
         self.serial += 1;
-        self.queue.push(Reverse((self.now_ns + delay, self.serial)));
-        self.events.insert(self.serial, event);
+        self.queue.push(Due { at: self.now_ns + delay, serial: self.serial, event });
     }
 
     /// The moment on the clocks of a node's host.

@@ -38,6 +38,19 @@ impl Picked {
         self.nodes.push(node);
     }
 
+    /// Drops those from a place on who are not worth it. There are seldom any: a first pass that changes nothing waits
+    /// for no row.
+    fn keep(&mut self, from: usize, is_worth: impl Fn(NodeIndex) -> bool) {
+        if self.nodes[from..].iter().fold(true, |all, &node| all & is_worth(node)) {
+            return;
+        }
+        let mut place = 0;
+        self.nodes.retain(|&node| {
+            place += 1;
+            place <= from || is_worth(node)
+        });
+    }
+
     /// What there is to tell.
     pub(super) fn entries(&self, table: &Table, now: Now) -> impl Iterator<Item = GossipEntry> {
         self.nodes.iter().map(move |&node| entry_of(table.row(node), now))
@@ -66,18 +79,18 @@ impl Cluster {
         let wanted = (known / 10).max(3).min(known.saturating_sub(2));
         let mut picked = core::mem::take(&mut self.picked);
         picked.clear(self.table.places());
-        for _ in 0..wanted * TRIES_PER_ENTRY {
-            if picked.nodes.len() == wanted {
-                break;
+        let mut tries = wanted * TRIES_PER_ENTRY;
+        while picked.nodes.len() < wanted && tries > 0 {
+            // First who, then whether he is worth it: so the loads of many rows are under way at once.
+            let drawn = picked.nodes.len();
+            while picked.nodes.len() < wanted && tries > 0 {
+                tries -= 1;
+                let node = NodeIndex(self.rng.below(self.table.places() as u64) as u16);
+                if !picked.holds(node) {
+                    picked.add(node);
+                }
             }
-            let place = self.rng.below(self.table.places() as u64) as usize;
-            if let Some((node, _)) = self.table.at(place)
-                && Some(node) != to
-                && !picked.holds(node)
-                && self.is_gossip(node)
-            {
-                picked.add(node);
-            }
+            picked.keep(drawn, |node| Some(node) != to && self.is_gossip(node));
         }
         let suspected = |row: &Row| {
             row.has(NodeFlags::PFAIL) && !row.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS) && row.host.is_some()
@@ -89,7 +102,7 @@ impl Cluster {
     /// Whether a node is worth telling of. One whose address we do not know (a sibling, as long as nobody has dialled
     /// our host) would be of no use.
     fn is_gossip(&self, node: NodeIndex) -> bool {
-        let row = self.table.row(node);
+        let Some(row) = self.table.at(node) else { return false };
         node != self.myself
             && !row.has(NodeFlags::PFAIL | NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS)
             && row.host.is_some()
@@ -99,9 +112,11 @@ impl Cluster {
     /// What a node that we know says about others.
     pub(super) fn learn_gossip(&mut self, now: Now, sender: NodeIndex, gossip: Gossip<'_>, actions: &mut Actions) {
         let is_voice = self.table.row(sender).is_master();
-        for told in gossip.told() {
+        // All are looked up before anything is done, that the loads of many rows are under way at once.
+        let found: Vec<Option<NodeIndex>> = gossip.told().map(|told| self.table.find(&told.id())).collect();
+        for (told, found) in gossip.told().zip(found) {
             let is_bad = told.flags().intersects(NodeFlags::PFAIL | NodeFlags::FAIL);
-            match self.table.find(&told.id()) {
+            match found {
                 Some(node) if node == self.myself => {}
                 Some(node) => {
                     if is_voice && is_bad {

@@ -204,9 +204,9 @@ impl Table {
         row
     }
 
-    /// The row at a place, if one stands there: places are below [`places`](Self::places).
-    pub(super) fn at(&self, place: usize) -> Option<(NodeIndex, &Row)> {
-        self.rows.get(place).filter(|row| row.is_there()).map(|row| (NodeIndex(place as u16), row))
+    /// The row at an index below [`places`](Self::places), if one stands there.
+    pub(super) fn at(&self, index: NodeIndex) -> Option<&Row> {
+        self.rows.get(usize::from(index.0)).filter(|row| row.is_there())
     }
 
     pub(super) fn places(&self) -> usize {

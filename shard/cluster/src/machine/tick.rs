@@ -125,8 +125,8 @@ impl Cluster {
         }
         let mut oldest: Option<(i64, NodeIndex)> = None;
         for _ in 0..RANDOM_CANDIDATES {
-            let place = self.rng.below(self.table.places() as u64) as usize;
-            let Some((node, row)) = self.table.at(place) else { continue };
+            let node = NodeIndex(self.rng.below(self.table.places() as u64) as u16);
+            let Some(row) = self.table.at(node) else { continue };
             if !row.is_linked || row.ping_sent != 0 || row.has(NodeFlags::MYSELF | NodeFlags::HANDSHAKE) {
                 continue;
             }
