@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use slotmesh_cluster::nodes_conf::{self, SavedCluster};
-use slotmesh_cluster::wire::{self, NodeFlags, Payload};
+use slotmesh_cluster::wire::{self, Header, NodeFlags, Payload};
 use slotmesh_cluster::{NodeId, SlotSet};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,6 +70,11 @@ impl Safety {
         if !is_machine {
             return;
         }
+        let is_vote = matches!(message.payload, Payload::AuthAck);
+        if header.master.is_some() || is_vote {
+            // A replica tells its master's epoch, a vote its own.
+            return self.voted(is_vote, &header, to);
+        }
         let (config, current) = self.epochs.entry(header.sender).or_default();
         let (former_config, former_current) = (*config, *current);
         (*config, *current) = (header.config_epoch.max(*config), header.current_epoch.max(*current));
@@ -79,12 +84,17 @@ impl Safety {
                 header.sender, header.config_epoch, header.current_epoch
             ));
         }
-        if matches!(message.payload, Payload::AuthAck) {
-            let former = *self.votes.entry((header.sender, header.current_epoch)).or_insert(*to);
-            if former != *to {
-                let (voter, epoch) = (header.sender, header.current_epoch);
-                self.fail(format!("{voter} voted for {former} and for {to} in epoch {epoch}"));
-            }
+    }
+
+    /// A node gives one vote in an epoch.
+    fn voted(&mut self, is_vote: bool, header: &Header, to: &NodeId) {
+        if !is_vote {
+            return;
+        }
+        let former = *self.votes.entry((header.sender, header.current_epoch)).or_insert(*to);
+        if former != *to {
+            let (voter, epoch) = (header.sender, header.current_epoch);
+            self.fail(format!("{voter} voted for {former} and for {to} in epoch {epoch}"));
         }
     }
 

@@ -81,6 +81,7 @@ impl Cluster {
     /// Makes the header that of a message that leaves now.
     pub(super) fn refresh_header(&mut self) {
         self.wear_role();
+        let pause = self.pause_flag();
         let row = self.table.row(self.myself);
         let header = &mut self.announcement.header;
         header.sender = row.id;
@@ -88,6 +89,7 @@ impl Cluster {
         header.host.clone_from(&self.settings.host);
         (header.port, header.other_port, header.bus_port) = (row.port, row.other_port, row.bus_port);
         header.is_ok = self.state.is_ok();
+        header.message_flags = pause;
     }
 
     /// The header tells our role; a replica tells its master's slots and epoch.
@@ -177,6 +179,7 @@ impl Cluster {
         }
         let header = &mut self.announcement.header;
         header.current_epoch = header.current_epoch.max(promise.current_epoch);
+        self.ask_for_votes(now, promise.current_epoch, actions);
         let votes = core::mem::take(&mut self.announcement.votes);
         for (epoch, candidate) in votes {
             if epoch <= promise.last_vote_epoch {

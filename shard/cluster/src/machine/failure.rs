@@ -4,6 +4,36 @@ use super::{Actions, Cluster, Level, Now};
 use crate::node::NodeId;
 use crate::topology::NodeIndex;
 use crate::wire::{self, Header, MessageFlags, MessageKind, NodeFlags};
+use core::fmt;
+use slotmesh_base::Slot;
+
+/// Why a candidate does not get our vote, in the words of Redis.
+enum Denial {
+    /// Its epoch, and ours.
+    OldEpoch(u64, u64),
+    Voted(u64),
+    Master,
+    UnknownMaster,
+    MasterIsUp,
+    /// For so many ms.
+    VotedForRival(i64),
+    /// A slot, the epoch of its owner, and the candidate's.
+    OldClaim(Slot, u64, u64),
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OldEpoch(theirs, ours) => write!(f, "reqEpoch ({theirs}) < curEpoch({ours})"),
+            Self::Voted(epoch) => write!(f, "already voted for epoch {epoch}"),
+            Self::Master => f.write_str("it is a master node"),
+            Self::UnknownMaster => f.write_str("I don't know its master"),
+            Self::MasterIsUp => f.write_str("its master is up"),
+            Self::VotedForRival(rest) => write!(f, "can't vote about this master before {rest} milliseconds"),
+            Self::OldClaim(slot, owners, theirs) => write!(f, "slot {slot} epoch ({owners}) > reqEpoch ({theirs})"),
+        }
+    }
+}
 
 impl Cluster {
     /// How many masters must agree.
@@ -105,49 +135,74 @@ impl Cluster {
     }
 
     /// A replica asks for our vote.
-    pub(super) fn consider_vote(&mut self, now: Now, sender: Option<NodeIndex>, header: &Header) {
+    pub(super) fn consider_vote(
+        &mut self,
+        now: Now,
+        sender: Option<NodeIndex>,
+        header: &Header,
+        actions: &mut Actions,
+    ) {
         let Some(candidate) = sender else { return };
         if !self.is_master() || self.slots.count(self.myself) == 0 {
             return;
         }
-        if header.current_epoch < self.current_epoch || self.last_vote_epoch == self.current_epoch {
-            return;
+        match self.master_to_replace(now, candidate, header) {
+            Ok(master) => {
+                self.table.row_mut(master).voted_at = now.ms();
+                self.voted_for.insert(master, candidate);
+                self.last_vote_epoch = self.current_epoch;
+                self.promise_vote(self.current_epoch, header.sender);
+            }
+            Err(denial) => {
+                actions.log(Level::Notice, format_args!("Failover auth denied to {}: {denial}", header.sender));
+            }
+        }
+    }
+
+    /// The master whose place a candidate may have our vote for.
+    fn master_to_replace(&self, now: Now, candidate: NodeIndex, header: &Header) -> Result<NodeIndex, Denial> {
+        if header.current_epoch < self.current_epoch {
+            return Err(Denial::OldEpoch(header.current_epoch, self.current_epoch));
+        }
+        if self.last_vote_epoch == self.current_epoch {
+            return Err(Denial::Voted(self.current_epoch));
         }
         let row = self.table.row(candidate);
-        let Some(master) = row.master.filter(|_| !row.is_master()) else { return };
+        if row.is_master() {
+            return Err(Denial::Master);
+        }
+        let master = row.master.ok_or(Denial::UnknownMaster)?;
         let is_forced = header.message_flags.contains(MessageFlags::FORCE_ACK);
         let masters = self.table.row(master);
         if !masters.has(NodeFlags::FAIL) && !is_forced {
-            return;
+            return Err(Denial::MasterIsUp);
         }
-        if masters.voted_at != 0 && now.ms() - masters.voted_at < 2 * self.settings.timeout() {
-            return;
+        // Whoever had our vote in an epoch that another has overtaken may have it again.
+        let is_another = self.voted_for.get(&master) != Some(&candidate);
+        let rest = 2 * self.settings.timeout() - (now.ms() - masters.voted_at);
+        if masters.voted_at != 0 && is_another && rest > 0 {
+            return Err(Denial::VotedForRival(rest));
         }
-        let is_stale = header.slots.iter().any(|slot| {
-            let owner = self.slots.owner(slot).filter(|_| !self.slots.is_unclaimed(slot));
-            owner.is_some_and(|owner| self.table.row(owner).config_epoch > header.config_epoch)
-        });
-        if is_stale {
-            return;
+        for slot in header.slots.iter().filter(|&slot| !self.slots.is_unclaimed(slot)) {
+            let Some(owner) = self.slots.owner(slot) else { continue };
+            let epoch = self.table.row(owner).config_epoch;
+            if epoch > header.config_epoch {
+                return Err(Denial::OldClaim(slot, epoch, header.config_epoch));
+            }
         }
-        self.table.row_mut(master).voted_at = now.ms();
-        self.last_vote_epoch = self.current_epoch;
-        self.promise_vote(self.current_epoch, header.sender);
+        Ok(master)
     }
 
-    /// The vote is on disk: it may leave, on the link that we dialled to the candidate. Its epoch is that of the header:
-    /// if ours has grown while the disk was at work, the vote is void, since the candidate would count it for a later
-    /// election, in which we may vote for another.
+    /// The vote is on disk: it may leave, on the link that we dialled to the candidate. Its epoch stands in the header,
+    /// also if ours has grown while the disk was at work: the candidate would count it for a later election otherwise, in
+    /// which we may vote for another.
     pub(super) fn send_vote(&mut self, epoch: u64, candidate: NodeId, actions: &mut Actions) {
-        if self.header().current_epoch != epoch {
-            return;
-        }
         let Some(node) = self.known(&candidate) else { return };
         let row = self.table.row(node);
         let (Some(link), true) = (row.link, row.is_linked) else { return };
         actions.log(Level::Notice, format_args!("Failover auth granted to {candidate} for epoch {epoch}"));
-        let header = self.header();
-        let message = actions.message(|out| wire::write_auth_ack(out, header));
+        let header = Header { current_epoch: epoch, ..self.header().clone() };
+        let message = actions.message(|out| wire::write_auth_ack(out, &header));
         self.send(link, message, MessageKind::AuthAck, actions);
     }
 }

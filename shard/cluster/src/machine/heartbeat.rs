@@ -62,11 +62,13 @@ impl Cluster {
                 let message = actions.message(|out| out.extend_from_slice(message));
                 actions.publications.push(Publication { channel, message, is_sharded });
             }
-            Payload::AuthRequest => self.consider_vote(now, sender, &header),
+            Payload::AuthRequest => self.consider_vote(now, sender, &header, actions),
             Payload::Unknown(kind) => {
                 actions.log(Level::Warning, format_args!("Received unknown packet type: {kind}"));
             }
-            Payload::Publish { .. } | Payload::AuthAck | Payload::ManualFailoverStart | Payload::Module => {}
+            Payload::AuthAck => self.count_vote(now, sender, &header, actions),
+            Payload::ManualFailoverStart => self.give_way(now, sender, actions),
+            Payload::Publish { .. } | Payload::Module => {}
         }
     }
 
@@ -78,6 +80,8 @@ impl Cluster {
         if row.is_in_handshake() || sender == self.myself {
             return;
         }
+        self.note_voice(sender);
+        let row = self.table.row_mut(sender);
         // Clients are not told of a replica that has nothing yet.
         self.due.view |= (row.offset == 0) != (header.offset == 0);
         row.offset = header.offset;
@@ -88,6 +92,7 @@ impl Cluster {
             self.due.save = true;
         }
         self.learn_epoch(header.current_epoch);
+        self.learn_target(now, sender, header, actions);
     }
 
     /// Answers, and finds out who it is: `None` if the message is of no further use, else the sender if we know it.
@@ -253,6 +258,7 @@ impl Cluster {
     pub(super) fn sibling_heard(&mut self, now: Now, heard: &[(NodeId, UnixMillis)]) {
         for (id, at) in heard {
             if let Some(node) = self.table.find(id) {
+                self.note_voice(node);
                 self.believe_pong(now, node, now.ms_of(*at));
             }
         }
@@ -350,6 +356,9 @@ impl Cluster {
             self.turn_away(inbound, actions);
         }
         self.slots.forget(node);
+        self.forget_taker(node, actions);
+        self.clear_crash(node);
+        self.voted_for.retain(|&master, &mut candidate| master != node && candidate != node);
         let former = self.table.remove(node).master;
         former.into_iter().for_each(|master| self.judge_attraction(master));
         self.mark_all();
@@ -372,13 +381,20 @@ impl Cluster {
         }
     }
 
+    /// Tells these nodes about us, unasked.
+    pub(super) fn pong(&mut self, now: Now, nodes: &[NodeIndex], actions: &mut Actions) {
+        for (node, link) in self.linked().into_iter().filter(|(node, _)| nodes.contains(node)) {
+            self.send_heartbeat(now, link, Some(node), Heartbeat::Pong, actions);
+        }
+    }
+
     /// Nodes to which messages for all go, with their links.
     pub(super) fn linked(&self) -> Vec<(NodeIndex, LinkId)> {
         let usable = |row: &super::table::Row| row.is_linked && !row.is_in_handshake();
         self.table.rows().filter(|(_, row)| usable(row)).filter_map(|(node, row)| Some((node, row.link?))).collect()
     }
 
-    fn send_heartbeat(
+    pub(super) fn send_heartbeat(
         &mut self,
         now: Now,
         link: LinkId,

@@ -1,5 +1,6 @@
 //! The links of the bus: one that we dial to every node, and those that others have dialled.
 
+use super::crash::Side;
 use super::{Actions, Cluster, LinkOrder, Now, Target};
 use crate::host::Host;
 use crate::node::NodeId;
@@ -106,6 +107,7 @@ impl Cluster {
 
     /// Closes the link that we dialled to a node, if there is one; the next tick dials anew.
     pub(super) fn hang_up(&mut self, node: NodeIndex, actions: &mut Actions) {
+        self.clear_crash(node);
         let row = self.table.row_mut(node);
         (row.is_linked, row.linked_at) = (false, 0);
         if let Some(link) = row.link.take() {
@@ -123,6 +125,7 @@ impl Cluster {
 
     pub(super) fn link_up(&mut self, now: Now, link: LinkId, peer: Option<Host>, actions: &mut Actions) {
         let Some(node) = self.links.outbound(link) else { return };
+        self.clear_crash(node);
         let row = self.table.row_mut(node);
         row.is_linked = true;
         // Gossip tells addresses: a name serves to find one.
@@ -141,17 +144,23 @@ impl Cluster {
         }
     }
 
-    pub(super) fn link_down(&mut self, now: Now, link: LinkId, _why: LinkEnd) {
+    pub(super) fn link_down(&mut self, now: Now, link: LinkId, why: LinkEnd) {
         if let Some(node) = self.links.outbound.remove(&link) {
             let row = self.table.row_mut(node);
             if !row.is_linked && row.ping_sent == 0 {
                 // Nobody is there: the time until it is suspected runs.
                 row.ping_sent = now.ms();
             }
+            let stood = row.is_linked;
             (row.link, row.is_linked, row.linked_at) = (None, false, 0);
+            match stood {
+                true => self.note_end(now, node, Side::Ours, why),
+                false => self.note_failed_dial(node, why),
+            }
         }
         if let Some(Inbound { node: Some(node), .. }) = self.links.inbound.remove(&link) {
             self.table.row_mut(node).inbound = None;
+            self.note_end(now, node, Side::Theirs, why);
         }
     }
 
@@ -165,6 +174,7 @@ impl Cluster {
         if let Some(former) = former {
             self.table.row_mut(former).inbound = None;
         }
+        self.clear_crash(node);
         if let Some(old) = self.table.row_mut(node).inbound.replace(link) {
             self.turn_away(old, actions);
         }

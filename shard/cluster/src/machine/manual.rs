@@ -4,7 +4,14 @@
 //! heartbeats that say so; when the replica has processed as much, it holds an election in which masters vote for it though
 //! its master is well. With FORCE the replica asks the other masters at once, with TAKEOVER nobody.
 
-use super::{Actions, AdminError, Cluster, Now};
+use super::{Actions, AdminError, Cluster, Level, Now, PauseOrder};
+use crate::topology::NodeIndex;
+use crate::wire::{self, Header, Heartbeat, MessageFlags, MessageKind, NodeFlags};
+
+/// How long it may take, in ms (Redis: `CLUSTER_MF_TIMEOUT`).
+const LONGEST_MS: i64 = 5000;
+/// How long clients wait at most, in ms: longer than that, lest the master take writes while the replica may still win.
+const PAUSE_MS: u64 = 10_000;
 
 /// What CLUSTER FAILOVER was told to do without.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,30 +26,154 @@ pub enum Failover {
 
 /// A manual failover.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Manual {}
+pub(super) struct Manual {
+    /// When it is given up; 0 if there is none.
+    ends_at: i64,
+    /// At the master: the replica that takes over, and whether clients wait already.
+    taker: Option<NodeIndex>,
+    is_paused: bool,
+    /// At the replica: the master's last offset, and whether the election may begin.
+    target: Option<u64>,
+    can_start: bool,
+}
 
 impl Cluster {
+    /// Whether one is under way.
+    pub(super) fn is_manual(&self) -> bool {
+        self.manual.ends_at != 0
+    }
+
+    /// Whether we have all that the master had.
+    pub(super) fn manual_can_start(&self) -> bool {
+        self.is_manual() && self.manual.can_start
+    }
+
+    /// What our heartbeats say about it.
+    pub(super) fn pause_flag(&self) -> MessageFlags {
+        let is_paused = self.is_manual() && self.manual.is_paused && self.is_master();
+        if is_paused { MessageFlags::PAUSED } else { MessageFlags::empty() }
+    }
+
     /// CLUSTER FAILOVER.
-    pub(super) fn fail_over(&mut self, _now: Now, how: Failover, actions: &mut Actions) -> Result<(), AdminError> {
+    pub(super) fn fail_over(&mut self, now: Now, how: Failover, actions: &mut Actions) -> Result<(), AdminError> {
         if self.is_master() {
             return Err(AdminError::NotReplica);
         }
-        if how == Failover::Takeover {
-            self.bump_epoch();
-            self.lead(actions);
+        let master = self.leader().ok_or(AdminError::UnknownMaster)?;
+        let row = self.table.row(master);
+        if how == Failover::Agreed && (row.has(NodeFlags::FAIL) || row.link.is_none()) {
+            return Err(AdminError::MasterDown);
+        }
+        self.end_manual(actions);
+        self.manual.ends_at = now.ms() + LONGEST_MS;
+        match how {
+            Failover::Agreed => {
+                actions.log(Level::Notice, format_args!("Manual failover user request accepted."));
+                self.ask_for_pause(master, actions);
+            }
+            Failover::Forced => {
+                actions.log(Level::Notice, format_args!("Forced failover user request accepted."));
+                self.start_manual(now, actions);
+            }
+            Failover::Takeover => {
+                actions.log(Level::Notice, format_args!("Taking over the master (user request)."));
+                self.bump_epoch();
+                self.lead(actions);
+            }
         }
         Ok(())
     }
 
-    /// The driver says that clients wait.
-    pub(super) fn paused(&mut self, _now: Now, offset: u64, _actions: &mut Actions) {
-        self.replication.offset = offset;
+    /// Asks our master to let its clients wait.
+    fn ask_for_pause(&mut self, master: NodeIndex, actions: &mut Actions) {
+        let row = self.table.row(master);
+        let (Some(link), true) = (row.link, row.is_linked) else { return };
+        let header = self.header();
+        let message = actions.message(|out| wire::write_manual_failover_start(out, header));
+        self.send(link, message, MessageKind::ManualFailoverStart, actions);
     }
 
-    pub(super) fn advance_manual(&mut self, _now: Now, _actions: &mut Actions) {}
+    fn start_manual(&mut self, now: Now, actions: &mut Actions) {
+        self.manual.can_start = true;
+        self.stand_anew();
+        self.advance_election(now, actions);
+    }
+
+    /// A replica of ours wants to take over: our clients wait.
+    pub(super) fn give_way(&mut self, now: Now, sender: Option<NodeIndex>, actions: &mut Actions) {
+        let Some(taker) = sender.filter(|&sender| self.table.row(sender).master == Some(self.myself)) else { return };
+        self.end_manual(actions);
+        self.manual = Manual { ends_at: now.ms() + LONGEST_MS, taker: Some(taker), ..Manual::default() };
+        actions.pause = Some(PauseOrder::Begin { until: now.monotonic.plus_millis(PAUSE_MS) });
+        let id = self.table.row(taker).id;
+        actions.log(Level::Notice, format_args!("Manual failover requested by replica {id}."));
+    }
+
+    /// Clients wait, says the driver: the replica is told at which offset.
+    pub(super) fn paused(&mut self, now: Now, offset: u64, actions: &mut Actions) {
+        self.replication.offset = offset;
+        self.manual.is_paused = self.manual.taker.is_some();
+        self.tell_taker(now, actions);
+    }
+
+    /// Tells the replica that takes over at which offset we stand.
+    pub(super) fn tell_taker(&mut self, now: Now, actions: &mut Actions) {
+        let Some(taker) = self.manual.taker.filter(|_| self.manual.is_paused) else { return };
+        let row = self.table.row(taker);
+        if let (Some(link), true) = (row.link, row.is_linked) {
+            if row.ping_sent == 0 {
+                self.table.row_mut(taker).ping_sent = now.ms();
+            }
+            self.send_heartbeat(now, link, Some(taker), Heartbeat::Ping, actions);
+        }
+    }
+
+    /// Our master says how far it was when its clients began to wait.
+    pub(super) fn learn_target(&mut self, now: Now, sender: NodeIndex, header: &Header, actions: &mut Actions) {
+        let is_paused = header.message_flags.contains(MessageFlags::PAUSED);
+        if !self.is_manual() || !is_paused || self.leader() != Some(sender) || self.manual.target.is_some() {
+            return;
+        }
+        let offset = header.offset;
+        self.manual.target = Some(offset);
+        actions.log(
+            Level::Notice,
+            format_args!("Received replication offset for paused master manual failover: {offset}"),
+        );
+        self.advance_manual(now, actions);
+    }
+
+    /// Begins the election when we have all that the master had (Redis: `clusterHandleManualFailover`).
+    pub(super) fn advance_manual(&mut self, now: Now, actions: &mut Actions) {
+        let has_all = self.manual.target == Some(self.replication.offset);
+        if !self.is_manual() || self.manual.can_start || !has_all || self.is_master() {
+            return;
+        }
+        let words = "All master replication stream processed, manual failover can start.";
+        actions.log(Level::Notice, format_args!("{words}"));
+        self.start_manual(now, actions);
+    }
+
+    /// Gives it up when it has taken too long.
+    pub(super) fn time_manual(&mut self, now: Now, actions: &mut Actions) {
+        if self.is_manual() && self.manual.ends_at < now.ms() {
+            actions.log(Level::Warning, format_args!("Manual failover timed out."));
+            self.end_manual(actions);
+        }
+    }
 
     /// Nothing is under way any more.
-    pub(super) fn end_manual(&mut self, _actions: &mut Actions) {
-        self.manual = Manual::default();
+    pub(super) fn end_manual(&mut self, actions: &mut Actions) {
+        let Manual { taker, .. } = core::mem::take(&mut self.manual);
+        if taker.is_some() {
+            actions.pause = Some(PauseOrder::End);
+        }
+    }
+
+    /// A node leaves the table: it takes over no more.
+    pub(super) fn forget_taker(&mut self, node: NodeIndex, actions: &mut Actions) {
+        if self.manual.taker == Some(node) {
+            self.end_manual(actions);
+        }
     }
 }

@@ -11,12 +11,14 @@ mod actions;
 mod admin;
 mod announcement;
 mod claims;
+mod crash;
 mod election;
 mod failure;
 mod gossip;
 mod heartbeat;
 mod links;
 mod manual;
+mod migration;
 mod replication;
 mod roles;
 mod saved;
@@ -47,10 +49,12 @@ use crate::wire::{MessageKind, NodeFlags};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use announcement::Announcement;
+use crash::Crashes;
 use election::Election;
 use gossip::Picked;
 use links::Links;
 use manual::Manual;
+use migration::Orphans;
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slots::Slots;
 use state::State;
@@ -171,6 +175,8 @@ struct Due {
     state: bool,
     /// What clients are told has changed.
     view: bool,
+    /// Something has happened for which our candidacy may wait.
+    election: bool,
 }
 
 /// A node's cluster: see the module.
@@ -183,6 +189,8 @@ pub struct Cluster {
     myself: NodeIndex,
     current_epoch: u64,
     last_vote_epoch: u64,
+    /// Of each master, the replica that we last voted for.
+    voted_for: BTreeMap<NodeIndex, NodeIndex>,
     announcement: Announcement,
     state: State,
     /// How our replication stands, and whom it was told to follow.
@@ -192,6 +200,10 @@ pub struct Cluster {
     election: Election,
     /// The manual failover that is under way.
     manual: Manual,
+    /// What we know as replicas of masters without replicas.
+    orphans: Orphans,
+    /// Nodes that have closed their links to us.
+    crashes: Crashes,
     /// Ids that gossip may not bring back, and until when.
     blacklist: BTreeMap<NodeId, i64>,
     /// The shards of our process by their index.
@@ -222,15 +234,18 @@ impl Cluster {
             myself,
             current_epoch: 0,
             last_vote_epoch: 0,
+            voted_for: BTreeMap::new(),
             state: State::default(),
             replication: ReplicationFacts::default(),
             followed: None,
             election: Election::default(),
             manual: Manual::default(),
+            orphans: Orphans::new(),
+            crashes: Crashes::new(),
             blacklist: BTreeMap::new(),
             siblings: Vec::new(),
             counters: Counters::default(),
-            due: Due { save: true, state: true, view: true },
+            due: Due { save: true, state: true, view: true, election: false },
             picked: Picked::default(),
             ticks: 0,
             next_tick: Monotonic(0),
@@ -296,7 +311,7 @@ impl Cluster {
         self.settings = settings;
         self.table.wake_all();
         self.wear_settings();
-        self.due = Due { save: true, state: true, view: true };
+        self.mark_all();
         self.settle(now, actions);
     }
 
@@ -316,6 +331,9 @@ impl Cluster {
 
     /// Does what the changes of this turn ask for.
     fn settle(&mut self, now: Now, actions: &mut Actions) {
+        if core::mem::take(&mut self.due.election) {
+            self.advance_election(now, actions);
+        }
         if core::mem::take(&mut self.due.state) {
             self.update_state(now, actions);
         }
@@ -328,7 +346,7 @@ impl Cluster {
 
     /// Everything about the nodes has changed: disk, state and view.
     fn mark_all(&mut self) {
-        self.due = Due { save: true, state: true, view: true };
+        self.due = Due { save: true, state: true, view: true, election: true };
     }
 
     /// Whether a node is a shard of our process, and which.

@@ -38,4 +38,14 @@ impl Cluster {
         self.replication = facts;
         self.advance_manual(now, actions);
     }
+
+    /// How old our data are as Redis counts it, in ms; `None` if they are nobody's.
+    pub(super) fn data_age(&self, now: Now) -> Option<i64> {
+        let since = match self.replication.link {
+            MasterLink::NeverSynced => return None,
+            MasterLink::Up { heard_at: at } | MasterLink::Down { since: at } => at,
+        };
+        // Its clocks are of whole seconds.
+        Some((now.monotonic.nanos_since(since) / 1_000_000_000) as i64 * 1000)
+    }
 }

@@ -72,6 +72,7 @@ impl Cluster {
             self.slots.assign(slot, Some(self.myself));
         }
         self.announce_news();
+        self.step_down();
         self.end_manual(actions);
         self.mark_all();
     }

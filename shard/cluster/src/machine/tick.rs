@@ -54,6 +54,12 @@ impl Cluster {
                 Task::Condemn => self.condemn_if_agreed(now, node, actions),
             }
         }
+        self.detect_crashes(now, actions);
+        self.time_manual(now, actions);
+        self.tell_taker(now, actions);
+        self.advance_manual(now, actions);
+        self.consider_migration(now, actions);
+        self.due.election = true;
         self.due.state |= !self.state.is_ok();
     }
 
