@@ -50,7 +50,7 @@ impl Engine {
         if std::mem::take(&mut self.has_new_seat)
             && let Some(seat) = self.seat.clone()
         {
-            self.expel_listeners(hands, |slot| seat.topology.owner(slot) == Some(seat.myself));
+            self.expel_listeners(hands, |slot| seat.member().holds(slot));
         }
         for (channel, text, is_sharded) in &publications {
             let kind = if *is_sharded { ChannelKind::Shard } else { ChannelKind::Global };
@@ -76,12 +76,12 @@ impl Engine {
         self.label_shard();
     }
 
-    /// Tells the shard which slots are ours, as soon as it is at home: among several in hand, they say whose a key is.
+    /// Tells the shard of which slots it has the keys, as soon as it is at home: among several in hand, they say whose a key is.
     fn label_shard(&mut self) {
         let (true, Some(seat)) = (self.has_new_slots, &self.seat) else { return };
         let Some(shard) = self.lending.home() else { return };
         let slots = (0..SLOT_COUNT as u16).filter_map(Slot::new);
-        shard.keyspace_mut().own(slots.filter(|&slot| seat.topology.owner(slot) == Some(seat.myself)));
+        shard.keyspace_mut().own(slots.filter(|&slot| seat.member().holds(slot)));
         self.has_new_slots = false;
     }
 
@@ -99,7 +99,7 @@ impl Engine {
             let ours = self.connections.get(ticket.connection as usize).and_then(Option::as_deref);
             match (ours.filter(|ours| ticket.core == self.core && ours.client.is_at_node), &self.seat) {
                 (Some(ours), Some(seat)) => {
-                    let redirect = judge(spec, args, None, seat.member()).err()?;
+                    let redirect = judge(spec, args, None, seat.member(), ours.client.is_readonly).err()?;
                     Some(redirect.text(&seat.topology, ours.client.reached_at()).to_string())
                 }
                 _ => self.refuse_elsewhere(spec, args).map(|error| error.to_string()),

@@ -57,7 +57,7 @@ impl Engine {
         let client = &mut connection.client;
         if let Some(seat) = self.seat.as_ref().filter(|_| client.is_at_node)
             && let Some(transaction) = &client.transaction
-            && let Err(redirect) = judge_transaction(transaction, seat.member())
+            && let Err(redirect) = judge_transaction(transaction, seat.member(), client.is_readonly)
         {
             let text = redirect.text(&seat.topology, client.reached_at()).to_string();
             Reply::new(&mut self.scratch, client.protocol).error_text(text.as_bytes());

@@ -49,6 +49,8 @@ pub struct Client {
     pub watch_span: u32,
     /// What it hears, if it hears anything.
     pub subscribed: Option<Box<Subscribed>>,
+    /// `READONLY`: it reads from a replica what that has of its master.
+    pub is_readonly: bool,
     /// Whether it waits in a blocking command.
     pub is_blocked: bool,
     /// `CLIENT REPLY`.
@@ -105,6 +107,7 @@ impl Client {
             watching: Vec::new(),
             watch_span: 0,
             subscribed: None,
+            is_readonly: false,
             is_blocked: false,
             replies: Replies::On,
             no_evict: false,

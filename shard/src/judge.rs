@@ -8,18 +8,26 @@ use slotmesh_cluster::{Access, Member, Redirect};
 use slotmesh_command::{Flags, KeySpec, Reach, Spec, TransactionCommand, key_indexes};
 use slotmesh_resp::Args;
 
-/// Whether a node serves a command. `first` is the slot of its first key, if somebody has looked.
+/// Whether a node serves a command. `first` is the slot of its first key, if somebody has looked; `is_readonly` whether its
+/// client has said READONLY.
 ///
 /// # Errors
 /// Why it does not.
 #[inline]
-pub fn judge(spec: &'static Spec, args: Args<'_>, first: Option<Slot>, member: Member<'_>) -> Result<(), Redirect> {
+pub fn judge(
+    spec: &'static Spec,
+    args: Args<'_>,
+    first: Option<Slot>,
+    member: Member<'_>,
+    is_readonly: bool,
+) -> Result<(), Redirect> {
+    let Member { topology, myself } = member;
     match (spec.reach, spec.keys, first) {
         (Reach::Slot(_), [KeySpec { last: 0, .. }], Some(slot)) => {
-            member.topology.judge(member.myself, std::iter::once(slot), access(spec))
+            topology.judge(myself, std::iter::once(slot), access(spec), is_readonly)
         }
         (Reach::Slot(_) | Reach::PubSub(_) | Reach::Transaction(TransactionCommand::Watch), ..) => {
-            member.topology.judge(member.myself, slots(spec, args), access(spec))
+            topology.judge(myself, slots(spec, args), access(spec), is_readonly)
         }
         _ => Ok(()),
     }
@@ -29,10 +37,11 @@ pub fn judge(spec: &'static Spec, args: Args<'_>, first: Option<Slot>, member: M
 ///
 /// # Errors
 /// Why it does not.
-pub fn judge_transaction(transaction: &Transaction, member: Member<'_>) -> Result<(), Redirect> {
+pub fn judge_transaction(transaction: &Transaction, member: Member<'_>, is_readonly: bool) -> Result<(), Redirect> {
     let slots = transaction.commands().flat_map(|(spec, args)| slots(spec, args));
     let changes = transaction.commands().any(|(spec, _)| access(spec) == Access::Write);
-    member.topology.judge(member.myself, slots, if changes { Access::Write } else { Access::Read })
+    let access = if changes { Access::Write } else { Access::Read };
+    member.topology.judge(member.myself, slots, access, is_readonly)
 }
 
 /// What a command does with the slots of its keys.
@@ -82,7 +91,7 @@ mod tests {
     fn judged(text: &str) -> Result<(), Redirect> {
         let (topology, request) = (topology(), Request::words(text));
         let member = Member { topology: &topology, myself: NodeIndex(1) };
-        judge(request.spec().unwrap(), request.args(), None, member)
+        judge(request.spec().unwrap(), request.args(), None, member, false)
     }
 
     #[test]
@@ -102,7 +111,7 @@ mod tests {
     fn a_slot_that_is_known_already_is_believed() {
         let (topology, request) = (topology(), Request::words("GET foo"));
         let member = Member { topology: &topology, myself: NodeIndex(0) };
-        let judged = judge(request.spec().unwrap(), request.args(), Some(Slot::of_key(b"foo")), member);
+        let judged = judge(request.spec().unwrap(), request.args(), Some(Slot::of_key(b"foo")), member, false);
         assert_eq!(judged, Err(Redirect::Moved(Slot::of_key(b"foo"))));
     }
 }

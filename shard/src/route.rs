@@ -138,7 +138,7 @@ pub fn admit_at_node(
     };
     // What will be refused for another reason is, as in Redis.
     if refusal(client, command, args).is_none()
-        && let Err(redirect) = judge(command, args, first, member)
+        && let Err(redirect) = judge(command, args, first, member, client.is_readonly)
     {
         client.last_command = Some(command);
         refuse_transaction(client);

@@ -23,7 +23,9 @@ use links::{Links, Way};
 use news::BellEnd;
 use siblings::Outbox;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
-use slotmesh_cluster::machine::{Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, Settings, Target};
+use slotmesh_cluster::machine::{
+    Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, RoleChange, Settings, Target,
+};
 use slotmesh_cluster::{Host, NodeId};
 use slotmesh_io::{DataLoop, SocketId};
 use std::cell::RefCell;
@@ -354,7 +356,9 @@ impl Bus {
         if !actions.save {
             return false;
         }
-        if std::mem::take(&mut machine.is_order) {
+        // As in Redis a promotion is on disk before a client hears of it.
+        let is_promoted = actions.role == Some(RoleChange::Master);
+        if std::mem::take(&mut machine.is_order) || is_promoted {
             let save = machine.cluster.save(machine.now);
             self.disk.write_now(&save);
             actions.save = false;

@@ -2,6 +2,7 @@
 
 use crate::node::Node;
 use crate::redirect::Redirect;
+use crate::wire::NodeFlags;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -155,6 +156,8 @@ impl Topology {
 
     /// Where the keys of a request that has come to node `myself` belong, by their slots in the order of the request:
     /// nothing if it is served here (Redis 7.2 `cluster.c` `getNodeByQuery`; a request without keys is served anywhere).
+    /// A replica serves what is its master's to those who read and have said READONLY, and to those who use shard
+    /// channels.
     ///
     /// # Errors
     /// Why it is not.
@@ -164,6 +167,7 @@ impl Topology {
         myself: NodeIndex,
         mut slots: impl Iterator<Item = Slot>,
         access: Access,
+        is_readonly: bool,
     ) -> Result<(), Redirect> {
         let Some(first) = slots.next() else { return Ok(()) };
         let Some(owner) = self.owner(first) else { return Err(Redirect::SlotNotServed) };
@@ -173,7 +177,25 @@ impl Topology {
         if !self.is_ok() {
             self.judge_while_down(access)?;
         }
-        if owner == myself { Ok(()) } else { Err(Redirect::Moved(first)) }
+        if owner == myself || self.is_served_by_replica(myself, owner, access, is_readonly) {
+            return Ok(());
+        }
+        Err(Redirect::Moved(first))
+    }
+
+    fn is_served_by_replica(&self, myself: NodeIndex, owner: NodeIndex, access: Access, is_readonly: bool) -> bool {
+        let is_allowed = match access {
+            Access::Read => is_readonly,
+            Access::Write => false,
+            Access::ShardChannel => true,
+        };
+        is_allowed && self.leader(myself) == Some(owner)
+    }
+
+    /// The master of a replica.
+    fn leader(&self, node: NodeIndex) -> Option<NodeIndex> {
+        let node = self.node(node);
+        node.master.filter(|_| !node.flags.contains(NodeFlags::MASTER))
     }
 
     /// Whether a cluster that does not serve serves this all the same.
@@ -223,13 +245,18 @@ impl<'a> Member<'a> {
     pub fn node(self) -> &'a Node {
         self.topology.node(self.myself)
     }
+
+    /// Whether it has the keys of a slot: the slot is its own, or its master's.
+    pub fn holds(self, slot: Slot) -> bool {
+        let owner = self.topology.owner(slot);
+        owner.is_some() && (owner == Some(self.myself) || owner == self.topology.leader(self.myself))
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::NodeId;
-    use crate::wire::NodeFlags;
     use alloc::string::String;
     use std::vec;
 
@@ -276,7 +303,7 @@ pub(crate) mod tests {
     fn a_request_goes_where_its_keys_are() {
         let topology = three();
         let judge =
-            |slots: &[u16]| topology.judge(NodeIndex(1), slots.iter().map(|&number| slot(number)), Access::Read);
+            |slots: &[u16]| topology.judge(NodeIndex(1), slots.iter().map(|&number| slot(number)), Access::Read, false);
         assert_eq!(judge(&[]), Ok(()));
         assert_eq!(judge(&[6000, 6000]), Ok(()));
         assert_eq!(judge(&[6000, 6001]), Err(Redirect::CrossSlot));
@@ -286,11 +313,31 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_replica_serves_readers_who_wish_it() {
+        let replica = Node { flags: NodeFlags::REPLICA, master: Some(NodeIndex(1)), ..node(3) };
+        let mut topology = Topology::new(vec![node(0), node(1), node(2), replica], false);
+        topology.assign(NodeIndex(0), 0..=9);
+        topology.assign(NodeIndex(1), 10..=19);
+        let judge =
+            |number, access, is_readonly| topology.judge(NodeIndex(3), [slot(number)].into_iter(), access, is_readonly);
+        let moved = |number| Err(Redirect::Moved(slot(number)));
+        assert_eq!(judge(12, Access::Read, false), moved(12));
+        assert_eq!(judge(12, Access::Read, true), Ok(()));
+        assert_eq!(judge(12, Access::Write, true), moved(12));
+        assert_eq!(judge(12, Access::ShardChannel, false), Ok(()));
+        assert_eq!(judge(3, Access::Read, true), moved(3));
+        assert_eq!(judge(3, Access::ShardChannel, true), moved(3));
+        let member = Member { topology: &topology, myself: NodeIndex(3) };
+        assert_eq!([3, 12, 100].map(|number| member.holds(slot(number))), [false, true, false]);
+    }
+
+    #[test]
     fn a_cluster_with_holes_is_down() {
         for requires_full_coverage in [true, false] {
             let mut topology = Topology::new(vec![node(0), node(1)], requires_full_coverage);
-            let judge =
-                |topology: &Topology, number| topology.judge(NodeIndex(0), [slot(number)].into_iter(), Access::Read);
+            let judge = |topology: &Topology, number| {
+                topology.judge(NodeIndex(0), [slot(number)].into_iter(), Access::Read, false)
+            };
             assert_eq!(judge(&topology, 7), Err(Redirect::SlotNotServed));
             topology.assign(NodeIndex(0), 0..=9);
             topology.assign(NodeIndex(1), 10..=19);
@@ -306,7 +353,7 @@ pub(crate) mod tests {
         let judge = |manners, access| {
             let mut topology = Topology::told(vec![node(0)], false, manners);
             topology.assign(NodeIndex(0), 0..=16383);
-            topology.judge(NodeIndex(0), [slot(7)].into_iter(), access)
+            topology.judge(NodeIndex(0), [slot(7)].into_iter(), access, false)
         };
         let all = [Access::Read, Access::Write, Access::ShardChannel];
         let down = Err(Redirect::ClusterDown);

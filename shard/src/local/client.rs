@@ -246,6 +246,7 @@ fn write_flags(client: &Client, text: &mut Vec<u8>) {
         (client.is_blocked, b'b'),
         (client.closing, b'c'),
         (client.unix_socket, b'U'),
+        (client.is_readonly, b'r'),
         (client.no_evict, b'e'),
         (client.no_touch, b'T'),
     ];

@@ -16,7 +16,13 @@ pub(super) fn cluster(what: NodeCommand, asking: &Client, args: Args<'_>, node: 
     match what {
         NodeCommand::ClusterHelp => command::help(args, reply),
         NodeCommand::ClusterKeySlot => reply.integer(i64::from(Slot::of_key(args.at(2)).number())),
-        NodeCommand::ClusterShards => write_shards(topology, here, reply),
+        // Offsets are those of now; the topology has those of its day.
+        NodeCommand::ClusterShards => {
+            let is_told = node.with_machine(&mut |machine, now, _| write_shards(&machine.view(now).0, here, reply));
+            if !is_told {
+                write_shards(topology, here, reply);
+            }
+        }
         NodeCommand::ClusterSlots => write_slots(topology, here, reply),
         NodeCommand::ClusterLinks => links(node, reply),
         NodeCommand::ClusterInfo
@@ -86,7 +92,13 @@ fn links(node: &dyn Node, reply: &mut Reply<'_>) {
     }
 }
 
-/// Nothing is read from replicas, or moved, yet: what a connection wishes in this respect is granted by doing nothing.
+/// READONLY and READWRITE.
+pub(super) fn set_readonly(client: &mut Client, is_readonly: bool, node: &dyn Node, reply: &mut Reply<'_>) {
+    client.is_readonly = is_readonly && node.cluster().is_some();
+    note_wish(node, reply);
+}
+
+/// ASKING: nothing is moved yet, so that what a connection wishes is granted by doing nothing.
 pub(super) fn note_wish(node: &dyn Node, reply: &mut Reply<'_>) {
     match node.cluster() {
         Some(_) => reply.ok(),

@@ -5,7 +5,7 @@
 use super::cluster::known;
 use super::{Node, client, command};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_cluster::machine::{Admin, AdminError, Bumped, Cluster};
+use slotmesh_cluster::machine::{Admin, AdminError, Bumped, Cluster, Failover};
 use slotmesh_cluster::wire::NodeFlags;
 use slotmesh_cluster::{BUS_PORT_DISTANCE, Host};
 use slotmesh_command::{NodeCommand, parse_integer};
@@ -43,7 +43,7 @@ pub(super) fn order(what: NodeCommand, args: Args<'_>, node: &dyn Node, reply: &
             });
         }
         NodeCommand::ClusterReplicate => replicate(args, node, reply),
-        NodeCommand::ClusterFailover => failover(args, reply),
+        NodeCommand::ClusterFailover => failover(args, node, reply),
         _ => unreachable!("the caller sends what is named here"),
     }
 }
@@ -137,6 +137,11 @@ fn ranges(args: Args<'_>, gone: bool, node: &dyn Node, reply: &mut Reply<'_>) {
 }
 
 fn set_slot(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
+    let mut is_replica = false;
+    node.with_machine(&mut |machine, _, _| is_replica = machine.is_replica());
+    if is_replica {
+        return reply.error_text(b"ERR Please use SETSLOT only with masters.");
+    }
     let Some(slot) = slot_at(args.at(2), reply) else { return };
     let action = args.at(3);
     let is = |word: &str, count: usize| action.eq_ignore_ascii_case(word.as_bytes()) && args.len() == count;
@@ -178,10 +183,13 @@ fn reset(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
         Some(word) if word.eq_ignore_ascii_case(b"hard") => true,
         Some(_) => return reply.error(ReplyError::Syntax),
     };
-    if node.key_count() > 0 {
-        return reply.error_text(b"ERR CLUSTER RESET can't be called with master nodes containing keys");
-    }
-    obey(node, Admin::Reset { is_hard }, reply);
+    let key_count = node.key_count();
+    node.with_machine(&mut |machine, now, actions| {
+        if key_count > 0 && !machine.is_replica() {
+            return reply.error_text(b"ERR CLUSTER RESET can't be called with master nodes containing keys");
+        }
+        answer(machine.admin(now, Admin::Reset { is_hard }, actions), reply);
+    });
 }
 
 fn set_config_epoch(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
@@ -194,32 +202,21 @@ fn set_config_epoch(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
     }
 }
 
-/// REPLICATE: what Redis refuses is refused in its words; the rest cannot be done yet.
 fn replicate(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
-    let key_count = node.key_count();
-    node.with_machine(&mut |machine, _, _| {
+    let has_keys = node.key_count() > 0;
+    node.with_machine(&mut |machine, now, actions| {
         let Some(id) = known(machine, args.at(2), reply) else { return };
-        let is_master = machine.flags_of(&id).is_some_and(|flags| flags.contains(NodeFlags::MASTER));
-        let words = if id == machine.id() {
-            "Can't replicate myself"
-        } else if !is_master {
-            "I can only replicate a master, not a replica."
-        } else if machine.slot_count() > 0 || key_count > 0 {
-            "To set a master the node must be empty and without assigned slots."
-        } else {
-            "the node cannot be a replica yet"
-        };
-        reply.error_text(format!("ERR {words}").as_bytes());
+        answer(machine.admin(now, Admin::Replicate { id, has_keys }, actions), reply);
     });
 }
 
-/// FAILOVER: the node is a master.
-fn failover(args: Args<'_>, reply: &mut Reply<'_>) {
-    match args.find(2) {
-        _ if args.len() > 3 => command::wrong_subcommand(args, reply),
-        Some(word) if !word.eq_ignore_ascii_case(b"force") && !word.eq_ignore_ascii_case(b"takeover") => {
-            reply.error(ReplyError::Syntax);
-        }
-        _ => reply.error_text(b"ERR You should send CLUSTER FAILOVER to a replica"),
-    }
+fn failover(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
+    let how = match args.find(2) {
+        _ if args.len() > 3 => return command::wrong_subcommand(args, reply),
+        None => Failover::Agreed,
+        Some(word) if word.eq_ignore_ascii_case(b"force") => Failover::Forced,
+        Some(word) if word.eq_ignore_ascii_case(b"takeover") => Failover::Takeover,
+        Some(_) => return reply.error(ReplyError::Syntax),
+    };
+    obey(node, Admin::Failover(how), reply);
 }

@@ -51,9 +51,9 @@ pub fn run_connection_command(
     reply: &mut Reply<'_>,
 ) {
     match command {
-        ConnectionCommand::Asking | ConnectionCommand::ReadOnly | ConnectionCommand::ReadWrite => {
-            cluster::note_wish(node, reply);
-        }
+        ConnectionCommand::Asking => cluster::note_wish(node, reply),
+        ConnectionCommand::ReadOnly => cluster::set_readonly(client, true, node, reply),
+        ConnectionCommand::ReadWrite => cluster::set_readonly(client, false, node, reply),
         ConnectionCommand::Auth => auth::auth(client, args, node, reply),
         ConnectionCommand::Hello => auth::hello(client, args, node, reply),
         ConnectionCommand::Echo => connection::echo(args, reply),
