@@ -43,7 +43,6 @@ const PROTECTED: &[&str] = &["no", "yes", "local"];
 /// What `appendonly yes` and save points must not be taken for.
 const NO_DISK: &str = "nothing is written to disk, all data ends with the process";
 const NO_EVICTION: &str = "memory is not bounded, nothing is evicted";
-const NO_REPLICAS: &str = "there are no replicas, writes are taken without them";
 const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
 
 macro_rules! directives {
@@ -252,6 +251,42 @@ directives! {
         /// Which percentiles of that INFO prints.
         LATENCY_TRACKING_INFO_PERCENTILES: [String] =
             special("latency-tracking-info-percentiles", "50 99 99.9", Kind::Percentiles);
+        /// Whether a full sync streams the data. Else they go to a file first.
+        REPL_DISKLESS_SYNC: bool = boolean("repl-diskless-sync", "yes");
+        /// Whether the stream to replicas waits to fill packets.
+        REPL_DISABLE_TCP_NODELAY: bool = boolean("repl-disable-tcp-nodelay", "no");
+        /// Whether a replica that has lost its master shows the data that it has.
+        REPLICA_SERVE_STALE_DATA: bool =
+            boolean("replica-serve-stale-data", "yes").aliases(&["slave-serve-stale-data"]);
+        /// Whether a replica refuses writes.
+        REPLICA_READ_ONLY: bool = boolean("replica-read-only", "yes").aliases(&["slave-read-only"]);
+        /// Whether INFO says that sentinels may tell of this replica.
+        REPLICA_ANNOUNCED: bool = boolean("replica-announced", "yes");
+        /// The address that a replica tells its master; empty = where it comes from.
+        REPLICA_ANNOUNCE_IP: str = text("replica-announce-ip", "").aliases(&["slave-announce-ip"]);
+        /// The user as whom a replica comes to its master; empty = the default one.
+        MASTERUSER: str = text("masteruser", "").secret();
+        /// The password with which a replica comes to its master.
+        MASTERAUTH: str = text("masterauth", "").secret();
+        /// How gladly sentinels promote this replica: the lowest first, 0 never.
+        REPLICA_PRIORITY: u64 = integer("replica-priority", "100", 0, I32).aliases(&["slave-priority"]);
+        /// The port that a replica tells its master; 0 = where it listens.
+        REPLICA_ANNOUNCE_PORT: u16 =
+            integer("replica-announce-port", "0", 0, 65535).aliases(&["slave-announce-port"]);
+        /// Seconds of silence after which master and replica give each other up.
+        REPL_TIMEOUT: u64 = integer("repl-timeout", "60", 1, I32);
+        /// Refuse writes unless so many replicas follow closely; 0 = take them.
+        MIN_REPLICAS_TO_WRITE: u64 = integer("min-replicas-to-write", "0", 0, I32).aliases(&["min-slaves-to-write"]);
+        /// Seconds since its last word within which a replica follows closely.
+        MIN_REPLICAS_MAX_LAG: u64 = integer("min-replicas-max-lag", "10", 0, I32).aliases(&["min-slaves-max-lag"]);
+        /// Seconds without replicas after which the backlog is given up; 0 = never.
+        REPL_BACKLOG_TTL: u64 = integer("repl-backlog-ttl", "3600", 0, I64);
+        /// How much of the stream is kept for replicas that were away, in bytes.
+        REPL_BACKLOG_SIZE: u64 = memory("repl-backlog-size", "1mb", 1, SIZE).clamped(16384, I64);
+        /// Whether strings in RDB files and full syncs are compressed.
+        RDBCOMPRESSION: bool = boolean("rdbcompression", "yes");
+        /// Whether RDB files and full syncs end with a checksum.
+        RDBCHECKSUM: bool = boolean("rdbchecksum", "yes").fixed();
     }
     answered {
         /// Most memory for data, in bytes; 0 = no limit. INFO shows it, nothing is evicted yet.
@@ -262,9 +297,7 @@ directives! {
         APPENDONLY: bool = boolean("appendonly", "no").missing(NO_DISK);
     }
     others {
-        boolean("rdbchecksum", "yes").fixed();
         boolean("io-threads-do-reads", "no").fixed();
-        boolean("rdbcompression", "yes");
         boolean("rdb-del-sync-files", "no");
         boolean("activerehashing", "yes");
         boolean("stop-writes-on-bgsave-error", "yes");
@@ -274,8 +307,6 @@ directives! {
         boolean("lazyfree-lazy-server-del", "no");
         boolean("lazyfree-lazy-user-del", "no");
         boolean("lazyfree-lazy-user-flush", "no");
-        boolean("repl-disable-tcp-nodelay", "no");
-        boolean("repl-diskless-sync", "yes");
         boolean("aof-rewrite-incremental-fsync", "yes");
         boolean("no-appendfsync-on-rewrite", "no");
         boolean("rdb-save-incremental-fsync", "yes");
@@ -283,22 +314,16 @@ directives! {
         boolean("aof-use-rdb-preamble", "yes");
         boolean("aof-timestamp-enabled", "no");
         boolean("replica-lazy-flush", "no").aliases(&["slave-lazy-flush"]);
-        boolean("replica-serve-stale-data", "yes").aliases(&["slave-serve-stale-data"]);
-        boolean("replica-read-only", "yes").aliases(&["slave-read-only"]);
         boolean("replica-ignore-maxmemory", "yes").aliases(&["slave-ignore-maxmemory"]);
         boolean("jemalloc-bg-thread", "yes");
         boolean("activedefrag", "no");
         boolean("crash-memcheck-enabled", "yes");
         boolean("use-exit-on-panic", "no").hidden();
         boolean("disable-thp", "yes").fixed();
-        boolean("replica-announced", "yes");
         boolean("aof-disable-auto-gc", "no").hidden();
         boolean("replica-ignore-disk-write-errors", "no");
 
         text("aclfile", "").fixed().default_only();
-        text("replica-announce-ip", "").aliases(&["slave-announce-ip"]);
-        text("masteruser", "").secret();
-        text("masterauth", "").secret();
         special("dbfilename", "dump.rdb", Kind::FileName { empty: true }).protected();
         special("appendfilename", "appendonly.aof", Kind::FileName { empty: false }).fixed();
         special("appenddirname", "appendonlydir", Kind::FileName { empty: false }).fixed();
@@ -321,18 +346,14 @@ directives! {
         integer("active-defrag-cycle-max", "25", 1, 99);
         integer("active-defrag-threshold-lower", "10", 0, 1000);
         integer("active-defrag-threshold-upper", "100", 0, 1000);
-        integer("replica-priority", "100", 0, I32).aliases(&["slave-priority"]);
         integer("repl-diskless-sync-delay", "5", 0, I32);
         integer("maxmemory-samples", "5", 1, I32);
         integer("maxmemory-eviction-tenacity", "10", 0, 100);
-        integer("replica-announce-port", "0", 0, 65535).aliases(&["slave-announce-port"]);
         integer("cluster-announce-tls-port", "0", 0, 65535);
-        integer("repl-timeout", "60", 1, I32);
+
         integer("list-compress-depth", "0", 0, I32);
         integer("rdb-key-save-delay", "0", -I32 - 1, I32).hidden();
         integer("key-load-delay", "0", -I32 - 1, I32).hidden();
-        integer("min-replicas-to-write", "0", 0, I32).aliases(&["min-slaves-to-write"]).missing(NO_REPLICAS);
-        integer("min-replicas-max-lag", "10", 0, I32).aliases(&["min-slaves-max-lag"]);
         integer("watchdog-period", "0", 0, I32).hidden();
         integer("shutdown-timeout", "10", 0, I32);
         integer("repl-diskless-sync-max-replicas", "0", 0, I32);
@@ -348,10 +369,8 @@ directives! {
         integer("set-max-listpack-value", "64", 0, I64);
         integer("zset-max-listpack-entries", "128", 0, I64).aliases(&["zset-max-ziplist-entries"]);
         integer("tracking-table-max-keys", "1000000", 0, I64);
-        integer("repl-backlog-ttl", "3600", 0, I64);
         integer("loading-process-events-interval-bytes", "2097152", 1024, I32).hidden();
 
-        memory("repl-backlog-size", "1mb", 1, SIZE).clamped(16384, I64);
         memory("active-defrag-ignore-bytes", "100mb", 1, SIZE);
         memory("hash-max-listpack-value", "64", 0, SIZE).aliases(&["hash-max-ziplist-value"]);
         memory("stream-node-max-bytes", "4096", 0, SIZE);

@@ -10,7 +10,7 @@ use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_reply};
 use slotmesh_io::{SocketId, Sockets};
 use slotmesh_keyspace::Key;
 use slotmesh_resp::{ArgRange, Args, Reply};
-use slotmesh_shard::{Context, Placement, Shard, Unblock, Watcher};
+use slotmesh_shard::{Context, Placement, Shard, Unblock, Watcher, answer_wait};
 use std::collections::BTreeSet;
 
 /// When waits end: monotonic time in nanoseconds, and the connection.
@@ -201,11 +201,13 @@ impl Engine {
             self.send_unblock(hands, core, back, at_shards);
         }
         if wait.is_shared && why != Unblock::Silently {
+            let replicas = self.end_replica_wait(back.socket);
             let mut bytes = Vec::new();
             let mut reply = Reply::new(&mut bytes, protocol);
-            match why {
-                Unblock::Error => reply.error(ReplyError::Unblocked),
-                Unblock::Timeout | Unblock::Silently => timeout_reply(wait.spec, &mut reply),
+            match (why, replicas) {
+                (Unblock::Error, _) => reply.error(ReplyError::Unblocked),
+                (_, Some((on_disk, count))) => answer_wait(on_disk, count, &mut reply),
+                (Unblock::Timeout | Unblock::Silently, None) => timeout_reply(wait.spec, &mut reply),
             }
             self.count_wait(index, wait.spec, &bytes);
             self.hand_over(hands.sockets, back, &bytes);
@@ -214,7 +216,7 @@ impl Engine {
     }
 
     /// Counts the end of a wait on several shards, whose request is kept nowhere here.
-    fn count_wait(&mut self, index: u32, spec: &'static Spec, reply: &[u8]) {
+    pub(crate) fn count_wait(&mut self, index: u32, spec: &'static Spec, reply: &[u8]) {
         let Some(connection) = self.connections[index as usize].as_deref() else { return };
         let name = spec.name.as_bytes();
         let ranges = [ArgRange { start: 0, len: name.len() as u32 }];

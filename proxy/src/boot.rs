@@ -12,6 +12,7 @@ use crate::log::Log;
 use crate::node_port::NodePort;
 use crate::presence;
 use crate::process::{Identity, Process};
+use crate::replication::Replication;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{SLOT_COUNT, UnixMillis};
 use slotmesh_conf::{Loaded, Settings, directive};
@@ -392,7 +393,12 @@ impl CoreTask {
             }))
         });
         let (log, backend) = (process.clone(), process.backend());
-        let mut engine = Engine::new(core as u16, shard, process, hasher, settings);
+        let mut engine = Engine::new(core as u16, shard, process, hasher, settings.clone());
+        // A node's stream is its shard's; else there is one, of the only shard.
+        if map.is_of_cluster() && bus.is_some() || !map.is_of_cluster() && core == 0 && map.shards() == 1 {
+            let port = formation::node_port(&settings, core as u16).unwrap_or(0);
+            engine.replication = Some(Box::new(Replication::new(&settings, port, log.log.clone())));
+        }
         if let Some(bus) = bus
             && let Err(error) = engine.join_bus(bus)
         {

@@ -7,6 +7,7 @@ use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::{Dealer, NODE};
 use crate::node_port::NodePort;
+use crate::replication::MASTER_BELL;
 use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::{Flags, Reach, Spec};
@@ -102,7 +103,9 @@ impl Core {
             }
             self.run_batch();
             self.exchange_mail();
+            self.engine.drive_replication(&mut self.io);
             self.drive_bus();
+            self.look_at_answered();
             self.settle_heard();
             wait = self.keep_house();
             self.engine.counters.busy_nanos += self.engine.process.ticks.nanos_since(begin);
@@ -116,6 +119,9 @@ impl Core {
         match event {
             Event::Received { socket, chunk } if self.is_of_bus(socket) => self.hear_node(socket, chunk),
             Event::Ended { socket, error } if self.is_of_bus(socket) => self.lose_node(socket, error.as_ref()),
+            Event::Received { socket, chunk } if self.engine.is_of_master(socket) => self.hear_master(chunk),
+            Event::Ended { socket, .. } if self.engine.is_of_master(socket) => self.engine.lose_master(),
+            Event::Readable { token: MASTER_BELL } => self.engine.hear_master_bell(),
             Event::Received { socket, chunk } => {
                 self.engine.counters.reads += 1;
                 self.receive(socket, chunk);
@@ -191,6 +197,11 @@ impl Core {
         if let Some(bus) = &mut self.engine.bus {
             bus.ended(&mut self.io, socket, error);
         }
+    }
+
+    fn hear_master(&mut self, chunk: Chunk) {
+        let bytes = self.io.input.read(chunk);
+        self.engine.hear_master(bytes);
     }
 
     /// Lets the shard's bus do what this turn has given it to do.
@@ -607,8 +618,11 @@ impl Core {
     fn keep_house(&mut self) -> Wait {
         let monotonic = self.engine.monotonic;
         let expires = self.engine.process.expires_actively.load(std::sync::atomic::Ordering::Relaxed);
-        let effort =
-            if expires && self.engine.pause.is_none() { self.engine.hot.active_expire_effort as u8 } else { 0 };
+        let effort = if expires && self.engine.pause.is_none() && !self.engine.is_replica() {
+            self.engine.hot.active_expire_effort as u8
+        } else {
+            0
+        };
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.end_overdue_waits(&mut hands);
         let walks_on = self.engine.walk_drills(&mut hands);
@@ -651,7 +665,11 @@ impl Core {
         let waits = engine.post.waits() || engine.bus.as_ref().is_some_and(|bus| bus.waits());
         let next = if waits { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
         let next = engine.bus.as_mut().map_or(next, |bus| bus.deadline().min(next));
-        if has_more || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
+        let (next, walks_images) = match engine.replication_deadline() {
+            Some((deadline, walks)) => (deadline.min(next), walks),
+            None => (next, false),
+        };
+        if has_more || walks_images || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 
     /// Closes idle clients and those that have been slow for too long, and counts the bytes that clients hold.
@@ -673,9 +691,11 @@ impl Core {
             if std::mem::replace(&mut connection.pending_seen, pending) != pending {
                 connection.client.active_at = now;
             }
-            let (is_blocked, is_subscriber) = (connection.client.is_blocked, connection.client.is_subscriber());
+            let client = &connection.client;
+            let (is_blocked, is_subscriber, is_replica) =
+                (client.is_blocked, client.is_subscriber(), client.is_attached());
             let idle_s = (now.0 - connection.client.active_at.0) / 1000;
-            if timeout_s > 0 && idle_s > timeout_s && !is_blocked && !is_subscriber {
+            if timeout_s > 0 && idle_s > timeout_s && !is_blocked && !is_subscriber && !is_replica {
                 self.engine.process.log.verbose(format_args!("Closing idle client"));
                 self.close(index);
             } else {
@@ -724,6 +744,7 @@ impl Core {
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.leave_shards(&mut hands, index);
         self.engine.leave_channels(index);
+        self.engine.leave_replication(index);
         self.engine.forget_postponed(index);
         self.engine.connections[index as usize] = None;
     }

@@ -15,6 +15,7 @@ use crate::meter::{Meter, Sender};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
+use crate::replication::Replication;
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
@@ -23,8 +24,8 @@ use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
 use slotmesh_shard::{
-    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, SlotMap, Subscriptions, admit,
-    admit_at_node, place, run_connection_command, run_node_command, split,
+    Context, Gather, NodeAction, Part, PauseScope, Placement, ReplicationOrder, Replies, Shard, SlotMap, Standing,
+    Subscriptions, admit, admit_at_node, place, run_connection_command, run_node_command, split,
 };
 use std::sync::Arc;
 
@@ -70,6 +71,12 @@ pub(crate) struct Engine {
     pub(crate) bus: Option<Box<Bus>>,
     /// Whether that has changed and those who hear shard channels have not been looked at.
     pub(crate) has_new_seat: bool,
+    /// The replication of the stream that we own, if we own one.
+    pub(crate) replication: Option<Box<Replication>>,
+    /// What transactions want of it, to be done when the turn's requests are.
+    pub(crate) replication_orders: Vec<(u32, ReplicationOrder)>,
+    /// What replication forbids our clients.
+    pub(crate) standing: Standing,
     /// Slots that another node has taken, whose keys are still here.
     pub(crate) lost_slots: Vec<Slot>,
     /// Whether the view of the cluster has changed since it was asked who waits here in vain.
@@ -141,6 +148,9 @@ impl Engine {
             heard: Heard::default(),
             seat: None,
             bus: None,
+            replication: None,
+            replication_orders: Vec::new(),
+            standing: Standing::default(),
             has_new_seat: false,
             lost_slots: Vec::new(),
             has_new_view: false,
@@ -176,9 +186,18 @@ impl Engine {
         ValueLimits {
             string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize,
             list_packed: PackedLimit::new(self.hot.list_max_listpack_size),
-            access: Access { policy: self.access_policy(), touches: true, keeps_expired: self.pause.is_some() },
+            access: Access {
+                policy: self.access_policy(),
+                touches: true,
+                keeps_expired: self.pause.is_some() || self.is_replica(),
+            },
             shares_integers: self.hot.shares_integers,
         }
+    }
+
+    /// Whether our shard holds what a master says.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.replication.as_ref().is_some_and(|replication| replication.is_replica())
     }
 
     /// What is remembered of accesses to keys.
@@ -207,6 +226,9 @@ impl Engine {
             self.meter.set(&self.hot);
             self.map = self.process.map();
             self.refresh_bus();
+            if let Some(replication) = &mut self.replication {
+                replication.set_settings(&self.settings);
+            }
         }
     }
 
@@ -257,9 +279,9 @@ impl Engine {
         let admitted = match &self.seat {
             Some(seat) if client.is_at_node => {
                 let slot = first_key.map(|(slot, _)| slot);
-                admit_at_node(client, spec, args, slot, seat.member(), &mut refusal)
+                admit_at_node(client, spec, args, slot, seat.member(), self.standing, &mut refusal)
             }
-            _ => admit(client, spec, args, &mut refusal),
+            _ => admit(client, spec, args, self.standing, &mut refusal),
         };
         let Some(spec) = admitted else { return self.refuse(hands, index) };
         client.active_at = self.now;
@@ -400,7 +422,8 @@ impl Engine {
             true => at_node(self.core, self.seat.as_ref(), self.bus.as_deref(), shard, key_count(shard)),
             false => None,
         };
-        let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
+        let replication = self.replication.as_deref().map(|replication| (replication, self.monotonic));
+        let node = NodeView { process: &self.process, settings: &self.settings, node: at_node, replication };
         let mut reply = Reply::new(&mut self.scratch, client.protocol);
         match spec.reach {
             Reach::Connection(command) => {
@@ -441,7 +464,7 @@ impl Engine {
             NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
             NodeAction::KillClients { filter, counts } => self.kill_anywhere(hands, index, &filter, counts),
             NodeAction::Shutdown { expects_save } => self.shut_down(hands, expects_save),
-            NodeAction::Wait { timeout_ms } => self.wait_for_nobody(hands, index, timeout_ms),
+            NodeAction::Replicate(order) => self.replicate(hands, index, order),
             NodeAction::Refresh => self.refresh_everywhere(hands, index),
             NodeAction::Inspect(what) => self.inspect_all(hands, index, what, args),
             NodeAction::Unblock { client, with_error } => self.unblock_anywhere(hands, index, client, with_error),

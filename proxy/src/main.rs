@@ -32,6 +32,7 @@ mod presence;
 mod process;
 mod pubsub;
 mod questions;
+mod replication;
 mod statistics;
 mod supervisor;
 mod transactions;

@@ -9,6 +9,7 @@ use crate::log::Log;
 use crate::oom_score::OomScore;
 use crate::pauses::Pauses;
 use crate::presence;
+use crate::replication::Replication;
 use crate::statistics::Statistics;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
@@ -22,7 +23,7 @@ use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::Args;
 use slotmesh_shard::{
     Audience, Census, CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, PauseScope,
-    ProcessFacts, Rates, Shard, SlotMap, SlowClient, SlowLog,
+    ProcessFacts, Rates, ReplicationFacts, Shard, SlotMap, SlowClient, SlowLog,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -416,6 +417,8 @@ pub(crate) struct NodeView<'a> {
     pub(crate) settings: &'a Settings,
     /// The core whose shard shows itself as a node of a cluster, if the client has come to its port.
     pub(crate) node: Option<AtNode<'a>>,
+    /// The replication of the core's stream, and the time.
+    pub(crate) replication: Option<(&'a Replication, Monotonic)>,
 }
 
 /// What a node of a cluster shows to clients of its port.
@@ -462,6 +465,11 @@ impl Node for NodeView<'_> {
         let Some(node) = &self.node else { return false };
         node.bus.machine.borrow_mut().with(act);
         true
+    }
+
+    fn replication(&self) -> ReplicationFacts {
+        let facts = |(replication, now): (&Replication, _)| replication.facts(self.settings, now);
+        self.replication.map_or_else(ReplicationFacts::default, facts)
     }
 
     fn keys_in_slot(&self, slot: Slot) -> usize {

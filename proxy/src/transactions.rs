@@ -118,7 +118,8 @@ impl Engine {
             true => at_node(self.core, self.seat.as_ref(), self.bus.as_deref(), None, key_count),
             false => None,
         };
-        let node = NodeView { process: &self.process, settings: &self.settings, node: at_node };
+        let replication = self.replication.as_deref().map(|replication| (replication, self.monotonic));
+        let node = NodeView { process: &self.process, settings: &self.settings, node: at_node, replication };
         let chance = slotmesh_io::entropy::random_u64();
         let reply_bytes_max = match limit.hard_bytes {
             0 => usize::MAX,
@@ -126,7 +127,7 @@ impl Engine {
         };
         let around = Surroundings { node: &node, now, limits, chance, reply_bytes_max };
         let mut speech = Speech::new(&mut self.subscriptions, index);
-        execute_transaction(client, shards, &around, &mut self.meter, &mut speech, reply);
+        let orders = execute_transaction(client, shards, &around, &mut self.meter, &mut speech, reply);
         (self.heard.own, self.heard.said) = (speech.own, speech.said);
         if let Some(exec) = exec {
             self.meter.end_transaction(exec, begin, client);
@@ -137,6 +138,7 @@ impl Engine {
                 client.id, client.address
             ));
         }
+        self.replication_orders.extend(orders.into_iter().map(|order| (index, order)));
         self.follow_order();
         self.refresh_settings();
         self.refresh_pause();

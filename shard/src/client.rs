@@ -3,6 +3,7 @@
 use crate::{Subscribed, Transaction};
 use slotmesh_base::UnixMillis;
 use slotmesh_command::Spec;
+use slotmesh_replication::ReplicaFacts;
 use slotmesh_resp::Protocol;
 
 /// A client as the commands see it; its socket and buffers are the caller's.
@@ -51,6 +52,8 @@ pub struct Client {
     pub subscribed: Option<Box<Subscribed>>,
     /// `READONLY`: it reads from a replica what that has of its master.
     pub is_readonly: bool,
+    /// What it has said of itself as a replica, if it has.
+    pub replica: Option<Box<ReplicaClient>>,
     /// Whether it waits in a blocking command.
     pub is_blocked: bool,
     /// `CLIENT REPLY`.
@@ -59,6 +62,15 @@ pub struct Client {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`: what it reads counts as not read lately.
     pub no_touch: bool,
+}
+
+/// A client that is a replica of ours, or is about to be.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ReplicaClient {
+    /// What it has said.
+    pub facts: ReplicaFacts,
+    /// Whether the stream is promised to it.
+    pub is_attached: bool,
 }
 
 /// Which replies a client gets.
@@ -108,11 +120,17 @@ impl Client {
             watch_span: 0,
             subscribed: None,
             is_readonly: false,
+            replica: None,
             is_blocked: false,
             replies: Replies::On,
             no_evict: false,
             no_touch: false,
         }
+    }
+
+    /// Whether the stream of our effects is promised to it.
+    pub fn is_attached(&self) -> bool {
+        self.replica.as_ref().is_some_and(|replica| replica.is_attached)
     }
 
     /// The address of ours at which it has reached us, without the port.

@@ -10,6 +10,7 @@
 mod blocked;
 mod client;
 mod exec;
+mod follow;
 mod gather;
 mod inspect;
 mod judge;
@@ -25,13 +26,14 @@ mod route;
 mod shard;
 mod slow_log;
 mod snapshot;
+mod standing;
 #[cfg(test)]
 mod testing;
 mod transaction;
 mod watch;
 
 pub use blocked::{Letter, Served, Ticket, Unblock, serve_called_together};
-pub use client::{Client, Replies};
+pub use client::{Client, ReplicaClient, Replies};
 pub use exec::{Context, execute_together};
 pub use gather::{Gather, Part, split};
 pub use inspect::Inspection;
@@ -40,15 +42,17 @@ pub use kept::{KeptRequest, KeptRequests};
 pub use latency::{DoctorFacts, LatencyEvent, LatencyMonitor, LatencySample, LatencySeries};
 pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
-    ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
-    Rates, describe_client, run_connection_command, run_node_command,
+    ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, MasterLine, Node, NodeAction,
+    ProcessFacts, Rates, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, answer_wait, describe_client,
+    run_connection_command, run_node_command,
 };
 pub use pause::{Pause, PauseScope};
 pub use pubsub::{Audience, Census, Said, Speech, Subscribed, Subscriptions, write_message};
-pub use replay::{Replay, ReplayError, ReplayFault};
+pub use replay::{Replay, ReplayError, ReplayFault, ReplayNews};
 pub use route::{Placement, SlotMap, admit, admit_at_node, is_postponed, loan_cores, place, turns_replies_on};
 pub use shard::{Shard, ShardSettings};
 pub use slow_log::{SlowClient, SlowEntry, SlowLog};
+pub use standing::Standing;
 pub use transaction::{
     Ledger, Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction, run_transaction_command,
 };

@@ -4,13 +4,16 @@
 //! while it is replayed, since whoever wrote it has said which keys are gone. What stands between MULTI and EXEC is kept
 //! until EXEC has come, so that nobody ever sees half of it, also if the stream ends there.
 //!
+//! A master's stream holds words for its replicas, too: PING, REPLCONF GETACK, and messages of PUBLISH.
+//!
 //! After an error the shard is not what the stream says, and only a new beginning helps.
 
 use crate::{Context, KeptRequests, Shard};
 use slotmesh_base::limits::{REPLAY_BYTES_KEPT, REQUEST_BYTES_MAX};
 use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_command::{
-    ConnectionCommand, Flags, Reach, Spec, TransactionCommand, ValueLimits, key_indexes, parse_integer, resolve,
+    ChannelKind, ConnectionCommand, Flags, NodeCommand, PubSubCommand, Reach, Spec, TransactionCommand, ValueLimits,
+    key_indexes, parse_integer, resolve,
 };
 use slotmesh_resp::{ArgRange, Args, DecodeLimits, Decoder, Protocol, ProtocolError, Step};
 use std::fmt;
@@ -52,9 +55,19 @@ pub enum ReplayFault {
     Truncated,
 }
 
+/// What a stream says beside its effects.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ReplayNews {
+    /// How much of the stream was applied when it asked for that (REPLCONF GETACK).
+    pub ack: Option<u64>,
+    /// Messages for our clients: kind of channel, channel, message.
+    pub messages: Vec<(ChannelKind, Vec<u8>, Vec<u8>)>,
+}
+
 /// A stream that is being replayed on a shard, in whatever pieces it comes.
 #[derive(Debug, Default)]
 pub struct Replay {
+    news: ReplayNews,
     decoder: Decoder,
     /// Bytes of a command that has not come whole.
     unfinished: Vec<u8>,
@@ -122,7 +135,9 @@ impl Shard {
             return Err(ReplayFault::WrongArity(spec.full_name));
         }
         match spec.reach {
-            Reach::Connection(ConnectionCommand::Select)
+            Reach::Connection(ConnectionCommand::Select | ConnectionCommand::Ping)
+            | Reach::Node(NodeCommand::ReplConf)
+            | Reach::PubSub(PubSubCommand::Publish(_))
             | Reach::Transaction(TransactionCommand::Multi | TransactionCommand::Exec) => Ok(spec),
             Reach::Slot(_) | Reach::Shard(_) if spec.flags.contains(Flags::WRITE) => {
                 let is_here = |index| self.keyspace.holds(Slot::of_key(args.at(index)));
@@ -180,6 +195,24 @@ impl Replay {
         self.applied
     }
 
+    /// The stream goes on where this database was selected.
+    pub fn select(&mut self, db: u16) {
+        self.db = db;
+    }
+
+    /// Takes what the stream has said beside its effects.
+    pub fn take_news(&mut self) -> ReplayNews {
+        take(&mut self.news)
+    }
+
+    /// The stream goes on behind what was applied, with whatever database it had selected there; what came behind it
+    /// comes again.
+    pub fn rewind(&mut self) {
+        (self.decoder, self.block) = (Decoder::default(), None);
+        self.unfinished.clear();
+        self.decoded = self.applied;
+    }
+
     /// Ends the stream.
     ///
     /// # Errors
@@ -205,6 +238,13 @@ impl Replay {
             (Reach::Transaction(TransactionCommand::Exec), Some(_)) => self.end_block(shard, end, limits)?,
             (Reach::Transaction(_), _) => return Err(fail(ReplayFault::Misplaced(spec.full_name))),
             (_, Some(block)) => block.keep(spec, args, at).map_err(fail)?,
+            (Reach::Node(_), None) => {
+                if args.find(1).is_some_and(|word| word.eq_ignore_ascii_case(b"getack")) {
+                    // As in Redis the question itself is not part of the answer.
+                    self.news.ack = Some(self.applied);
+                }
+                self.applied = end;
+            }
             (_, None) => {
                 self.run(shard, spec, args, limits).map_err(fail)?;
                 shard.end_block(BEFORE_ALL_EXPIRIES, limits);
@@ -232,6 +272,14 @@ impl Replay {
         args: Args<'_>,
         limits: ValueLimits,
     ) -> Result<(), ReplayFault> {
+        match spec.reach {
+            Reach::Connection(ConnectionCommand::Ping) | Reach::Node(_) => return Ok(()),
+            Reach::PubSub(PubSubCommand::Publish(kind)) => {
+                self.news.messages.push((kind, args.at(1).to_vec(), args.at(2).to_vec()));
+                return Ok(());
+            }
+            _ => {}
+        }
         if let Reach::Connection(_) = spec.reach {
             let databases = shard.keyspace.databases();
             let is_there = |index: &u16| usize::from(*index) < databases;

@@ -1,7 +1,7 @@
 //! Where a request must go: admission, then placement by the slots of its keys.
 
 use crate::local::debug_asks_all_cores;
-use crate::{Client, PauseScope, Replies, judge};
+use crate::{Client, PauseScope, Replies, Standing, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
 use slotmesh_cluster::{Member, SlotSet};
 use slotmesh_command::{
@@ -108,16 +108,17 @@ pub enum Placement {
 /// what `slotmesh_command::find` gave for the name. Resolves subcommands. On refusal the error reply has been
 /// written and `None` is returned (`client.closing` is set where Redis closes without reply, as for `POST`); also
 /// for a command that was queued since the client is in a transaction. An EXEC that is refused is admitted: what must
-/// be done for it is done where it runs.
+/// be done for it is done where it runs. `standing` is what replication forbids now.
 #[inline]
 pub fn admit(
     client: &mut Client,
     spec: Option<&'static Spec>,
     args: Args<'_>,
+    standing: Standing,
     reply: &mut Reply<'_>,
 ) -> Option<&'static Spec> {
     match row_of(spec, args) {
-        Ok(command) => admit_row(client, command, args, reply),
+        Ok(command) => admit_row(client, command, args, standing, reply),
         Err(unknown) => refuse_unknown(client, unknown, args, reply),
     }
 }
@@ -130,6 +131,7 @@ pub fn admit_at_node(
     args: Args<'_>,
     first: Option<Slot>,
     member: Member<'_>,
+    standing: Standing,
     reply: &mut Reply<'_>,
 ) -> Option<&'static Spec> {
     let command = match row_of(spec, args) {
@@ -145,7 +147,7 @@ pub fn admit_at_node(
         reply.error_text(redirect.text(member.topology, client.reached_at()).to_string().as_bytes());
         return None;
     }
-    admit_row(client, command, args, reply)
+    admit_row(client, command, args, standing, reply)
 }
 
 /// Whether a request waits for the end of a pause: what is refused does not.
@@ -188,10 +190,12 @@ fn admit_row(
     client: &mut Client,
     command: &'static Spec,
     args: Args<'_>,
+    standing: Standing,
     reply: &mut Reply<'_>,
 ) -> Option<&'static Spec> {
     client.last_command = Some(command);
-    match refusal(client, command, args).or_else(|| bound(client, command)) {
+    let refused = refusal(client, command, args).or_else(|| standing.refusal(client, command));
+    match refused.or_else(|| bound(client, command)) {
         Some(refusal) => refuse(client, command, refusal, reply),
         None if client.transaction.is_some() => admit_to_transaction(client, command, args, reply),
         None => Some(command),

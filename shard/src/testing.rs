@@ -5,8 +5,8 @@ pub(crate) mod process;
 
 use crate::{
     Audience, Census, Client, CommandFacts, Context, CoreFacts, DebugAct, Distribution, Gather, LatencyMonitor, Node,
-    NodeAction, PauseScope, Placement, ProcessFacts, Shard, ShardSettings, SlotMap, SlowLog, Subscriptions, admit,
-    execute_together, loan_cores, place, run_connection_command, run_node_command, split,
+    NodeAction, PauseScope, Placement, ProcessFacts, ReplicationFacts, Shard, ShardSettings, SlotMap, SlowLog,
+    Subscriptions, admit, execute_together, loan_cores, place, run_connection_command, run_node_command, split,
 };
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
@@ -77,6 +77,7 @@ pub(crate) struct TestNode {
     pub(crate) slow_log: Mutex<SlowLog>,
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) audience: TestAudience,
+    pub(crate) replication: ReplicationFacts,
 }
 
 impl TestNode {
@@ -115,6 +116,10 @@ impl Node for TestNode {
 
     fn process(&self) -> ProcessFacts {
         self.process.clone()
+    }
+
+    fn replication(&self) -> ReplicationFacts {
+        self.replication.clone()
     }
 
     fn reset_statistics(&self) {
@@ -202,7 +207,7 @@ impl Session {
         let Self { client, node, now, .. } = self;
         let (mut out, args) = (Vec::new(), request.args());
         let mut reply = Reply::new(&mut out, client.protocol);
-        if let Some(spec) = admit(client, request.spec(), args, &mut reply) {
+        if let Some(spec) = admit(client, request.spec(), args, crate::Standing::default(), &mut reply) {
             match spec.reach {
                 Reach::Connection(command) => {
                     run_connection_command(command, client, args, node, *now, &mut reply);

@@ -5,8 +5,8 @@
 
 use crate::exec::{end_blocks, run_together};
 use crate::{
-    Client, Context, Gather, KeptRequests, Node, NodeAction, Shard, SlotMap, Speech, Watcher, run_connection_command,
-    run_node_command,
+    Client, Context, Gather, KeptRequests, Node, NodeAction, ReplicationOrder, Shard, SlotMap, Speech, Watcher,
+    run_connection_command, run_node_command,
 };
 use slotmesh_base::{ExecRefused, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{
@@ -194,7 +194,8 @@ pub trait Ledger {
 /// Nothing runs if a watched key was touched. What is said on channels waits in `speech` to be delivered.
 ///
 /// If the replies outgrow their bound, all commands run nevertheless, but there is no reply, and `client.closing` is
-/// set (Redis 7.2 `networking.c`, `closeClientOnOutputBufferLimitReached`: so the memory is bounded).
+/// set (Redis 7.2 `networking.c`, `closeClientOnOutputBufferLimitReached`: so the memory is bounded). Gives what is
+/// wanted of replication, to be done behind the transaction.
 pub fn execute_transaction(
     client: &mut Client,
     shards: &mut [&mut Shard],
@@ -202,7 +203,8 @@ pub fn execute_transaction(
     ledger: &mut dyn Ledger,
     speech: &mut Speech<'_>,
     out: &mut Vec<u8>,
-) {
+) -> Vec<ReplicationOrder> {
+    let mut orders = Vec::new();
     let requests = client.transaction.as_ref().map(|transaction| Arc::clone(&transaction.requests)).unwrap_or_default();
     let watcher = client.watcher();
     client.end_watch();
@@ -213,7 +215,8 @@ pub fn execute_transaction(
     let mut reply = Reply::new(out, client.protocol);
     if !is_whole {
         client.transaction = None;
-        return reply.null_array();
+        reply.null_array();
+        return orders;
     }
     let start = reply.buffer().len();
     reply.array(requests.len());
@@ -234,11 +237,11 @@ pub fn execute_transaction(
             Reach::Node(command) => {
                 let mut reply = Reply::new(out, client.protocol);
                 let action = run_node_command(command, client, args, around.node, around.now, &mut reply);
-                if action == NodeAction::Refresh {
+                match action {
                     // The other cores find out by themselves before they run another request.
-                    Reply::new(out, client.protocol).ok();
-                } else {
-                    debug_assert_eq!(action, NodeAction::Done, "{} was not admitted to a transaction", spec.full_name);
+                    NodeAction::Refresh => Reply::new(out, client.protocol).ok(),
+                    NodeAction::Replicate(order) => orders.push(order),
+                    _ => debug_assert_eq!(action, NodeAction::Done, "{} was not admitted", spec.full_name),
                 }
             }
             Reach::PubSub(command) => speech.run(command, client, args, &mut Reply::new(out, client.protocol)),
@@ -256,6 +259,7 @@ pub fn execute_transaction(
     }
     client.transaction = None;
     end_blocks(shards, around.now, around.limits);
+    orders
 }
 
 /// Runs a command on keys.

@@ -294,12 +294,12 @@ fn shards_need_cores() {
 
 #[test]
 fn what_does_nothing_is_named() {
-    let loaded = file("port 1\nrdbcompression yes\nmaxmemory-samples 2\nport 2").unwrap();
+    let loaded = file("port 1\naof-load-truncated yes\nmaxmemory-samples 2\nport 2").unwrap();
     let named: Vec<_> =
         loaded.without_effect.iter().map(|set| (set.name, set.origin.to_string(), set.is_default)).collect();
     assert_eq!(
         named,
-        [("rdbcompression", "a.conf:2".to_owned(), true), ("maxmemory-samples", "a.conf:3".to_owned(), false),]
+        [("aof-load-truncated", "a.conf:2".to_owned(), true), ("maxmemory-samples", "a.conf:3".to_owned(), false),]
     );
 }
 
@@ -310,15 +310,13 @@ fn the_default_user_may_be_named_with_all_its_rights() {
 
 #[test]
 fn what_promises_the_disk_is_taken_and_the_log_says_what_is_missing() {
-    let loaded = file("appendonly yes\nsave 900 1\nmin-slaves-to-write 1").unwrap();
+    let loaded = file("appendonly yes\nsave 900 1").unwrap();
     let lines: Vec<_> = loaded.without_effect.iter().map(ToString::to_string).collect();
     assert_eq!(
         lines,
         [
             "'appendonly' (a.conf:1) is accepted and has no effect yet: nothing is written to disk, all data ends with \
              the process",
-            "'min-replicas-to-write' (a.conf:3) is accepted and has no effect yet: there are no replicas, writes are \
-             taken without them",
             "'save' (a.conf:2) is accepted and has no effect yet: nothing is written to disk, all data ends with the \
              process",
         ]
@@ -360,7 +358,7 @@ fn a_packaged_redis_conf_starts_the_node() {
         value(&loaded, "client-output-buffer-limit"),
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
     );
-    assert!(loaded.without_effect.iter().any(|set| set.name == "rdbchecksum"));
+    assert!(loaded.without_effect.iter().any(|set| set.name == "aof-load-truncated"));
 }
 
 /// The full file too, comments and all, on hosts that have it.

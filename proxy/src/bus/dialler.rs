@@ -1,8 +1,7 @@
-//! Dials of the bus. Names are resolved on a thread, since that may take long.
+//! Dials. Names are resolved on a thread, since that may take long.
 
 use super::news::Bell;
 use slotmesh_cluster::Host;
-use slotmesh_cluster::machine::LinkId;
 use slotmesh_io::Dials;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -10,20 +9,20 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
 /// What a resolver has found.
-type Resolved = Arc<Mutex<Vec<(LinkId, Option<SocketAddr>)>>>;
+type Resolved<K> = Arc<Mutex<Vec<(K, Option<SocketAddr>)>>>;
 
-/// The dials of one core that are under way.
+/// Dials of one core that are under way, each under a key of its own.
 #[derive(Debug)]
-pub(crate) struct Dialler {
-    dials: Dials<LinkId>,
-    resolving: Vec<LinkId>,
-    resolved: Resolved,
+pub(crate) struct Dialler<K> {
+    dials: Dials<K>,
+    resolving: Vec<K>,
+    resolved: Resolved<K>,
     bell: Bell,
     /// `bind-source-addr`.
     source: Option<IpAddr>,
 }
 
-impl Dialler {
+impl<K: Copy + PartialEq + Send + 'static> Dialler<K> {
     pub(crate) fn new(bell: Bell) -> Self {
         Self { dials: Dials::default(), resolving: Vec::new(), resolved: Resolved::default(), bell, source: None }
     }
@@ -34,7 +33,7 @@ impl Dialler {
     }
 
     /// Dials; the outcome comes with [`take`](Self::take), unless [`give_up`](Self::give_up) comes first.
-    pub(crate) fn dial(&mut self, link: LinkId, host: &Host, port: u16) {
+    pub(crate) fn dial(&mut self, link: K, host: &Host, port: u16) {
         match host {
             Host::V4(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V4(*address), port), self.source),
             Host::V6(address) => self.dials.dial(link, SocketAddr::new(IpAddr::V6(*address), port), self.source),
@@ -42,14 +41,21 @@ impl Dialler {
         }
     }
 
+    /// As a dial to an address that is none.
+    pub(crate) fn fail(&mut self, link: K) {
+        self.resolving.push(link);
+        self.resolved.lock().expect("no holder panics").push((link, None));
+        self.bell.ring();
+    }
+
     /// A link is wanted no more.
-    pub(crate) fn give_up(&mut self, link: LinkId) {
+    pub(crate) fn give_up(&mut self, link: K) {
         self.resolving.retain(|&other| other != link);
         self.dials.give_up(link);
     }
 
     /// The dials that have ended since the last call: the connection, or why there is none.
-    pub(crate) fn take(&mut self) -> Vec<(LinkId, io::Result<OwnedFd>)> {
+    pub(crate) fn take(&mut self) -> Vec<(K, io::Result<OwnedFd>)> {
         let mut failed = Vec::new();
         for (link, address) in std::mem::take(&mut *self.resolved.lock().expect("no holder panics")) {
             let Some(place) = self.resolving.iter().position(|&other| other == link) else { continue };
@@ -63,7 +69,7 @@ impl Dialler {
         failed
     }
 
-    fn resolve(&mut self, link: LinkId, name: String, port: u16) {
+    fn resolve(&mut self, link: K, name: String, port: u16) {
         let (resolved, bell) = (self.resolved.clone(), self.bell.clone());
         self.resolving.push(link);
         let tell = move |address| {

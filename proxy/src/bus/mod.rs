@@ -11,16 +11,16 @@ mod news;
 mod nodes_file;
 mod siblings;
 
+pub(crate) use dialler::Dialler;
+pub(crate) use news::{BellEnd, bell};
 pub(crate) use nodes_file::{NodesFile, NodesFileError};
 pub(crate) use siblings::SiblingMail;
 
 use crate::hop::Parcel;
 use crate::log::Log;
 use crate::process::Seat;
-use dialler::Dialler;
 use disk::Disk;
 use links::{Links, Way};
-use news::BellEnd;
 use siblings::Outbox;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
 use slotmesh_cluster::machine::{
@@ -87,7 +87,7 @@ pub(crate) struct Bus {
     pub(crate) machine: RefCell<Machine>,
     links: Links,
     disk: Disk,
-    dialler: Dialler,
+    dialler: Dialler<LinkId>,
     outbox: Outbox,
     bell: BellEnd,
     listeners: Vec<OwnedFd>,
@@ -104,7 +104,7 @@ impl Bus {
     /// If there are no descriptors left.
     pub(crate) fn new(start: BusStart, core: u16, now: Now, log: Arc<Log>) -> io::Result<Self> {
         let BusStart { cluster, file, listeners } = start;
-        let (ringer, bell) = news::bell()?;
+        let (ringer, bell) = bell()?;
         Ok(Self {
             told_id: Some(cluster.id()),
             machine: RefCell::new(Machine { cluster, actions: Actions::default(), now, is_order: false }),

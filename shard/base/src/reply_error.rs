@@ -167,6 +167,14 @@ pub enum ReplyError {
     Unblocked,
     /// A client of another host while no password protects us (`protected-mode`).
     ProtectedMode,
+    /// A write at a replica (`replica-read-only`).
+    ReadOnlyReplica,
+    /// A write while too few replicas follow (`min-replicas-to-write`).
+    TooFewReplicas,
+    /// A replica without its master (`replica-serve-stale-data`).
+    MasterDown,
+    /// Data are being loaded.
+    Loading,
 }
 
 impl fmt::Display for ReplyError {
@@ -267,6 +275,10 @@ impl fmt::Display for ReplyError {
             Self::NoHashTable => "ERR The value stored at the specified key is not represented using an hash table",
             Self::NoSuchClient => "ERR No such client",
             Self::ProtectedMode => PROTECTED_MODE,
+            Self::ReadOnlyReplica => "READONLY You can't write against a read only replica.",
+            Self::TooFewReplicas => "NOREPLICAS Not enough good replicas to write.",
+            Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            Self::Loading => "LOADING Redis is loading the dataset in memory",
         };
         f.write_str(text)
     }

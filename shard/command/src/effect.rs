@@ -49,6 +49,11 @@ impl Effects {
         self.db = None;
     }
 
+    /// The database that is selected where the stream ends, if any is.
+    pub fn selected(&self) -> Option<u16> {
+        self.db
+    }
+
     /// Bytes of the stream from its beginning to the end of the last block.
     pub fn offset(&self) -> u64 {
         self.drained + self.stream.len() as u64

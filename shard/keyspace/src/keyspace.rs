@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::sync::atomic::AtomicBool;
 use graveyard::Graveyard;
-use slotmesh_base::{SLOT_COUNT, Slot};
+use slotmesh_base::{SLOT_COUNT, Slot, UnixMillis};
 use snapshot::Snapshots;
 
 /// Counters of a shard's keyspace, for INFO.
@@ -182,6 +182,21 @@ impl Keyspace {
         (0..self.databases()).map(|index| self.flush(index)).sum()
     }
 
+    /// Holds the keys of another keyspace instead of its own, as one flush and one change of each: attention stays and is
+    /// told, snapshots go on with what was. The memory is freed by [`free_some`](Self::free_some).
+    ///
+    /// # Panics
+    /// If the other one has more databases that are in use.
+    pub fn take_over(&mut self, from: Self, now: UnixMillis) {
+        self.flush_all();
+        for (index, db) in from.dbs.into_iter().enumerate() {
+            if let Some(mut db) = db.filter(|db| !db.is_empty()) {
+                db.set_access(self.access);
+                self.db(index).swap(&mut db, now);
+            }
+        }
+    }
+
     /// Takes what was cut off a value, to be freed by [`free_some`](Self::free_some).
     pub fn bury(&mut self, remains: Remains) {
         self.graveyard.values.extend(remains.0.map(Value::List).filter(Value::is_heavy));
@@ -211,8 +226,8 @@ const _: () = {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Expiry;
     use crate::page::live;
+    use crate::{Change, Expiry, SnapshotWalk};
     use slotmesh_base::UnixMillis;
     use std::format;
 
@@ -248,6 +263,30 @@ mod tests {
         }
         assert!(slices > 100, "{slices} slices of 100 for some 20,000 tables");
         assert_eq!(live::RECORDS.with(|records| records.get()), 0);
+    }
+
+    #[test]
+    fn what_is_taken_over_is_seen_by_those_who_attend_and_not_by_snapshots() {
+        let hasher = KeyHasher::new([1, 2]);
+        let (mut old, mut new) = (filled(hasher, 100), filled(hasher, 50));
+        let (gone, here, made) = (hasher.key(b"98"), hasher.key(b"4"), hasher.key(b"new"));
+        new.db(0).set_string(&made, b"1", Expiry::Never);
+        for key in [&gone, &here, &made] {
+            old.attend(0, key.slot);
+        }
+        let snapshot = old.begin_snapshot(usize::MAX).unwrap();
+        old.take_over(new, UnixMillis(0));
+        let mut seen: Vec<_> = old.take_events().into_iter().map(|event| (event.key, event.change)).collect();
+        seen.dedup();
+        assert!(seen.contains(&(b"98".to_vec(), Change::Removed)));
+        assert!(seen.contains(&(b"4".to_vec(), Change::Removed)) && seen.contains(&(b"4".to_vec(), Change::Created)));
+        assert!(seen.contains(&(b"new".to_vec(), Change::Created)));
+        let mut shown = 0;
+        while old.walk_snapshot(snapshot, 10, &mut |_| shown += 1) == SnapshotWalk::More {}
+        assert_eq!(shown, 100, "the snapshot is of what was");
+        assert_eq!((old.db(0).len(), old.db(1).len()), (26, 25));
+        old.db(0).set_string(&made, b"2", Expiry::Never);
+        assert!(old.take_events().iter().any(|event| event.key == b"new"), "the attention has stayed");
     }
 
     #[test]

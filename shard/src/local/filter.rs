@@ -34,7 +34,13 @@ impl ClientKind {
 impl Client {
     /// Its type.
     pub fn kind(&self) -> ClientKind {
-        if self.is_subscriber() { ClientKind::PubSub } else { ClientKind::Normal }
+        if self.is_attached() {
+            ClientKind::Replica
+        } else if self.is_subscriber() {
+            ClientKind::PubSub
+        } else {
+            ClientKind::Normal
+        }
     }
 }
 

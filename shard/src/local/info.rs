@@ -8,6 +8,7 @@
 mod commands;
 mod keyspace;
 mod memory;
+mod replication;
 mod server;
 mod shards;
 mod state;
@@ -51,7 +52,7 @@ const SECTIONS: &[Section] = &[
     Section { name: "memory", title: "Memory", default: true, write: memory::memory },
     Section { name: "persistence", title: "Persistence", default: true, write: state::persistence },
     Section { name: "stats", title: "Stats", default: true, write: stats::stats },
-    Section { name: "replication", title: "Replication", default: true, write: state::replication },
+    Section { name: "replication", title: "Replication", default: true, write: replication::replication },
     Section { name: "cpu", title: "CPU", default: true, write: stats::cpu },
     Section { name: "modules", title: "Modules", default: true, write: state::nothing },
     Section { name: "commandstats", title: "Commandstats", default: false, write: commands::commandstats },

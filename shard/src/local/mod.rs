@@ -18,6 +18,7 @@ mod memory;
 mod node;
 mod operate;
 mod pubsub;
+mod replicate;
 mod slow_log;
 
 #[cfg(test)]
@@ -29,6 +30,8 @@ pub use node::{
     ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
     Rates,
 };
+
+pub use replicate::{MasterLine, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, answer_wait};
 
 use crate::Client;
 use slotmesh_base::UnixMillis;
@@ -134,18 +137,18 @@ pub fn run_node_command(
         NodeCommand::ConfigRewrite => config::rewrite(node, reply),
         NodeCommand::ConfigSet => config::set(args, node, reply),
         NodeCommand::Debug => return debug::debug(client, args, node, reply),
-        NodeCommand::BgRewriteAof
-        | NodeCommand::BgSave
-        | NodeCommand::Failover
-        | NodeCommand::LastSave
+        NodeCommand::BgRewriteAof | NodeCommand::BgSave | NodeCommand::LastSave | NodeCommand::Save => {
+            operate::operate(command, args, node, reply);
+        }
+        NodeCommand::Failover
         | NodeCommand::ReplConf
         | NodeCommand::ReplicaOf
         | NodeCommand::Role
-        | NodeCommand::Save
-        | NodeCommand::Sync => operate::operate(command, args, node, reply),
+        | NodeCommand::Sync
+        | NodeCommand::Wait
+        | NodeCommand::WaitAof => return replicate::replicate(command, client, args, node, now, reply),
         NodeCommand::Lolwut => operate::lolwut(args, node, reply),
         NodeCommand::Shutdown => return operate::shutdown(args, node, reply),
-        NodeCommand::Wait | NodeCommand::WaitAof => return operate::wait(command, client, args, now, reply),
         NodeCommand::FunctionDelete
         | NodeCommand::FunctionDump
         | NodeCommand::FunctionFlush

@@ -1,6 +1,7 @@
 //! What the node shows to connection and node commands, and what it does for them.
 
 pub use super::filter::{ClientFilter, ClientKind};
+use super::replicate::{ReplicationFacts, ReplicationOrder};
 use crate::{Census, Inspection, LatencyMonitor, PauseScope, SlowLog};
 use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_cluster::Member;
@@ -202,6 +203,10 @@ pub trait Node {
     fn with_machine(&self, _act: &mut dyn FnMut(&mut Cluster, machine::Now, &mut Actions)) -> bool {
         false
     }
+    /// What the node knows of its replication: that of its shard at the port of a node, else that of the process.
+    fn replication(&self) -> ReplicationFacts {
+        ReplicationFacts::default()
+    }
     /// Number of keys of a slot that the node's shard holds.
     fn keys_in_slot(&self, _slot: Slot) -> usize {
         0
@@ -282,11 +287,8 @@ pub enum NodeAction {
         /// Whether somebody may expect that data are saved, which cannot be yet.
         expects_save: bool,
     },
-    /// Let the client wait, for ever or for so many ms; then it gets `slotmesh_command::timeout_reply`.
-    Wait {
-        /// How long.
-        timeout_ms: Option<u64>,
-    },
+    /// Change the node's replication, or ask it.
+    Replicate(ReplicationOrder),
     /// Have every core look at what the process knows of pauses (`Gather::all_ok`).
     Refresh,
     /// Walk a snapshot of every shard to nowhere, and gather what each core says of it (`Gather::texts`).

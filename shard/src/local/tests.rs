@@ -9,3 +9,4 @@ mod function;
 mod info;
 mod observe;
 mod operate;
+mod replicate;

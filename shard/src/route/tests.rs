@@ -241,7 +241,7 @@ fn a_transaction_takes_all_commands_but_those_that_end_or_refuse_it() {
         let request = Request::new(&words);
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, Protocol::Resp2);
-        let admitted = admit(&mut session.client, request.spec(), request.args(), &mut reply);
+        let admitted = admit(&mut session.client, request.spec(), request.args(), Standing::default(), &mut reply);
         let transaction = session.client.transaction.unwrap();
         let outcome = (admitted.is_some(), str::from_utf8(&out).unwrap(), transaction.len(), transaction.is_refused);
         let expected = match spec.full_name {
@@ -270,6 +270,6 @@ fn refusals_leave_what_was_written_before() {
     let mut out = b"+OK\r\n".to_vec();
     let request = Request::words("GET k");
     let mut reply = Reply::new(&mut out, Protocol::Resp2);
-    assert!(admit(&mut client, request.spec(), request.args(), &mut reply).is_none());
+    assert!(admit(&mut client, request.spec(), request.args(), Standing::default(), &mut reply).is_none());
     assert_eq!(out, b"+OK\r\n-NOAUTH Authentication required.\r\n");
 }

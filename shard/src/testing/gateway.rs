@@ -100,7 +100,9 @@ impl Gateway {
         let request = Request::words(text);
         let mut out = Vec::new();
         let mut reply = Reply::new(&mut out, self.people[who].client.protocol);
-        if let Some(spec) = admit(&mut self.people[who].client, request.spec(), request.args(), &mut reply) {
+        if let Some(spec) =
+            admit(&mut self.people[who].client, request.spec(), request.args(), crate::Standing::default(), &mut reply)
+        {
             self.run(who, spec, &request, &mut out);
         }
         self.deliver();

@@ -207,8 +207,13 @@ impl Process {
             &mut Reply::new(&mut out, Protocol::Resp2),
         );
         for request in requests {
-            let queued =
-                admit(&mut self.client, request.spec(), request.args(), &mut Reply::new(&mut out, Protocol::Resp2));
+            let queued = admit(
+                &mut self.client,
+                request.spec(),
+                request.args(),
+                crate::Standing::default(),
+                &mut Reply::new(&mut out, Protocol::Resp2),
+            );
             assert!(queued.is_none(), "it waits for EXEC");
         }
         let mut in_hand: Vec<&mut Shard> = self.shards.iter_mut().collect();

@@ -353,7 +353,13 @@ fn replies_that_outgrow_their_bound_are_dropped_but_the_commands_run() {
         client.transaction = Some(Box::default());
         let queue = ["INCR n", "GET large", "GET large", "INCR n"].map(Request::words);
         for request in &queue {
-            admit(&mut client, request.spec(), request.args(), &mut Reply::new(&mut Vec::new(), Protocol::Resp2));
+            admit(
+                &mut client,
+                request.spec(),
+                request.args(),
+                crate::Standing::default(),
+                &mut Reply::new(&mut Vec::new(), Protocol::Resp2),
+            );
         }
         let node = TestNode::default();
         let around = Surroundings { node: &node, now: shards.now, limits: limits(), chance: 1, reply_bytes_max };

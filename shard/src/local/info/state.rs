@@ -1,5 +1,5 @@
-//! Sections whose fields clients look for although they say the same every time: `# Persistence`,
-//! `# Replication`, `# Cluster`, and those that are empty.
+//! Sections whose fields clients look for although they say the same every time: `# Persistence`, `# Cluster`, and those
+//! that are empty.
 
 use super::{Facts, Fields};
 
@@ -42,19 +42,6 @@ pub(super) fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
         ("aof_last_cow_size", "0"),
         ("module_fork_in_progress", "0"),
         ("module_fork_last_cow_size", "0"),
-    ]);
-}
-
-pub(super) fn replication(_facts: &Facts<'_>, fields: &mut Fields) {
-    fields.fields(&[
-        ("role", "master"),
-        ("connected_slaves", "0"),
-        ("master_failover_state", "no-failover"),
-        ("master_repl_offset", "0"),
-        ("second_repl_offset", "-1"),
-        ("repl_backlog_active", "0"),
-        ("repl_backlog_first_byte_offset", "0"),
-        ("repl_backlog_histlen", "0"),
     ]);
 }
 

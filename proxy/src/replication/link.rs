@@ -1,0 +1,379 @@
+//! The link to our master: what comes on it, and what becomes of it.
+
+use super::{MASTER_BELL, Replication};
+use crate::bus::{BellEnd, Dialler, bell};
+use crate::engine::{Engine, Hands};
+use crate::hop::Parcel;
+use crate::pubsub::Message;
+use slotmesh_base::UnixMillis;
+use slotmesh_cluster::Host;
+use slotmesh_command::{ChannelKind, ValueLimits};
+use slotmesh_conf::directive;
+use slotmesh_io::{DataLoop, SocketId, tcp};
+use slotmesh_keyspace::{KeyHasher, Keyspace};
+use slotmesh_rdb::{Item, RdbReader, ReadLimits};
+use slotmesh_replication::{Follower, FollowerOrders, Lost, Received, ReplicationId, Source};
+use slotmesh_shard::{Replay, ReplayNews, Shard};
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// Bytes of the link that wait while our shard is in another core's hand, beyond which it is not read.
+const INBOX_BYTES_MAX: usize = 4 << 20;
+
+/// The link to a master.
+pub(super) struct Link {
+    pub(super) follower: Follower,
+    dialler: Dialler<u32>,
+    bell: BellEnd,
+    /// Whether the data loop listens to the bell.
+    is_heard: bool,
+    /// Number of the dial.
+    dial: u32,
+    pub(super) socket: Option<SocketId>,
+    /// What has come and was not looked at.
+    inbox: Vec<u8>,
+    is_paused: bool,
+    /// Whether the other end has closed it.
+    has_ended: bool,
+    stream: Stream,
+    /// The image that is coming.
+    image: Option<Image>,
+}
+
+/// The master's stream as we follow it.
+#[derive(Default)]
+struct Stream {
+    replay: Replay,
+    /// Bytes that have come and are part of no whole block.
+    unapplied: Vec<u8>,
+    /// Whether it held what we cannot follow: only an image helps.
+    is_broken: bool,
+    /// Whether we were ever in sync with this master.
+    is_known: bool,
+}
+
+/// An image that is coming.
+struct Image {
+    id: ReplicationId,
+    offset: u64,
+    reader: Option<RdbReader>,
+    keyspace: Keyspace,
+    hasher: KeyHasher,
+    bytes: u64,
+}
+
+impl Link {
+    /// # Errors
+    /// If there are no descriptors left.
+    pub(super) fn new(follower: Follower, source: Option<IpAddr>) -> io::Result<Self> {
+        let (ringer, bell) = bell()?;
+        let mut dialler = Dialler::new(ringer);
+        dialler.set_source(source);
+        Ok(Self {
+            follower,
+            dialler,
+            bell,
+            is_heard: false,
+            dial: 0,
+            socket: None,
+            inbox: Vec::new(),
+            is_paused: false,
+            has_ended: false,
+            stream: Stream::default(),
+            image: None,
+        })
+    }
+
+    /// Goes on with what the link before has followed, in the database that was selected there.
+    pub(super) fn select(&mut self, db: u16) {
+        self.stream.replay.select(db);
+    }
+
+    /// Whether we were in sync once, and have not lost the thread.
+    pub(super) fn is_synced(&self) -> bool {
+        self.stream.is_known && !self.stream.is_broken
+    }
+
+    /// Bytes of the image that is coming.
+    pub(super) fn image_bytes(&self) -> Option<u64> {
+        self.follower.takes_image().then(|| self.image.as_ref().map_or(0, |image| image.bytes))
+    }
+
+    /// Bytes that were read of the stream and not applied.
+    pub(super) fn unapplied(&self) -> u64 {
+        self.stream.unapplied.len() as u64
+    }
+
+    /// Bytes have come.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        self.inbox.extend_from_slice(bytes);
+    }
+
+    /// The other end has closed the link.
+    pub(super) fn ended(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// A name may have been resolved.
+    pub(super) fn hear_bell(&mut self) {
+        self.bell.hush();
+        self.is_heard = false;
+    }
+
+    /// Ends the link for good.
+    pub(super) fn close(&mut self, hands: &mut Hands<'_>) {
+        if let Some(socket) = self.socket.take() {
+            hands.sockets.close(socket);
+        }
+        self.dialler.give_up(self.dial);
+    }
+
+    fn adopt(&mut self, io: &mut DataLoop<Parcel>, socket: OwnedFd, keepalive_s: u32) {
+        let _ = tcp::set_nodelay(socket.as_fd());
+        if keepalive_s > 0 {
+            let _ = tcp::set_keepalive(socket.as_fd(), keepalive_s);
+        }
+        self.socket = Some(io.sockets.adopt_link(socket));
+        self.inbox.clear();
+        (self.has_ended, self.is_paused) = (false, false);
+    }
+}
+
+/// Where what comes from a master goes.
+struct Sink<'a> {
+    shard: &'a mut Shard,
+    source: &'a mut Source<SocketId>,
+    stream: &'a mut Stream,
+    image: &'a mut Option<Image>,
+    limits: ValueLimits,
+    read: ReadLimits,
+    /// Replicas of ours that are to come again.
+    expelled: Vec<SocketId>,
+    news: Vec<ReplayNews>,
+    /// Lines for the log.
+    log: Vec<String>,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, received: Received<'_>) -> Result<(), String> {
+        match received {
+            Received::Full(id, offset) => {
+                let (keyspace, hasher) = (self.shard.blank(), self.shard.hasher());
+                *self.image = Some(Image { id, offset, reader: None, keyspace, hasher, bytes: 0 });
+                Ok(())
+            }
+            Received::ImageBegins(_) => {
+                if let Some(image) = self.image {
+                    image.reader = Some(RdbReader::new(self.read));
+                }
+                Ok(())
+            }
+            Received::Image(bytes) => match self.image {
+                Some(image) => image
+                    .load(bytes)
+                    .map_err(|why| format!("Failed trying to load the MASTER synchronization DB: {why}")),
+                None => Ok(()),
+            },
+            Received::ImageEnds => self.take_over(),
+            Received::Continue(id) => {
+                if let Some(id) = id {
+                    self.expelled.extend(self.source.follow_name(id));
+                }
+                self.stream.unapplied.clear();
+                self.stream.replay.rewind();
+                self.stream.is_known = true;
+                Ok(())
+            }
+            Received::Stream(bytes) => self.replay(bytes),
+        }
+    }
+
+    fn take_over(&mut self) -> Result<(), String> {
+        let Some(mut image) = self.image.take() else { return Ok(()) };
+        if let Some(mut reader) = image.reader.take() {
+            let refuse =
+                |why: &dyn std::fmt::Display| format!("Failed trying to load the MASTER synchronization DB: {why}");
+            reader.finish().map_err(|error| refuse(&error))?;
+            if !reader.rest().is_empty() {
+                return Err(refuse(&"there are bytes behind its end"));
+            }
+        }
+        let keys: usize =
+            (0..image.keyspace.databases()).filter_map(|db| Some(image.keyspace.find_db(db)?.len())).sum();
+        self.log.push(format!("MASTER <-> REPLICA sync: Loading DB in memory: {keys} keys, {} bytes", image.bytes));
+        self.shard.take_over(image.keyspace, self.limits);
+        self.expelled.extend(self.source.adopt(image.id, image.offset));
+        *self.stream = Stream { is_known: true, ..Stream::default() };
+        self.log.push("MASTER <-> REPLICA sync: Finished with success".to_owned());
+        Ok(())
+    }
+
+    fn replay(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let stream = &mut *self.stream;
+        stream.unapplied.extend_from_slice(bytes);
+        let before = stream.replay.applied();
+        let fed = stream.replay.feed(self.shard, bytes, self.limits);
+        let applied = (stream.replay.applied() - before) as usize;
+        // What we pass on and count is what we hold.
+        self.source.append(&stream.unapplied[..applied]);
+        stream.unapplied.drain(..applied);
+        let news = stream.replay.take_news();
+        if news != ReplayNews::default() {
+            self.news.push(news);
+        }
+        fed.map_err(|error| {
+            stream.is_broken = true;
+            format!("The MASTER's stream cannot be followed ({error}): a full resync is needed")
+        })
+    }
+}
+
+impl Image {
+    fn load(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        self.bytes += bytes.len() as u64;
+        reader.push(bytes);
+        while let Some(item) = reader.read().map_err(|error| error.to_string())? {
+            match item {
+                Item::Entry(entry) => {
+                    let name = String::from_utf8_lossy(&entry.key).into_owned();
+                    // What is over is the master's to remove.
+                    let never = UnixMillis(i64::MIN);
+                    entry
+                        .insert_into(&mut self.keyspace, &self.hasher, never)
+                        .map_err(|_| format!("the key '{name}' comes twice"))?;
+                }
+                Item::Function(_) => {
+                    return Err("it holds a library of functions, which are not supported yet".to_owned());
+                }
+                Item::Version(_) | Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } => {}
+                Item::EmptyKey { .. } | Item::End { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Replication {
+    /// Does what the link to our master has to do in this turn.
+    pub(super) fn follow(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        let Some(mut link) = self.link.take() else { return };
+        let (now, keepalive_s) = (engine.monotonic, engine.hot.tcp_keepalive_s);
+        let mut orders = FollowerOrders::default();
+        if !std::mem::replace(&mut link.is_heard, true) {
+            io.poll_readable(link.bell.as_fd(), MASTER_BELL);
+        }
+        for (_, outcome) in link.dialler.take() {
+            match outcome {
+                Ok(socket) => {
+                    link.adopt(io, socket, keepalive_s);
+                    link.follower.connected(now, &mut orders);
+                }
+                Err(error) => link.follower.lost(Lost::NotDialled(error.to_string()), now, &mut orders),
+            }
+        }
+        let news = self.hear(&mut link, engine, io, &mut orders);
+        if std::mem::take(&mut link.has_ended) && link.socket.is_some() && !orders.close {
+            link.follower.lost(Lost::Closed, now, &mut orders);
+        }
+        if now >= link.follower.deadline() {
+            link.follower.tick(now, self.source.history().offset(), &mut orders);
+        }
+        self.obey(&mut link, io, orders);
+        self.link = Some(link);
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        for (kind, channel, text) in news {
+            engine.hear_from_bus(&mut hands, Message { kind, channel: &channel, text: &text });
+        }
+    }
+
+    /// Takes what has come, as soon as our shard is at home; messages for our clients.
+    fn hear(
+        &mut self,
+        link: &mut Link,
+        engine: &mut Engine,
+        io: &mut DataLoop<Parcel>,
+        orders: &mut FollowerOrders,
+    ) -> Vec<(ChannelKind, Vec<u8>, Vec<u8>)> {
+        let position = self.source.backlog().is_some() && !link.stream.is_broken;
+        link.follower.go_on_from(position.then(|| self.source.history().position()));
+        let limits = engine.hot_limits();
+        let read = ReadLimits {
+            string_bytes_max: usize::MAX,
+            databases: engine.settings.value(directive::DATABASES),
+            list_packed: limits.list_packed,
+            checksum: self.rules.checksum,
+        };
+        let now = engine.monotonic;
+        let Some(shard) = engine.lending.home() else {
+            if link.inbox.len() > INBOX_BYTES_MAX
+                && let Some(socket) = link.socket
+            {
+                link.is_paused = true;
+                io.sockets.pause(socket);
+            }
+            return Vec::new();
+        };
+        if std::mem::take(&mut link.is_paused)
+            && let Some(socket) = link.socket
+        {
+            io.sockets.resume(socket);
+        }
+        let inbox = std::mem::take(&mut link.inbox);
+        if inbox.is_empty() {
+            return Vec::new();
+        }
+        let (expelled, news, log) = (Vec::new(), Vec::new(), Vec::new());
+        let Link { follower, stream, image, .. } = link;
+        let mut sink = Sink { shard, source: &mut self.source, stream, image, limits, read, expelled, news, log };
+        follower.receive(now, &inbox, orders, &mut |received| sink.take(received));
+        let Sink { expelled, news, log, stream, source, .. } = sink;
+        log.into_iter().for_each(|line| orders.log.push((false, line)));
+        engine.shard_used = true;
+        for key in expelled {
+            engine.killed.push(key.index);
+        }
+        let mut messages = Vec::new();
+        for news in news {
+            if let Some(behind) = news.ack {
+                let applied = source.history().offset();
+                // It is told how far we were when it asked.
+                follower.acknowledge(applied - (stream.replay.applied() - behind), orders);
+            }
+            messages.extend(news.messages);
+        }
+        messages
+    }
+
+    fn obey(&mut self, link: &mut Link, io: &mut DataLoop<Parcel>, orders: FollowerOrders) {
+        for (warns, line) in orders.log {
+            match warns {
+                true => self.log.warning(format_args!("{line}")),
+                false => self.log.notice(format_args!("{line}")),
+            }
+        }
+        if let Some(socket) = link.socket
+            && !orders.send.is_empty()
+            && let Some(output) = io.sockets.output(socket)
+        {
+            output.extend_from_slice(&orders.send);
+            io.sockets.commit(socket);
+        }
+        if orders.close {
+            let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+            link.close(&mut hands);
+            link.image = None;
+            link.inbox.clear();
+        }
+        if orders.dial {
+            let (host, port) = link.follower.master();
+            let host = Host::parse(host.as_bytes());
+            link.dial += 1;
+            match host {
+                Some(host) => link.dialler.dial(link.dial, &host, port),
+                None => link.dialler.fail(link.dial),
+            }
+        }
+    }
+}

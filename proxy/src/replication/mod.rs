@@ -1,0 +1,329 @@
+//! Replication of the stream that a core is the owner of: towards replicas, and from a master.
+//!
+//! *For*: what a turn does for replicas (the stream, images, acknowledgements), for the link to our master, and for
+//! clients that wait for replicas. *Not here*: what the bytes mean (`slotmesh_replication`, `slotmesh_rdb`,
+//! `slotmesh_shard::Replay`). *Invariants*: all of it runs on the core of the stream, in its turns, behind the requests
+//! of the turn; a replica's connection is a client's, its master's link is a socket of our own; nothing of the stream
+//! is written while a shard is in another core's hand. *Read first*: `drive` below.
+//!
+//! In a cluster each shard owns a stream; else the process has one, and needs a single shard for it.
+
+mod facts;
+mod image;
+mod link;
+mod orders;
+mod waits;
+
+use crate::core_loop::TURN_BYTES_MAX;
+use crate::engine::{Engine, Hands};
+use crate::hop::Parcel;
+use crate::log::Log;
+use image::Image;
+use link::Link;
+use slotmesh_base::{Monotonic, Rng};
+use slotmesh_conf::{Settings, directive};
+use slotmesh_io::{DataLoop, SocketId, entropy};
+use slotmesh_replication::{DropReason, FollowerPhase, Identity, ReplicaState, Source, SourceSettings};
+use slotmesh_shard::Standing;
+use std::sync::Arc;
+use waits::ReplicaWait;
+
+/// Token of the bell that tells of resolved names.
+pub(crate) const MASTER_BELL: u32 = 6;
+/// Bytes that wait at a replica's socket beyond which nothing is added: the rest waits in the backlog, where it is for
+/// all replicas.
+const WINDOW_BYTES: usize = 1 << 20;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// What directives say about replication.
+#[derive(Clone, Debug)]
+struct Rules {
+    is_read_only: bool,
+    serves_stale_data: bool,
+    replicas_min: u64,
+    lag_s_max: u64,
+    streams_images: bool,
+    compresses: bool,
+    checksum: bool,
+    /// Bytes that may wait for a replica; the bound of what is kept for its image as well. 0 for none.
+    output_hard_bytes: u64,
+}
+
+impl Rules {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            is_read_only: settings.value(directive::REPLICA_READ_ONLY),
+            serves_stale_data: settings.value(directive::REPLICA_SERVE_STALE_DATA),
+            replicas_min: settings.value(directive::MIN_REPLICAS_TO_WRITE),
+            lag_s_max: settings.value(directive::MIN_REPLICAS_MAX_LAG),
+            streams_images: settings.value(directive::REPL_DISKLESS_SYNC),
+            compresses: settings.value(directive::RDBCOMPRESSION),
+            checksum: settings.value(directive::RDBCHECKSUM),
+            output_hard_bytes: settings.value(directive::CLIENT_OUTPUT_BUFFER_LIMIT).replica.hard_bytes,
+        }
+    }
+}
+
+fn source_settings(settings: &Settings) -> SourceSettings {
+    let limits = settings.value(directive::CLIENT_OUTPUT_BUFFER_LIMIT).replica;
+    SourceSettings {
+        backlog_bytes: usize::try_from(settings.value(directive::REPL_BACKLOG_SIZE)).unwrap_or(usize::MAX),
+        backlog_ttl_s: settings.value(directive::REPL_BACKLOG_TTL),
+        ping_period_s: u64::from(settings.value(directive::REPL_PING_REPLICA_PERIOD)),
+        timeout_s: settings.value(directive::REPL_TIMEOUT),
+        output_hard_bytes: limits.hard_bytes,
+        output_soft_bytes: limits.soft_bytes,
+        output_soft_s: limits.soft_seconds,
+    }
+}
+
+/// Who we tell our master that we are. `port` is where we serve clients.
+fn identity(settings: &Settings, port: u16) -> Identity {
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Identity {
+        listening_port: match settings.value(directive::REPLICA_ANNOUNCE_PORT) {
+            0 => port,
+            announced => announced,
+        },
+        announced_host: text(settings.value(directive::REPLICA_ANNOUNCE_IP)),
+        user: text(settings.value(directive::MASTERUSER)),
+        password: text(settings.value(directive::MASTERAUTH)),
+        timeout_s: settings.value(directive::REPL_TIMEOUT),
+    }
+}
+
+/// The replication of one stream.
+pub(crate) struct Replication {
+    source: Source<SocketId>,
+    /// The link to our master, if we have one.
+    link: Option<Box<Link>>,
+    images: Vec<Image>,
+    waits: Vec<ReplicaWait>,
+    rules: Rules,
+    identity: Identity,
+    /// Our port for clients.
+    port: u16,
+    next_second: Monotonic,
+    log: Arc<Log>,
+}
+
+impl Replication {
+    pub(crate) fn new(settings: &Settings, port: u16, log: Arc<Log>) -> Self {
+        Self {
+            source: Source::new(source_settings(settings), Rng::new(entropy::random_u64())),
+            link: None,
+            images: Vec::new(),
+            waits: Vec::new(),
+            rules: Rules::new(settings),
+            identity: identity(settings, port),
+            port,
+            next_second: Monotonic::default(),
+            log,
+        }
+    }
+
+    /// Obeys other settings.
+    pub(crate) fn set_settings(&mut self, settings: &Settings) {
+        self.source.set_settings(source_settings(settings));
+        self.rules = Rules::new(settings);
+        self.identity = identity(settings, self.port);
+        if let Some(link) = &mut self.link {
+            link.follower.set_identity(self.identity.clone());
+        }
+    }
+
+    /// Whether we follow a master.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Whether what our shard does is to be recorded.
+    fn wants_effects(&self) -> bool {
+        self.link.is_none() && self.source.backlog().is_some()
+    }
+
+    /// Whether there is nothing to do in any turn.
+    fn is_idle(&self) -> bool {
+        self.link.is_none() && self.waits.is_empty() && self.source.backlog().is_none() && self.rules.replicas_min == 0
+    }
+
+    /// What is refused to clients.
+    fn standing(&self, now: Monotonic) -> Standing {
+        match &self.link {
+            Some(link) => {
+                let is_down = link.follower.phase() != FollowerPhase::Follows;
+                let hides = Standing::MASTER_DOWN.when(is_down && !self.rules.serves_stale_data);
+                Standing::READ_ONLY.when(self.rules.is_read_only).and(hides)
+            }
+            None => {
+                let Rules { replicas_min, lag_s_max, .. } = self.rules;
+                let lacks = replicas_min > 0 && (self.source.count_fresh(lag_s_max, now) as u64) < replicas_min;
+                Standing::TOO_FEW_REPLICAS.when(lacks)
+            }
+        }
+    }
+
+    /// Takes what our shard has done since it was last asked.
+    fn collect(&mut self, engine: &mut Engine) {
+        let wanted = self.wants_effects();
+        let Some(shard) = engine.lending.home() else { return };
+        let effects = shard.effects_mut();
+        if effects.is_recording() {
+            let gained = effects.drain();
+            if !gained.is_empty() {
+                self.source.append(&gained);
+            }
+        }
+        if effects.is_recording() != wanted {
+            shard.record_effects(wanted);
+        }
+    }
+
+    /// What a turn does.
+    fn drive(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        self.collect(engine);
+        self.follow(engine, io);
+        self.send_images(engine, io);
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        self.ask_for_waits();
+        self.answer_waits(engine, &mut hands);
+        self.feed(engine, io);
+        if engine.monotonic >= self.next_second {
+            self.next_second = engine.monotonic.plus_millis(1000);
+            self.tick(engine, io);
+        }
+        engine.standing = self.standing(engine.monotonic);
+    }
+
+    /// Sends the stream to those who are on line.
+    fn feed(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        if self.source.replicas().is_empty() {
+            return;
+        }
+        let keys: Vec<SocketId> = self.source.replicas().iter().map(|replica| replica.key).collect();
+        for key in keys {
+            let room = WINDOW_BYTES.saturating_sub(io.sockets.pending_bytes(key));
+            if room == 0 || self.source.owed(key) == 0 {
+                continue;
+            }
+            if let Some(output) = io.sockets.output(key) {
+                self.source.take(key, room, &mut |piece| output.extend_from_slice(piece));
+                io.sockets.commit(key);
+            }
+            if io.sockets.turn_bytes() > TURN_BYTES_MAX {
+                io.send_now();
+            }
+        }
+        self.source.trim();
+        for key in self.source.overrun() {
+            self.drop_replica(engine, key, DropReason::Overrun);
+        }
+    }
+
+    /// What is looked at once a second.
+    fn tick(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        let (is_master, may_ping) = (self.link.is_none(), engine.pause.is_none());
+        for (key, reason) in self.source.tick(is_master, may_ping, engine.monotonic) {
+            self.drop_replica(engine, key, reason);
+        }
+        for replica in self.source.replicas() {
+            // Who waits for an image hears that we are here; a newline may stand in front of it.
+            if replica.state == ReplicaState::AwaitsImage
+                && let Some(output) = io.sockets.output(replica.key)
+            {
+                output.push(b'\n');
+                io.sockets.commit(replica.key);
+            }
+        }
+    }
+
+    fn drop_replica(&mut self, engine: &mut Engine, key: SocketId, reason: DropReason) {
+        if let Some(replica) = self.source.replica(key) {
+            let facts = &replica.facts;
+            match reason {
+                DropReason::TimedOut => {
+                    self.log.warning(format_args!("Disconnecting timedout replica (streaming sync): {facts}"));
+                }
+                DropReason::Overrun => {
+                    self.log.warning(format_args!("Replica {facts} closed for overcoming of output buffer limits."));
+                }
+            }
+        }
+        engine.killed.push(key.index);
+    }
+
+    /// When it wants a turn at the latest.
+    fn deadline(&self) -> Monotonic {
+        let link = self.link.as_ref().map(|link| link.follower.deadline());
+        link.map_or(self.next_second, |deadline| deadline.min(self.next_second))
+    }
+}
+
+impl Engine {
+    /// Lets replication do what this turn has given it to do; behind the turn's requests.
+    pub(crate) fn drive_replication(&mut self, io: &mut DataLoop<Parcel>) {
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        for (index, order) in std::mem::take(&mut self.replication_orders) {
+            self.replicate(&mut hands, index, order);
+        }
+        let Some(mut replication) = self.replication.take_if(|replication| !replication.is_idle()) else {
+            self.standing = Standing::default();
+            return;
+        };
+        replication.drive(self, io);
+        self.replication = Some(replication);
+    }
+
+    /// When replication wants a turn at the latest, in nanoseconds, and whether it wants one at once.
+    pub(crate) fn replication_deadline(&self) -> Option<(u64, bool)> {
+        let replication = self.replication.as_ref().filter(|replication| !replication.is_idle())?;
+        Some((replication.deadline().0, replication.walks()))
+    }
+
+    /// Whether a socket is the link to our master.
+    #[inline]
+    pub(crate) fn is_of_master(&self, socket: SocketId) -> bool {
+        let link = self.replication.as_ref().and_then(|replication| replication.link.as_ref());
+        link.is_some_and(|link| link.socket == Some(socket))
+    }
+
+    /// Bytes have come from our master.
+    pub(crate) fn hear_master(&mut self, bytes: &[u8]) {
+        if let Some(link) = self.link() {
+            link.receive(bytes);
+        }
+    }
+
+    /// Our master has closed the link.
+    pub(crate) fn lose_master(&mut self) {
+        if let Some(link) = self.link() {
+            link.ended();
+        }
+    }
+
+    /// The name of our master may have been resolved.
+    pub(crate) fn hear_master_bell(&mut self) {
+        if let Some(link) = self.link() {
+            link.hear_bell();
+        }
+    }
+
+    fn link(&mut self) -> Option<&mut Link> {
+        self.replication.as_mut()?.link.as_deref_mut()
+    }
+
+    /// A connection goes that may be a replica's.
+    pub(crate) fn leave_replication(&mut self, index: u32) {
+        let now = self.monotonic;
+        let (Some(replication), Some(connection)) =
+            (&mut self.replication, self.connections[index as usize].as_deref())
+        else {
+            return;
+        };
+        replication.waits.retain(|wait| wait.connection != connection.socket);
+        let Some(replica) = connection.client.replica.as_ref().filter(|replica| replica.is_attached) else { return };
+        let facts = &replica.facts;
+        replication.log.notice(format_args!("Connection with replica {facts} lost."));
+        replication.source.detach(connection.socket, now);
+    }
+}
