@@ -73,6 +73,10 @@ pub(crate) struct Engine {
     pub(crate) has_new_seat: bool,
     /// The replication of the stream that we own, if we own one.
     pub(crate) replication: Option<Box<Replication>>,
+    /// Whether all keys are to go as soon as the shard is at home.
+    pub(crate) must_flush: bool,
+    /// Whether the cluster is to be told of what was written before clients began to wait.
+    pub(crate) must_tell_paused: bool,
     /// What transactions want of it, to be done when the turn's requests are.
     pub(crate) replication_orders: Vec<(u32, ReplicationOrder)>,
     /// What replication forbids our clients.
@@ -149,6 +153,8 @@ impl Engine {
             seat: None,
             bus: None,
             replication: None,
+            must_flush: false,
+            must_tell_paused: false,
             replication_orders: Vec::new(),
             standing: Standing::default(),
             has_new_seat: false,

@@ -6,12 +6,12 @@ use crate::formation;
 use crate::process::{AtNode, Seat};
 use crate::pubsub::Message;
 use slotmesh_base::{Monotonic, ReplyError, SLOT_COUNT, Slot, UnixMillis};
-use slotmesh_cluster::machine::Now;
+use slotmesh_cluster::machine::{Now, PauseOrder, RoleChange};
 use slotmesh_command::{ChannelKind, Spec, key_indexes};
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::clock;
 use slotmesh_resp::Args;
-use slotmesh_shard::{Ticket, judge};
+use slotmesh_shard::{PauseScope, Ticket, judge};
 use std::io;
 
 impl Engine {
@@ -39,9 +39,17 @@ impl Engine {
 
     /// Follows what a turn of the bus has changed.
     pub(crate) fn follow_bus(&mut self, hands: &mut Hands<'_>, outcome: Outcome) {
-        let Outcome { seat, lost, publications } = outcome;
+        let Outcome { seat, lost, role, flush, pause, publications } = outcome;
         if let Some(seat) = seat {
             self.take_seat(seat);
+        }
+        if let Some(role) = role {
+            self.take_role(hands, role);
+        }
+        self.must_flush |= flush;
+        self.flush_keys();
+        if let Some(pause) = pause {
+            self.pause_node(pause);
         }
         self.lost_slots.extend(lost);
         self.drop_lost_keys();
@@ -55,6 +63,53 @@ impl Engine {
         for (channel, text, is_sharded) in &publications {
             let kind = if *is_sharded { ChannelKind::Shard } else { ChannelKind::Global };
             self.hear_from_bus(hands, Message { kind, channel, text });
+        }
+    }
+
+    /// Leads or follows, as the cluster says.
+    fn take_role(&mut self, hands: &mut Hands<'_>, role: RoleChange) {
+        match role {
+            RoleChange::Master => self.lead(hands),
+            RoleChange::Replica { host, port, .. } => self.follow_master(hands, host.to_string(), port),
+        }
+    }
+
+    /// Forgets all keys, as soon as the shard is at home.
+    fn flush_keys(&mut self) {
+        if !self.must_flush {
+            return;
+        }
+        let Some(shard) = self.lending.home() else { return };
+        shard.keyspace_mut().flush_all();
+        (self.must_flush, self.shard_used) = (false, true);
+    }
+
+    /// Lets the clients of our node wait with their writes while a replica catches up, or go on.
+    fn pause_node(&mut self, order: PauseOrder) {
+        let pauses = &self.process.pauses;
+        match order {
+            PauseOrder::Begin { until } => {
+                let millis = until.nanos_since(self.monotonic) / 1_000_000;
+                let end = UnixMillis(self.now.0.saturating_add(millis as i64));
+                pauses.begin(Some(self.core), end, PauseScope::Writes);
+                self.must_tell_paused = true;
+            }
+            PauseOrder::End => {
+                pauses.end(Some(self.core));
+                self.must_tell_paused = false;
+            }
+        }
+        self.refresh_pause();
+    }
+
+    /// Tells the machine how our replication stands, at the end of a turn's requests.
+    pub(crate) fn tell_bus_of_replication(&mut self) {
+        let (Some(replication), Some(bus)) = (&self.replication, &mut self.bus) else { return };
+        let facts = replication.machine_facts();
+        bus.tell_replication(facts);
+        if self.must_tell_paused && self.pause.is_some() && self.lending.desk.home().is_some() {
+            self.must_tell_paused = false;
+            bus.tell_paused(facts.offset);
         }
     }
 

@@ -67,6 +67,7 @@ pub struct ReplayNews {
 /// A stream that is being replayed on a shard, in whatever pieces it comes.
 #[derive(Debug, Default)]
 pub struct Replay {
+    takes_all_slots: bool,
     news: ReplayNews,
     decoder: Decoder,
     /// Bytes of a command that has not come whole.
@@ -129,7 +130,7 @@ impl Shard {
     }
 
     /// Whether this is an effect that this shard can take, and which.
-    fn admit_effect(&self, args: Args<'_>) -> Result<&'static Spec, ReplayFault> {
+    fn admit_effect(&self, args: Args<'_>, takes_all_slots: bool) -> Result<&'static Spec, ReplayFault> {
         let spec = resolve(args).map_err(|_| ReplayFault::UnknownCommand)?;
         if !spec.accepts(args.len()) {
             return Err(ReplayFault::WrongArity(spec.full_name));
@@ -141,7 +142,7 @@ impl Shard {
             | Reach::Transaction(TransactionCommand::Multi | TransactionCommand::Exec) => Ok(spec),
             Reach::Slot(_) | Reach::Shard(_) if spec.flags.contains(Flags::WRITE) => {
                 let is_here = |index| self.keyspace.holds(Slot::of_key(args.at(index)));
-                let all_are_here = key_indexes(spec, args).all(is_here);
+                let all_are_here = takes_all_slots || key_indexes(spec, args).all(is_here);
                 if all_are_here { Ok(spec) } else { Err(ReplayFault::KeyElsewhere(spec.full_name)) }
             }
             Reach::Slot(_)
@@ -195,6 +196,12 @@ impl Replay {
         self.applied
     }
 
+    /// A stream whose keys are taken whatever their slots: a replica holds what its master does, also while the two have
+    /// heard differently of who owns a slot.
+    pub fn of_master() -> Self {
+        Self { takes_all_slots: true, ..Self::default() }
+    }
+
     /// The stream goes on where this database was selected.
     pub fn select(&mut self, db: u16) {
         self.db = db;
@@ -232,7 +239,7 @@ impl Replay {
         limits: ValueLimits,
     ) -> Result<(), ReplayError> {
         let fail = |fault| ReplayError { fault, at };
-        let spec = shard.admit_effect(args).map_err(fail)?;
+        let spec = shard.admit_effect(args, self.takes_all_slots).map_err(fail)?;
         match (spec.reach, &mut self.block) {
             (Reach::Transaction(TransactionCommand::Multi), block @ None) => *block = Some(Block::default()),
             (Reach::Transaction(TransactionCommand::Exec), Some(_)) => self.end_block(shard, end, limits)?,

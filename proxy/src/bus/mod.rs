@@ -24,7 +24,8 @@ use links::{Links, Way};
 use siblings::Outbox;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
 use slotmesh_cluster::machine::{
-    Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, RoleChange, Settings, Target,
+    Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, PauseOrder, ReplicationFacts, RoleChange,
+    Settings, Target,
 };
 use slotmesh_cluster::{Host, NodeId};
 use slotmesh_io::{DataLoop, SocketId};
@@ -70,6 +71,12 @@ pub(crate) struct Outcome {
     pub(crate) seat: Option<Seat>,
     /// Slots that others have taken: their keys are to go.
     pub(crate) lost: Vec<Slot>,
+    /// Whom our shard follows from now on, or that it leads.
+    pub(crate) role: Option<RoleChange>,
+    /// All keys are to go.
+    pub(crate) flush: bool,
+    /// Writes of clients are to wait, or may go on.
+    pub(crate) pause: Option<PauseOrder>,
     /// Channels and messages for the clients of this core, and whether they are of SPUBLISH.
     pub(crate) publications: Vec<(Vec<u8>, Vec<u8>, bool)>,
 }
@@ -93,6 +100,8 @@ pub(crate) struct Bus {
     listeners: Vec<OwnedFd>,
     /// Whether a listener could not accept and shall try again.
     has_failed: bool,
+    /// What the machine was last told of our replication.
+    told_facts: Option<ReplicationFacts>,
     /// The ids that the siblings know us by.
     told_id: Option<NodeId>,
     log: Arc<Log>,
@@ -106,6 +115,7 @@ impl Bus {
         let BusStart { cluster, file, listeners } = start;
         let (ringer, bell) = bell()?;
         Ok(Self {
+            told_facts: None,
             told_id: Some(cluster.id()),
             machine: RefCell::new(Machine { cluster, actions: Actions::default(), now, is_order: false }),
             links: Links::default(),
@@ -220,6 +230,19 @@ impl Bus {
         }
     }
 
+    /// How the replication of our shard stands.
+    pub(crate) fn tell_replication(&mut self, facts: ReplicationFacts) {
+        if self.told_facts != Some(facts) {
+            self.told_facts = Some(facts);
+            self.machine.get_mut().handle(Input::Replication(facts));
+        }
+    }
+
+    /// Clients wait, and what they have written ends at this offset.
+    pub(crate) fn tell_paused(&mut self, offset: u64) {
+        self.machine.get_mut().handle(Input::Paused { offset });
+    }
+
     /// A client of ours has said something: other processes are to hear it.
     pub(crate) fn publish(&mut self, channel: &[u8], message: &[u8], is_sharded: bool) {
         let Machine { cluster, actions, .. } = self.machine.get_mut();
@@ -328,6 +351,9 @@ impl Bus {
             outcome.seat = Some(Seat { topology: Arc::new(topology), myself });
         }
         outcome.lost.append(&mut actions.lost);
+        outcome.role = actions.role.take().or(outcome.role.take());
+        outcome.pause = actions.pause.take().or(outcome.pause.take());
+        outcome.flush |= std::mem::take(&mut actions.flush);
         for publication in actions.publications.drain(..) {
             let text = |range: std::ops::Range<usize>| actions.bytes[range].to_vec();
             outcome.publications.push((text(publication.channel), text(publication.message), publication.is_sharded));

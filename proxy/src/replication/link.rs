@@ -42,7 +42,6 @@ pub(super) struct Link {
 }
 
 /// The master's stream as we follow it.
-#[derive(Default)]
 struct Stream {
     replay: Replay,
     /// Bytes that have come and are part of no whole block.
@@ -80,7 +79,7 @@ impl Link {
             inbox: Vec::new(),
             is_paused: false,
             has_ended: false,
-            stream: Stream::default(),
+            stream: Stream::new(),
             image: None,
         })
     }
@@ -204,7 +203,7 @@ impl Sink<'_> {
         self.log.push(format!("MASTER <-> REPLICA sync: Loading DB in memory: {keys} keys, {} bytes", image.bytes));
         self.shard.take_over(image.keyspace, self.limits);
         self.expelled.extend(self.source.adopt(image.id, image.offset));
-        *self.stream = Stream { is_known: true, ..Stream::default() };
+        *self.stream = Stream { is_known: true, ..Stream::new() };
         self.log.push("MASTER <-> REPLICA sync: Finished with success".to_owned());
         Ok(())
     }
@@ -226,6 +225,12 @@ impl Sink<'_> {
             stream.is_broken = true;
             format!("The MASTER's stream cannot be followed ({error}): a full resync is needed")
         })
+    }
+}
+
+impl Stream {
+    fn new() -> Self {
+        Self { replay: Replay::of_master(), unapplied: Vec::new(), is_broken: false, is_known: false }
     }
 }
 
