@@ -10,7 +10,7 @@ use crate::drill::Drill;
 use crate::exchange::Service;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Lending;
-use crate::membership::{at_node, key_count};
+use crate::membership::{Unsettled, at_node, key_count};
 use crate::meter::{Meter, Sender};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
@@ -69,24 +69,14 @@ pub(crate) struct Engine {
     pub(crate) seat: Option<Seat>,
     /// Its cluster bus, then.
     pub(crate) bus: Option<Box<Bus>>,
-    /// Whether that has changed and those who hear shard channels have not been looked at.
-    pub(crate) has_new_seat: bool,
+    /// What its cluster has changed and was not followed to the end.
+    pub(crate) unsettled: Unsettled,
     /// The replication of the stream that we own, if we own one.
     pub(crate) replication: Option<Box<Replication>>,
-    /// Whether all keys are to go as soon as the shard is at home.
-    pub(crate) must_flush: bool,
-    /// Whether the cluster is to be told of what was written before clients began to wait.
-    pub(crate) must_tell_paused: bool,
     /// What transactions want of it, to be done when the turn's requests are.
     pub(crate) replication_orders: Vec<(u32, ReplicationOrder)>,
     /// What replication forbids our clients.
     pub(crate) standing: Standing,
-    /// Slots that another node has taken, whose keys are still here.
-    pub(crate) lost_slots: Vec<Slot>,
-    /// Whether the view of the cluster has changed since it was asked who waits here in vain.
-    pub(crate) has_new_view: bool,
-    /// Whether the shard has not been told yet which slots are ours.
-    pub(crate) has_new_slots: bool,
     /// Which core owns which slot.
     pub(crate) map: Arc<SlotMap>,
     pub(crate) hasher: KeyHasher,
@@ -153,14 +143,9 @@ impl Engine {
             seat: None,
             bus: None,
             replication: None,
-            must_flush: false,
-            must_tell_paused: false,
             replication_orders: Vec::new(),
             standing: Standing::default(),
-            has_new_seat: false,
-            lost_slots: Vec::new(),
-            has_new_view: false,
-            has_new_slots: false,
+            unsettled: Unsettled::default(),
             map: process.map(),
             process,
             hot,

@@ -14,6 +14,23 @@ use slotmesh_resp::Args;
 use slotmesh_shard::{PauseScope, Ticket, judge};
 use std::io;
 
+/// What the cluster has changed and we have not followed to the end, mostly since the shard is in another core's hand.
+#[derive(Debug, Default)]
+pub(crate) struct Unsettled {
+    /// The seat is new, and those who hear shard channels have not been looked at.
+    has_new_seat: bool,
+    /// The view is new, and nobody has asked who waits here in vain.
+    has_new_view: bool,
+    /// The shard has not been told of which slots it has the keys.
+    has_new_slots: bool,
+    /// Slots that another node has taken, whose keys are still here.
+    lost_slots: Vec<Slot>,
+    /// All keys are to go.
+    must_flush: bool,
+    /// The cluster is to be told of what was written before clients began to wait.
+    must_tell_paused: bool,
+}
+
 impl Engine {
     /// Takes the bus of our shard.
     ///
@@ -46,16 +63,16 @@ impl Engine {
         if let Some(role) = role {
             self.take_role(hands, role);
         }
-        self.must_flush |= flush;
+        self.unsettled.must_flush |= flush;
         self.flush_keys();
         if let Some(pause) = pause {
             self.pause_node(pause);
         }
-        self.lost_slots.extend(lost);
+        self.unsettled.lost_slots.extend(lost);
         self.drop_lost_keys();
         self.label_shard();
         self.refuse_waits(hands);
-        if std::mem::take(&mut self.has_new_seat)
+        if std::mem::take(&mut self.unsettled.has_new_seat)
             && let Some(seat) = self.seat.clone()
         {
             self.expel_listeners(hands, |slot| seat.member().holds(slot));
@@ -76,12 +93,12 @@ impl Engine {
 
     /// Forgets all keys, as soon as the shard is at home.
     fn flush_keys(&mut self) {
-        if !self.must_flush {
+        if !self.unsettled.must_flush {
             return;
         }
         let Some(shard) = self.lending.home() else { return };
         shard.keyspace_mut().flush_all();
-        (self.must_flush, self.shard_used) = (false, true);
+        (self.unsettled.must_flush, self.shard_used) = (false, true);
     }
 
     /// Lets the clients of our node wait with their writes while a replica catches up, or go on.
@@ -92,11 +109,11 @@ impl Engine {
                 let millis = until.nanos_since(self.monotonic) / 1_000_000;
                 let end = UnixMillis(self.now.0.saturating_add(millis as i64));
                 pauses.begin(Some(self.core), end, PauseScope::Writes);
-                self.must_tell_paused = true;
+                self.unsettled.must_tell_paused = true;
             }
             PauseOrder::End => {
                 pauses.end(Some(self.core));
-                self.must_tell_paused = false;
+                self.unsettled.must_tell_paused = false;
             }
         }
         self.refresh_pause();
@@ -107,8 +124,8 @@ impl Engine {
         let (Some(replication), Some(bus)) = (&self.replication, &mut self.bus) else { return };
         let facts = replication.machine_facts();
         bus.tell_replication(facts);
-        if self.must_tell_paused && self.pause.is_some() && self.lending.desk.home().is_some() {
-            self.must_tell_paused = false;
+        if self.unsettled.must_tell_paused && self.pause.is_some() && self.lending.desk.home().is_some() {
+            self.unsettled.must_tell_paused = false;
             bus.tell_paused(facts.offset);
         }
     }
@@ -125,31 +142,31 @@ impl Engine {
     fn take_seat(&mut self, seat: Seat) {
         self.process.claim(self.core, seat.member());
         self.seat = Some(seat);
-        self.has_new_seat = true;
-        self.has_new_view = true;
-        self.has_new_slots = true;
+        self.unsettled.has_new_seat = true;
+        self.unsettled.has_new_view = true;
+        self.unsettled.has_new_slots = true;
         self.label_shard();
     }
 
     /// Tells the shard of which slots it has the keys, as soon as it is at home: among several in hand, they say whose a key is.
     fn label_shard(&mut self) {
-        let (true, Some(seat)) = (self.has_new_slots, &self.seat) else { return };
+        let (true, Some(seat)) = (self.unsettled.has_new_slots, &self.seat) else { return };
         let Some(shard) = self.lending.home() else { return };
         let slots = (0..SLOT_COUNT as u16).filter_map(Slot::new);
         shard.keyspace_mut().own(slots.filter(|&slot| seat.member().holds(slot)));
-        self.has_new_slots = false;
+        self.unsettled.has_new_slots = false;
     }
 
     /// Clients that wait for keys of slots that are ours no more do not wait in vain: as soon as the shard is at home.
     fn refuse_waits(&mut self, hands: &mut Hands<'_>) {
-        if !self.has_new_view {
+        if !self.unsettled.has_new_view {
             return;
         }
         // The map of the process knows the new view, too.
         self.refresh_settings();
         let (now, limits) = (self.now, self.hot_limits());
         let Some(mut shard) = self.lending.take_home() else { return };
-        self.has_new_view = false;
+        self.unsettled.has_new_view = false;
         let mut refusal = |ticket: Ticket, spec: &'static Spec, args: Args<'_>| {
             let ours = self.connections.get(ticket.connection as usize).and_then(Option::as_deref);
             match (ours.filter(|ours| ticket.core == self.core && ours.client.is_at_node), &self.seat) {
@@ -167,13 +184,13 @@ impl Engine {
     /// Drops the keys of slots that another node has taken (Redis 7.2 `cluster.c` `delKeysInSlot`), as soon as the shard
     /// is at home.
     fn drop_lost_keys(&mut self) {
-        if self.lost_slots.is_empty() {
+        if self.unsettled.lost_slots.is_empty() {
             return;
         }
         let (now, Some(shard)) = (self.now, self.lending.home()) else { return };
         let keyspace = shard.keyspace_mut();
         let mut dropped = 0;
-        for slot in self.lost_slots.drain(..) {
+        for slot in self.unsettled.lost_slots.drain(..) {
             if keyspace.find_db(0).is_some_and(|db| db.slot_len(slot) > 0) {
                 dropped += keyspace.db(0).remove_slot(slot, now);
             }

@@ -3,7 +3,7 @@
 use super::Replication;
 use super::link::Link;
 use crate::engine::{Done, Engine, Hands};
-use slotmesh_base::Rng;
+use slotmesh_base::{ReplyError, Rng};
 use slotmesh_command::Spec;
 use slotmesh_io::entropy;
 use slotmesh_replication::{Answer, Follower, Request};
@@ -24,7 +24,7 @@ impl Engine {
                 let client = self.describe_user(index);
                 if self.replication.is_none() {
                     self.scratch.clear();
-                    Reply::new(&mut self.scratch, Protocol::Resp2).error_text(NEEDS_ONE_SHARD);
+                    Reply::new(&mut self.scratch, Protocol::Resp2).error(ReplyError::StreamNotShared);
                 } else {
                     self.follow_master(hands, host.clone(), port);
                     self.process
@@ -83,7 +83,7 @@ impl Engine {
     /// A client becomes a replica.
     fn attach_replica(&mut self, hands: &mut Hands<'_>, index: u32, request: Request, is_old: bool) -> Done {
         if self.replication.is_none() {
-            Reply::new(&mut self.scratch, Protocol::Resp2).error_text(NEEDS_ONE_SHARD);
+            Reply::new(&mut self.scratch, Protocol::Resp2).error(ReplyError::StreamNotShared);
             return self.reply_scratch(hands, index);
         }
         // Nobody else may have our shard in hand: what is done from now on belongs to the stream.
@@ -95,8 +95,8 @@ impl Engine {
         let answer = replication.attach(self, hands, index, request, is_old);
         replication.collect(self);
         self.replication = Some(replication);
-        if let Some(text) = answer {
-            Reply::new(&mut self.scratch, Protocol::Resp2).error_text(text);
+        if let Some(error) = answer {
+            Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
         }
         self.reply_scratch(hands, index)
     }
@@ -142,8 +142,6 @@ impl Engine {
     }
 }
 
-const NEEDS_ONE_SHARD: &[u8] = b"ERR replication outside of a cluster needs 'shards 1' and 'cores 1' so far";
-
 impl Replication {
     /// Takes a replica; an error, if it cannot be one.
     fn attach(
@@ -153,11 +151,11 @@ impl Replication {
         index: u32,
         request: Request,
         is_old: bool,
-    ) -> Option<&'static [u8]> {
+    ) -> Option<ReplyError> {
         let now = engine.monotonic;
         let connection = engine.connections[index as usize].as_deref_mut()?;
         if !connection.pipeline.is_empty() || hands.sockets.pending_bytes(connection.socket) > 0 {
-            return Some(b"ERR SYNC and PSYNC are invalid with pending output");
+            return Some(ReplyError::PendingOutput);
         }
         let (socket, address) = (connection.socket, &connection.client.address);
         let peer_host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);

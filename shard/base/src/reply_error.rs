@@ -175,6 +175,10 @@ pub enum ReplyError {
     MasterDown,
     /// Data are being loaded.
     Loading,
+    /// A replica asks for the stream while it is owed other replies.
+    PendingOutput,
+    /// Replication of a process whose shards do not share a stream yet.
+    StreamNotShared,
 }
 
 impl fmt::Display for ReplyError {
@@ -278,6 +282,8 @@ impl fmt::Display for ReplyError {
             Self::ReadOnlyReplica => "READONLY You can't write against a read only replica.",
             Self::TooFewReplicas => "NOREPLICAS Not enough good replicas to write.",
             Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            Self::PendingOutput => "ERR SYNC and PSYNC are invalid with pending output",
+            Self::StreamNotShared => "ERR replication outside of a cluster needs 'shards 1' and 'cores 1' so far",
             Self::Loading => "LOADING Redis is loading the dataset in memory",
         };
         f.write_str(text)
