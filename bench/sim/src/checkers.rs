@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use slotmesh_cluster::nodes_conf::{self, SavedCluster};
-use slotmesh_cluster::wire::{self, Header, NodeFlags, Payload};
+use slotmesh_cluster::wire::{self, NodeFlags, Payload};
 use slotmesh_cluster::{NodeId, SlotSet};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,31 +70,28 @@ impl Safety {
         if !is_machine {
             return;
         }
-        let is_vote = matches!(message.payload, Payload::AuthAck);
-        if header.master.is_some() || is_vote {
-            // A replica tells its master's epoch, a vote its own.
-            return self.voted(is_vote, &header, to);
+        if matches!(message.payload, Payload::AuthAck) {
+            // Its epoch is that of the election.
+            return self.voted(header.sender, header.current_epoch, *to);
         }
         let (config, current) = self.epochs.entry(header.sender).or_default();
         let (former_config, former_current) = (*config, *current);
-        (*config, *current) = (header.config_epoch.max(*config), header.current_epoch.max(*current));
-        if header.config_epoch < former_config || header.current_epoch < former_current {
+        // A replica tells its master's.
+        let told_config = if header.master.is_none() { header.config_epoch } else { former_config };
+        (*config, *current) = (told_config.max(*config), header.current_epoch.max(*current));
+        if told_config < former_config || header.current_epoch < former_current {
             self.fail(format!(
-                "{} told configEpoch {former_config} and currentEpoch {former_current}, and now {} and {}",
-                header.sender, header.config_epoch, header.current_epoch
+                "{} told configEpoch {former_config} and currentEpoch {former_current}, and now {told_config} and {}",
+                header.sender, header.current_epoch
             ));
         }
     }
 
     /// A node gives one vote in an epoch.
-    fn voted(&mut self, is_vote: bool, header: &Header, to: &NodeId) {
-        if !is_vote {
-            return;
-        }
-        let former = *self.votes.entry((header.sender, header.current_epoch)).or_insert(*to);
-        if former != *to {
-            let (voter, epoch) = (header.sender, header.current_epoch);
-            self.fail(format!("{voter} voted for {former} and for {to} in epoch {epoch}"));
+    fn voted(&mut self, voter: NodeId, epoch: u64, candidate: NodeId) {
+        let former = *self.votes.entry((voter, epoch)).or_insert(candidate);
+        if former != candidate {
+            self.fail(format!("{voter} voted for {former} and for {candidate} in epoch {epoch}"));
         }
     }
 

@@ -1,12 +1,12 @@
 //! What goes wrong, at random.
 
-use crate::world::{MS, SECOND, World, address};
+use crate::world::{MS, SECOND, Trap, World, address};
 
 /// Lets one thing go wrong, or heal.
 pub(crate) fn strike(world: &mut World) {
     let hosts = world.hosts.len() as u64;
     let machines = world.plan.shards.len() as u64;
-    match world.rng.below(12) {
+    match world.rng.below(16) {
         0 => partition(world),
         1 => {
             let (from, to) = (world.rng.below(hosts) as usize, world.rng.below(hosts) as usize);
@@ -27,7 +27,7 @@ pub(crate) fn strike(world: &mut World) {
             let host = world.rng.below(machines) as usize;
             if world.hosts[host].is_up {
                 let is_silent = world.rng.below(2) == 0;
-                world.crash(host, is_silent);
+                world.crash(host, is_silent, true);
             }
         }
         9 => {
@@ -42,6 +42,12 @@ pub(crate) fn strike(world: &mut World) {
                 1 => (5 * MS, 100 * MS),
                 _ => (MS, SECOND),
             };
+        }
+        11..15 => {
+            let host = world.rng.below(machines) as usize;
+            let (spared, down_ns) = (world.rng.below(4), MS + world.rng.below(SECOND));
+            world.note(format_args!("a trap is laid for host {host}"));
+            world.hosts[host].trap = Some(Trap { spared, down_ns });
         }
         _ => {
             let host = world.rng.below(hosts) as usize;
@@ -77,6 +83,7 @@ pub(crate) fn end(world: &mut World) {
     world.network.heal();
     (world.network.delay_ns, world.network.jitter_ns) = (200_000, 300_000);
     for host in 0..world.hosts.len() {
+        world.hosts[host].trap = None;
         world.hosts[host].skew_ms = world.hosts[host].skew_ms.clamp(-200, 200);
         if !world.hosts[host].is_up {
             world.start(host);

@@ -92,7 +92,7 @@ impl Large {
     /// of simulated time.
     pub fn kill_one(&mut self) -> u64 {
         let (began, shards) = (self.world.now_ns, usize::from(self.shape.shards));
-        self.world.crash(0, false);
+        self.world.crash(0, false, true);
         while !(shards..self.world.nodes.len()).all(|node| self.sees(node, NodeFlags::FAIL) == shards) {
             self.world.run(100 * MS);
         }

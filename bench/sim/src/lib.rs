@@ -13,6 +13,7 @@ mod network;
 mod operator;
 mod puppet;
 pub mod scenario;
+mod stale;
 mod world;
 
 pub use large::{Large, Quiet, Shape};

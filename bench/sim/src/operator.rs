@@ -4,6 +4,7 @@ use crate::checkers::view;
 use crate::world::World;
 use slotmesh_base::{SLOT_COUNT, Slot};
 use slotmesh_cluster::machine::Admin;
+use slotmesh_cluster::wire::NodeFlags;
 use slotmesh_cluster::{NodeId, SlotSet};
 use std::collections::BTreeSet;
 
@@ -31,6 +32,15 @@ pub(crate) fn meet(world: &mut World, node: usize, other: usize) {
 /// Machines that are up.
 pub(crate) fn machines(world: &World) -> Vec<usize> {
     (0..world.nodes.len()).filter(|&node| world.cluster(node).is_some()).collect()
+}
+
+/// Those of them that are masters.
+pub(crate) fn masters(world: &World) -> Vec<usize> {
+    let is_master = |&node: &usize| {
+        let cluster = world.cluster(node);
+        cluster.and_then(|it| it.flags_of(&it.id())).is_some_and(|flags| flags.contains(NodeFlags::MASTER))
+    };
+    machines(world).into_iter().filter(is_master).collect()
 }
 
 /// One order at random.
@@ -86,7 +96,7 @@ pub(crate) fn reunite(world: &mut World, living: &BTreeSet<NodeId>) {
     }
 }
 
-/// Gives slots that nobody claims to the first node, as `redis-cli --cluster fix` does.
+/// Gives slots that nobody claims to the first master, as `redis-cli --cluster fix` does.
 pub(crate) fn cover(world: &mut World) {
     let nodes = machines(world);
     let mut claimed = SlotSet::default();
@@ -95,6 +105,7 @@ pub(crate) fn cover(world: &mut World) {
         let own = (0..SLOT_COUNT as u16).filter_map(Slot::new).filter(|&slot| cluster.owns(slot));
         own.for_each(|slot| _ = claimed.insert(slot));
     }
+    let Some(&heir) = masters(world).first() else { return };
     let free: Vec<Slot> =
         (0..SLOT_COUNT as u16).filter_map(Slot::new).filter(|&slot| !claimed.contains(slot)).collect();
     if free.is_empty() {
@@ -103,9 +114,9 @@ pub(crate) fn cover(world: &mut World) {
     let busy: Vec<Slot> = free
         .iter()
         .copied()
-        .filter(|slot| world.cluster(nodes[0]).is_some_and(|cluster| cluster.check_slots(&[*slot], true).is_ok()))
+        .filter(|slot| world.cluster(heir).is_some_and(|cluster| cluster.check_slots(&[*slot], true).is_ok()))
         .collect();
-    world.order(nodes[0], Admin::DelSlots(&busy));
-    world.order(nodes[0], Admin::AddSlots(&free));
-    world.bump(nodes[0]);
+    world.order(heir, Admin::DelSlots(&busy));
+    world.order(heir, Admin::AddSlots(&free));
+    world.bump(heir);
 }

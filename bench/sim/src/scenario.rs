@@ -1,9 +1,9 @@
 //! One run: a cluster forms, all goes wrong for a while, then the network heals and all must agree again.
 
-use crate::checkers::disagreement;
+use crate::checkers::{disagreement, view};
 use crate::puppet::Puppet;
 use crate::world::{Brain, MS, Plan, SECOND, World};
-use crate::{faults, operator};
+use crate::{faults, operator, stale};
 use slotmesh_base::{Rng, SLOT_COUNT, Slot};
 use slotmesh_cluster::machine::Admin;
 use slotmesh_cluster::{NodeId, SlotSet};
@@ -107,8 +107,13 @@ fn play(world: &mut World, rng: &mut Rng) -> Result<Report, String> {
     let healed_at = world.now_ns;
     agree(world, "after the network healed")?;
     let agreed_after_ms = (world.now_ns - healed_at) / MS;
-    if !world.safety.is_strict && rng.below(2) == 0 {
-        forget(world)?;
+    if !world.safety.is_strict {
+        let bound = agreement_bound(world);
+        stale::come_back(world, bound)?;
+        agree(world, "after a master came back with old claims")?;
+        if rng.below(2) == 0 {
+            forget(world)?;
+        }
     }
     let is_winner = |brain: &Brain| matches!(brain, Brain::Puppet(puppet) if puppet.has_won());
     let elections = world.nodes.iter().filter(|place| is_winner(&place.brain)).count();
@@ -143,14 +148,19 @@ fn living(world: &World) -> BTreeSet<NodeId> {
     (0..world.nodes.len()).map(|node| world.id(node)).collect()
 }
 
-/// All agree within the bound.
+/// Within which time all agree when nothing goes wrong any more.
 ///
 /// It follows from the node timeout T: a broken link is dialled anew within T and a half; reports of failure count for 2 T,
 /// a failure that they cause within that time holds for 2 T more and ends with the next PONG, T/2 later; each collision
 /// of epochs takes a round of PINGs, T/2, and n masters at most n rounds; then those in a minority wait up to 5 s.
-fn agree(world: &mut World, when: &str) -> Result<(), String> {
+fn agreement_bound(world: &World) -> u64 {
     let timeout = world.plan.timeout_ms as u64 * MS;
-    let bound = 7 * timeout + world.nodes.len() as u64 * timeout / 2 + 6 * SECOND;
+    7 * timeout + world.nodes.len() as u64 * timeout / 2 + 6 * SECOND
+}
+
+/// All agree within the bound.
+fn agree(world: &mut World, when: &str) -> Result<(), String> {
+    let bound = agreement_bound(world);
     let end = world.now_ns + bound;
     let all = living(world);
     loop {
@@ -179,13 +189,21 @@ fn mend(world: &mut World) -> Result<(), String> {
 /// A node that all forget at once comes back to nobody as long as it is forbidden, though it speaks to all.
 fn forget(world: &mut World) -> Result<(), String> {
     let nodes = operator::machines(world);
-    let lost = nodes[world.rng.below(nodes.len() as u64) as usize];
+    // A replica cannot forget its master.
+    let followed: BTreeSet<NodeId> = nodes
+        .iter()
+        .filter_map(|&node| view(world, node))
+        .flat_map(|view| view.nodes)
+        .filter_map(|it| it.master)
+        .collect();
+    let leavers: Vec<usize> = nodes.iter().copied().filter(|&node| !followed.contains(&world.id(node))).collect();
+    let lost = leavers[world.rng.below(leavers.len() as u64) as usize];
     let id = world.id(lost);
     for &node in nodes.iter().filter(|&&node| node != lost) {
         world.order(node, Admin::Forget(id));
     }
     for &node in nodes.iter().filter(|&&node| node != lost) {
-        let known = crate::checkers::view(world, node).is_some_and(|view| view.nodes.iter().any(|seen| seen.id == id));
+        let known = view(world, node).is_some_and(|view| view.nodes.iter().any(|seen| seen.id == id));
         if known {
             return Err(format!("node {node} still knows {id} behind CLUSTER FORGET"));
         }

@@ -8,6 +8,7 @@ use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_cluster::machine::{
     Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, Settings, Target,
 };
+use slotmesh_cluster::wire::{self, MessageKind};
 use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -48,6 +49,8 @@ enum Event {
     /// A sibling speaks.
     Heard(usize, u64, Vec<(NodeId, UnixMillis)>),
     SiblingHost(usize, u64, Host),
+    /// A host that is down is switched on.
+    Wake(usize),
 }
 
 /// An event and its time; of two at one time the one comes first that was scheduled first.
@@ -115,8 +118,20 @@ pub(crate) struct Iron {
     pub(crate) is_up: bool,
     /// What its clock on the wall is off, in milliseconds.
     pub(crate) skew_ms: i64,
+    /// Its power goes at the worst moment.
+    pub(crate) trap: Option<Trap>,
     /// What its other clock began with.
     monotonic_ns: u64,
+}
+
+/// A crash that waits until a node of the host has said what it may have forgotten after the crash: behind a message that
+/// leaves while a save is under way, or behind a vote.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Trap {
+    /// Messages beside a save that still go well.
+    pub(crate) spared: u64,
+    /// How long the host stays down, in nanoseconds.
+    pub(crate) down_ns: u64,
 }
 
 /// Settings of a world.
@@ -151,6 +166,8 @@ pub(crate) struct World {
     links: Vec<Link>,
     queue: BinaryHeap<Due>,
     serial: u64,
+    /// A host that has stepped into its trap.
+    doomed: Option<(usize, u64)>,
 }
 
 impl World {
@@ -161,6 +178,7 @@ impl World {
             address: address(host, 0),
             is_up: true,
             skew_ms: rng.below(600) as i64 - 300,
+            trap: None,
             monotonic_ns: rng.below(1000 * SECOND),
         });
         let hosts = hosts.collect();
@@ -190,6 +208,7 @@ impl World {
             links: Vec::new(),
             queue: BinaryHeap::new(),
             serial: 0,
+            doomed: None,
             rng,
             nodes,
             hosts,
@@ -250,14 +269,16 @@ impl World {
     }
 
     /// Ends the process of a host; with the power gone nobody hears of it.
-    pub(crate) fn crash(&mut self, host: usize, is_silent: bool) {
+    /// What was not synced may turn out to have been written, to the lucky.
+    pub(crate) fn crash(&mut self, host: usize, is_silent: bool, may_be_lucky: bool) {
         self.hosts[host].is_up = false;
+        self.hosts[host].trap = None;
         for node in 0..self.nodes.len() {
             if self.nodes[node].host != host {
                 continue;
             }
             self.note(format_args!("node {node} crashes, silent: {is_silent}"));
-            let is_lucky = self.rng.below(2) == 0;
+            let is_lucky = may_be_lucky && self.rng.below(2) == 0;
             let place = &mut self.nodes[node];
             place.brain = Brain::Dead;
             place.life += 1;
@@ -295,6 +316,11 @@ impl World {
             let Some(Due { at, event, .. }) = self.queue.pop() else { break };
             self.now_ns = at;
             self.happen(event);
+            if let Some((host, down_ns)) = self.doomed.take().filter(|&(host, _)| self.hosts[host].is_up) {
+                let is_silent = self.rng.below(2) == 0;
+                self.crash(host, is_silent, false);
+                self.schedule(down_ns, Event::Wake(host));
+            }
         }
         self.now_ns = end;
     }
@@ -330,13 +356,15 @@ impl World {
             Event::SiblingHost(node, life, host) if self.nodes[node].life == life => {
                 self.tell(node, Input::SiblingHost(host));
             }
-            // Somebody died before it happened.
+            Event::Wake(host) if !self.hosts[host].is_up => self.start(host),
+            // Somebody died, or lives again, before it happened.
             Event::Tick(..)
             | Event::Knock { .. }
             | Event::Saved(..)
             | Event::Lie(..)
             | Event::Heard(..)
-            | Event::SiblingHost(..) => {}
+            | Event::SiblingHost(..)
+            | Event::Wake(_) => {}
         }
     }
 
@@ -473,6 +501,7 @@ impl World {
         for (link, range) in actions.sends.drain(..) {
             let Some(&(place, end)) = self.nodes[node].links.get(&link) else { continue };
             let frame: Rc<[u8]> = actions.bytes[range].into();
+            self.spring(node, &frame);
             self.send(node, place, end, frame);
         }
         self.share(node, &mut actions);
@@ -485,6 +514,20 @@ impl World {
         actions.clear();
         if self.nodes[node].actions.is_empty() {
             self.nodes[node].actions = actions;
+        }
+    }
+
+    /// A message leaves: perhaps the last one of this life.
+    fn spring(&mut self, node: usize, frame: &[u8]) {
+        let Node { host, disk, .. } = &self.nodes[node];
+        let Some(trap) = &mut self.hosts[*host].trap else { return };
+        let is_vote = wire::kind(frame) == Some(MessageKind::AuthAck);
+        if !is_vote && !disk.is_busy() {
+            return;
+        }
+        match trap.spared.checked_sub(1).filter(|_| !is_vote) {
+            Some(spared) => trap.spared = spared,
+            None => self.doomed = Some((*host, trap.down_ns)),
         }
     }
 
