@@ -56,11 +56,15 @@ impl Safety {
         self.all_ids.iter().copied()
     }
 
-    /// A message leaves for a node.
-    pub(crate) fn sent(&mut self, is_machine: bool, to: &NodeId, frame: &[u8]) {
+    /// A message leaves for a node; whether it is a promise: a vote of a machine, or an epoch that it tells for the first
+    /// time.
+    pub(crate) fn sent(&mut self, is_machine: bool, to: &NodeId, frame: &[u8]) -> bool {
         let message = match wire::decode(frame) {
             Ok(message) => message,
-            Err(bad) => return self.fail(format!("a node sent what nobody can read: {bad}")),
+            Err(bad) => {
+                self.fail(format!("a node sent what nobody can read: {bad}"));
+                return false;
+            }
         };
         let header = message.header;
         self.all_ids.insert(header.sender);
@@ -68,23 +72,23 @@ impl Safety {
             self.claimed(header.sender, header.config_epoch, &header.slots);
         }
         if !is_machine {
-            return;
+            return false;
         }
         if matches!(message.payload, Payload::AuthAck) {
             // Its epoch is that of the election.
-            return self.voted(header.sender, header.current_epoch, *to);
+            self.voted(header.sender, header.current_epoch, *to);
+            return true;
         }
-        let (config, current) = self.epochs.entry(header.sender).or_default();
-        let (former_config, former_current) = (*config, *current);
-        // A replica tells its master's.
-        let told_config = if header.master.is_none() { header.config_epoch } else { former_config };
-        (*config, *current) = (told_config.max(*config), header.current_epoch.max(*current));
-        if told_config < former_config || header.current_epoch < former_current {
-            self.fail(format!(
-                "{} told configEpoch {former_config} and currentEpoch {former_current}, and now {told_config} and {}",
-                header.sender, header.current_epoch
-            ));
+        let former = *self.epochs.entry(header.sender).or_default();
+        // A replica tells its master's configEpoch.
+        let told = (if header.master.is_none() { header.config_epoch } else { former.0 }, header.current_epoch);
+        if told.0 < former.0 || told.1 < former.1 {
+            let ((config, current), id) = (former, header.sender);
+            let now = format!("and now {} and {}", told.0, told.1);
+            self.fail(format!("{id} told configEpoch {config} and currentEpoch {current}, {now}"));
         }
+        self.epochs.insert(header.sender, (told.0.max(former.0), told.1.max(former.1)));
+        told != former
     }
 
     /// A node gives one vote in an epoch.

@@ -45,15 +45,20 @@ pub(crate) fn strike(world: &mut World) {
         }
         11..15 => {
             let host = world.rng.below(machines) as usize;
-            let (spared, down_ns) = (world.rng.below(4), MS + world.rng.below(SECOND));
-            world.note(format_args!("a trap is laid for host {host}"));
-            world.hosts[host].trap = Some(Trap { spared, down_ns });
+            lay_trap(world, host);
         }
         _ => {
             let host = world.rng.below(hosts) as usize;
             world.hosts[host].skew_ms = world.rng.below(20_000) as i64 - 10_000;
         }
     }
+}
+
+/// A host is to crash behind one of its next promises.
+pub(crate) fn lay_trap(world: &mut World, host: usize) {
+    let (spared, down_ns) = (world.rng.below(3), MS + world.rng.below(SECOND));
+    world.note(format_args!("a trap is laid for host {host}"));
+    world.hosts[host].trap = Some(Trap { spared, down_ns });
 }
 
 /// Starts a host that was down; now and then its address is another one.

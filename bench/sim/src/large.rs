@@ -51,6 +51,7 @@ impl Large {
             timeout_ms: shape.timeout_ms,
             save_ns: 2 * MS,
             disk_lies: false,
+            hasty_winners: false,
             siblings: shape.siblings,
             checks: false,
             trace: false,

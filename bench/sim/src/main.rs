@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const HELP: &str = "\
-usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--disk-lies]
-       slotmesh-sim --seed SEED [--trace] [--disk-lies]
+usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--disk-lies] [--hasty-winners]
+       slotmesh-sim --seed SEED [--trace] [--disk-lies] [--hasty-winners]
        slotmesh-sim siblings
        slotmesh-sim large HOSTS SHARDS
 
 Without arguments 100 seeds from 0 on. A run that fails prints its seed and how to see it again.
---disk-lies lets the disks confirm what they may yet lose: the checkers must find that.
+--disk-lies lets the disks confirm what they may yet lose, --hasty-winners makes a single vote enough to win: the checkers
+must find that.
 siblings: what 24 nodes say as processes of 1 to 8 shards. large: what a cluster of HOSTS processes of SHARDS shards says
 in a quiet minute, how long that minute takes, and how soon a death is known. Both print tables of bench/RESULTS.md.
 ";
@@ -56,6 +57,7 @@ fn parse(words: &[String]) -> Option<Arguments> {
             "--seed" => (arguments.first, arguments.seeds) = (number()?, 1),
             "--trace" => arguments.options.trace = true,
             "--disk-lies" => arguments.options.disk_lies = true,
+            "--hasty-winners" => arguments.options.hasty_winners = true,
             _ => return None,
         }
     }

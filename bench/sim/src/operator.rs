@@ -1,6 +1,7 @@
 //! Who orders the nodes about: at random while all goes wrong, with care when it is over.
 
 use crate::checkers::view;
+use crate::faults::lay_trap;
 use crate::world::World;
 use slotmesh_base::{SLOT_COUNT, Slot};
 use slotmesh_cluster::machine::Admin;
@@ -73,7 +74,12 @@ pub(crate) fn meddle(world: &mut World) {
                 world.order(node, Admin::SetSlotNode { slot: slots[0], id, has_keys: false });
             }
         }
-        31..36 => world.bump(node),
+        31..36 => {
+            world.bump(node);
+            // Two at once take the same epoch, and one of them has to take another, before which it may crash, or behind.
+            world.bump(other);
+            [node, other].iter().for_each(|&node| lay_trap(world, world.nodes[node].host));
+        }
         36 => _ = world.order(node, Admin::FlushSlots),
         37 => _ = world.order(node, Admin::Reset { is_hard: false }),
         38 => _ = world.order(node, Admin::Reset { is_hard: true }),

@@ -22,6 +22,8 @@ pub(crate) struct Puppet {
     shard_id: NodeId,
     /// Masters whose votes count, the master among them.
     voters: Vec<NodeId>,
+    /// How many votes make it a master.
+    wanted: usize,
     /// Whom it greets, on which link, and whether the link stands.
     peers: Vec<(Address, Option<LinkId>, bool)>,
     dials: u64,
@@ -40,7 +42,7 @@ impl Puppet {
     pub(crate) fn new(
         rng: &mut Rng,
         (master, slots, epoch): (NodeId, SlotSet, u64),
-        voters: Vec<NodeId>,
+        (voters, wanted): (Vec<NodeId>, usize),
         peers: Vec<Address>,
     ) -> Self {
         let id = NodeId::of_random(std::array::from_fn(|_| rng.next_u64()));
@@ -72,6 +74,7 @@ impl Puppet {
             asked_at: 0,
             least_epoch: voters.len() as u64 + 1,
             voters,
+            wanted,
             rng: Rng::new(rng.next_u64()),
         }
     }
@@ -193,7 +196,7 @@ impl Puppet {
             return;
         }
         self.votes.push(voter);
-        if self.votes.len() > self.voters.len() / 2 {
+        if self.votes.len() >= self.wanted {
             self.asking = None;
             self.header.master = None;
             self.header.config_epoch = asking;

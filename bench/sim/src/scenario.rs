@@ -22,6 +22,8 @@ pub struct Options {
     pub trace: bool,
     /// Break the disks: saves are confirmed before they are on disk.
     pub disk_lies: bool,
+    /// Break elections: a single vote is enough to win.
+    pub hasty_winners: bool,
 }
 
 /// What a run that went well has seen.
@@ -46,10 +48,11 @@ pub struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { options: Options { seed, disk_lies, .. }, what } = self;
+        let Self { options: Options { seed, disk_lies, hasty_winners, .. }, what } = self;
         let lies = if *disk_lies { " --disk-lies" } else { "" };
+        let hasty = if *hasty_winners { " --hasty-winners" } else { "" };
         writeln!(f, "seed {seed}: {what}")?;
-        write!(f, "again: cargo run --release -p slotmesh-sim -- --seed {seed}{lies} --trace")
+        write!(f, "again: cargo run --release -p slotmesh-sim -- --seed {seed}{lies}{hasty} --trace")
     }
 }
 
@@ -74,6 +77,7 @@ pub fn run(options: Options) -> Result<Report, Failure> {
         timeout_ms: [1000, 1000, 2000][rng.below(3) as usize],
         save_ns: [2, 20, 400][rng.below(3) as usize] * MS,
         disk_lies: options.disk_lies,
+        hasty_winners: options.hasty_winners,
         siblings: true,
         checks: true,
         trace: options.trace,
@@ -134,7 +138,8 @@ fn place_puppets(world: &mut World, masters: &[usize]) {
             slots.insert(slot);
         }
         let followed = (voters[index], slots, index as u64 + 1);
-        let puppet = Puppet::new(&mut world.rng, followed, voters.clone(), peers.clone());
+        let wanted = if world.plan.hasty_winners { 1 } else { voters.len() / 2 + 1 };
+        let puppet = Puppet::new(&mut world.rng, followed, (voters.clone(), wanted), peers.clone());
         world.place_puppet(first + nth, puppet);
     }
 }

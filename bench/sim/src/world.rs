@@ -8,7 +8,6 @@ use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_cluster::machine::{
     Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, Settings, Target,
 };
-use slotmesh_cluster::wire::{self, MessageKind};
 use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -124,11 +123,11 @@ pub(crate) struct Iron {
     monotonic_ns: u64,
 }
 
-/// A crash that waits until a node of the host has said what it may have forgotten after the crash: behind a message that
-/// leaves while a save is under way, or behind a vote.
+/// A crash that waits until a node of the host has just promised something, by a vote or by an epoch that it had not told
+/// before: if that is not on disk, the next life does not know of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trap {
-    /// Messages beside a save that still go well.
+    /// Promises that still go well.
     pub(crate) spared: u64,
     /// How long the host stays down, in nanoseconds.
     pub(crate) down_ns: u64,
@@ -145,6 +144,8 @@ pub(crate) struct Plan {
     pub(crate) save_ns: u64,
     /// Machines are told that a save is on disk before it is.
     pub(crate) disk_lies: bool,
+    /// Puppets win with a single vote.
+    pub(crate) hasty_winners: bool,
     /// Shards know that they are siblings.
     pub(crate) siblings: bool,
     /// Whether messages are looked into; measuring does without.
@@ -501,7 +502,6 @@ impl World {
         for (link, range) in actions.sends.drain(..) {
             let Some(&(place, end)) = self.nodes[node].links.get(&link) else { continue };
             let frame: Rc<[u8]> = actions.bytes[range].into();
-            self.spring(node, &frame);
             self.send(node, place, end, frame);
         }
         self.share(node, &mut actions);
@@ -517,17 +517,13 @@ impl World {
         }
     }
 
-    /// A message leaves: perhaps the last one of this life.
-    fn spring(&mut self, node: usize, frame: &[u8]) {
-        let Node { host, disk, .. } = &self.nodes[node];
-        let Some(trap) = &mut self.hosts[*host].trap else { return };
-        let is_vote = wire::kind(frame) == Some(MessageKind::AuthAck);
-        if !is_vote && !disk.is_busy() {
-            return;
-        }
-        match trap.spared.checked_sub(1).filter(|_| !is_vote) {
+    /// A node has promised something: perhaps its last words.
+    fn spring(&mut self, node: usize) {
+        let host = self.nodes[node].host;
+        let Some(trap) = &mut self.hosts[host].trap else { return };
+        match trap.spared.checked_sub(1) {
             Some(spared) => trap.spared = spared,
-            None => self.doomed = Some((*host, trap.down_ns)),
+            None => self.doomed = Some((host, trap.down_ns)),
         }
     }
 
@@ -617,7 +613,9 @@ impl World {
         if self.plan.checks {
             let to = self.links[link].ends[1 - end].0;
             let candidate = self.id(to);
-            self.safety.sent(matches!(self.nodes[node].brain, Brain::Machine(_)), &candidate, &frame);
+            if self.safety.sent(matches!(self.nodes[node].brain, Brain::Machine(_)), &candidate, &frame) {
+                self.spring(node);
+            }
         }
         self.send_item(link, end, Item::Frame(frame));
     }

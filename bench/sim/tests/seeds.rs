@@ -1,21 +1,21 @@
-//! Seeds: fixed ones and fresh ones, the same run twice, and disks that lie, which must not go unnoticed.
+//! Seeds: fixed ones and fresh ones, the same run twice, and what is broken on purpose, which must not go unnoticed.
 
 use slotmesh_sim::{Options, run};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const FIXED: u64 = 16;
+const FIXED: u64 = 48;
 const FRESH: u64 = 4;
-const LYING: u64 = 8;
+const BROKEN: u64 = 16;
 
 /// Runs seeds on two threads; what failed.
-fn run_all(seeds: impl Iterator<Item = u64>, disk_lies: bool) -> Vec<String> {
+fn run_all(seeds: impl Iterator<Item = u64>, options: Options) -> Vec<String> {
     let seeds: Vec<u64> = seeds.collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut failures = Vec::new();
         while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(failure) = run(Options { seed, disk_lies, trace: false }) {
+            if let Err(failure) = run(Options { seed, ..options }) {
                 failures.push(failure.to_string());
             }
         }
@@ -31,13 +31,13 @@ fn run_all(seeds: impl Iterator<Item = u64>, disk_lies: bool) -> Vec<String> {
 fn fixed_and_fresh_seeds_go_well() {
     let fresh = RandomState::new().hash_one(0u8) >> 16;
     println!("fresh seeds from {fresh} on");
-    let failures = run_all((0..FIXED).chain(fresh..fresh + FRESH), false);
+    let failures = run_all((0..FIXED).chain(fresh..fresh + FRESH), Options::default());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
 fn a_seed_decides_a_run() {
-    for seed in [1, 4] {
+    for seed in [1, 10] {
         let options = Options { seed, ..Options::default() };
         let (first, second) = (run(options).expect("a good seed"), run(options).expect("a good seed"));
         assert_eq!(first, second);
@@ -48,7 +48,16 @@ fn a_seed_decides_a_run() {
 /// The checkers are awake: a node that believes its disk too early forgets epochs, and that is found.
 #[test]
 fn disks_that_lie_are_found_out() {
-    let failures = run_all(0..LYING, true);
-    let is_found = |words: &str| failures.iter().any(|failure| failure.contains(words));
-    assert!(is_found("told configEpoch"), "{failures:#?}");
+    assert_found("told configEpoch", Options { disk_lies: true, ..Options::default() });
+}
+
+/// Rivals who win without a majority take the same slots in one epoch, and that is found.
+#[test]
+fn winners_without_a_majority_are_found_out() {
+    assert_found("claim the same slots", Options { hasty_winners: true, ..Options::default() });
+}
+
+fn assert_found(words: &str, options: Options) {
+    let failures = run_all(0..BROKEN, options);
+    assert!(failures.iter().any(|failure| failure.contains(words)), "{failures:#?}");
 }
