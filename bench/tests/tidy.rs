@@ -36,7 +36,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("slotmesh-resp", "shard/resp", &["slotmesh-base"]),
     ("slotmesh-keyspace", "shard/keyspace", &["slotmesh-base"]),
     ("slotmesh-rdb", "shard/rdb", &["slotmesh-base", "slotmesh-keyspace"]),
-    ("slotmesh-command", "shard/command", &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace"]),
+    ("slotmesh-command", "shard/command", &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace", "slotmesh-rdb"]),
     ("slotmesh-cluster", "shard/cluster", &["slotmesh-base", "slotmesh-resp"]),
     ("slotmesh-replication", "shard/replication", &["slotmesh-base"]),
     (
@@ -78,7 +78,11 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ),
     ("slotmesh-sim", "bench/sim", &["slotmesh-base", "slotmesh-cluster"]),
     // libc: to start the node where the kernel forbids it something.
-    ("slotmesh-conform", "bench/conform", &["slotmesh-base", "slotmesh-resp", "libc"]),
+    (
+        "slotmesh-conform",
+        "bench/conform",
+        &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace", "slotmesh-rdb", "libc"],
+    ),
 ];
 
 /// Crates of the outside that only the packages with an arrow to them may name.

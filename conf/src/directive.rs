@@ -283,7 +283,7 @@ directives! {
         REPL_BACKLOG_TTL: u64 = integer("repl-backlog-ttl", "3600", 0, I64);
         /// How much of the stream is kept for replicas that were away, in bytes.
         REPL_BACKLOG_SIZE: u64 = memory("repl-backlog-size", "1mb", 1, SIZE).clamped(16384, I64);
-        /// Whether strings in RDB files and full syncs are compressed.
+        /// Whether strings in RDB files, full syncs and DUMP are compressed.
         RDBCOMPRESSION: bool = boolean("rdbcompression", "yes");
         /// Whether RDB files and full syncs end with a checksum.
         RDBCHECKSUM: bool = boolean("rdbchecksum", "yes").fixed();

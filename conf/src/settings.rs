@@ -197,6 +197,7 @@ impl Settings {
             lfu_decay_time_minutes: self.value(directive::LFU_DECAY_TIME),
             shares_integers: self.value(directive::MAXMEMORY) == 0
                 || !(policy.ends_with("-lfu") || policy.ends_with("-lru")),
+            compresses: self.value(directive::RDBCOMPRESSION),
         }
     }
 }
@@ -276,6 +277,8 @@ pub struct Hot {
     pub lfu_decay_time_minutes: u32,
     /// Whether eviction allows that many keys share one small integer.
     pub shares_integers: bool,
+    /// Whether DUMP compresses strings.
+    pub compresses: bool,
 }
 
 /// Text that `Debug` does not print. Copies share it.

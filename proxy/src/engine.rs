@@ -183,6 +183,7 @@ impl Engine {
                 keeps_expired: self.pause.is_some() || self.is_replica(),
             },
             shares_integers: self.hot.shares_integers,
+            compresses: self.hot.compresses,
         }
     }
 

@@ -251,6 +251,7 @@ mod tests {
                 list_packed: PackedLimit::default(),
                 access: Access::default(),
                 shares_integers: true,
+                compresses: true,
             },
             partial: false,
             is_node: false,
@@ -274,6 +275,7 @@ mod tests {
             list_packed: PackedLimit::default(),
             access: Access::default(),
             shares_integers: true,
+            compresses: true,
         };
         let mut run = |text: &str, db| {
             let request = Request::words(text);
@@ -309,6 +311,7 @@ mod tests {
             list_packed: PackedLimit::default(),
             access: Access::default(),
             shares_integers: true,
+            compresses: true,
         };
         let now = shards.now;
         let context = Context {

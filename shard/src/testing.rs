@@ -334,6 +334,7 @@ pub(crate) fn limits() -> ValueLimits {
         list_packed: PackedLimit::default(),
         access: Access::default(),
         shares_integers: true,
+        compresses: true,
     }
 }
 

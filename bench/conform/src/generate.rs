@@ -8,6 +8,7 @@ use crate::grammar::{AUTHENTICATION, CONFIGURATION, DATA, LISTS, REST, Rows, SOR
 use crate::vocabulary::*;
 use crate::{Grammar, Step};
 use slotmesh_base::Rng;
+use slotmesh_rdb::Crc64;
 
 /// The password of servers that want one.
 pub const PASSWORD: &str = "correct horse";
@@ -143,6 +144,11 @@ impl Generator {
             "SORTOPTION" => return self.expand_one_of(SORT_OPTIONS, args),
             "SORTLIMIT" => return self.expand_one_of(SORT_LIMITS, args),
             "SORTPATTERN" => self.pick(SORT_PATTERNS).to_owned(),
+            "PAYLOAD" => return args.push(self.payload()),
+            "RESTOREOPTION" => return self.expand_one_of(RESTORE_OPTIONS, args),
+            "RESTORETIME" if self.chance(50) => "0".to_owned(),
+            "RESTORETIME" if self.chance(50) => self.time(UNIX_EDGES, 4_000_000_000_000, 1_000_000_000),
+            "RESTORETIME" => self.time(MILLIS_EDGES, 100_000, 10_000_000_000),
             "COPYOPTION" => return self.expand_one_of(COPY_OPTIONS, args),
             "UNBLOCKOPTION" => self.pick(&["TIMEOUT", "ERROR", "error", "FOO"]).to_owned(),
             "SHORTTIME" => self.pick(SHORT_TIMES).to_owned(),
@@ -225,6 +231,34 @@ impl Generator {
             2 => self.pick(INTEGERS).into(),
             _ => (0..length).map(|_| b"abcd"[self.below(4)]).collect(),
         }
+    }
+
+    /// A value as DUMP gives it: one that both have, or is refused by both.
+    fn payload(&mut self) -> Vec<u8> {
+        let mut payload = match self.below(10) {
+            0..4 => string_body(&self.string_value()),
+            4 => self.pick_bytes(BODIES),
+            5 | 6 => {
+                let elements: Vec<_> = (0..1 + self.below(20)).map(|_| vec![b'e'; self.below(60)]).collect();
+                listpack_body(&elements)
+            }
+            7 | 8 => {
+                let elements: Vec<_> = (0..self.below(20)).map(|_| self.element()).collect();
+                list_body(&elements)
+            }
+            _ => self.pick_bytes(BAD_BODIES),
+        };
+        payload.extend(10_u16.to_le_bytes());
+        payload.extend(Crc64::of(&payload).to_le_bytes());
+        if self.chance(3) {
+            let at = self.below(payload.len());
+            payload[at] ^= 0x40;
+        }
+        payload
+    }
+
+    fn pick_bytes(&mut self, from: &[&'static [u8]]) -> Vec<u8> {
+        from[self.below(from.len())].to_vec()
     }
 
     /// Numbers with all sorts of digits and exponents, edges among them.
@@ -315,4 +349,34 @@ fn is_unlike_in_transactions(args: &[Vec<u8>]) -> bool {
     const UNLIKE: [&str; 5] = ["list", "unblock", "setinfo", "getkeys", "getkeysandflags"];
     let is_container = matches!(&args[0][..], b"CLIENT" | b"COMMAND");
     is_container && args.get(1).is_some_and(|word| UNLIKE.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())))
+}
+
+/// A string as it stands in RDB.
+fn string(text: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(text.len()).expect("texts are short");
+    let head = if length < 64 { vec![length as u8] } else { (0x4000 | length).to_be_bytes().to_vec() };
+    [&head, text].concat()
+}
+
+/// A value of type string.
+fn string_body(text: &[u8]) -> Vec<u8> {
+    [vec![0], string(text)].concat()
+}
+
+/// A list as strings one by one, the form of Redis before 3.2.
+fn list_body(elements: &[Vec<u8>]) -> Vec<u8> {
+    let strings = elements.iter().map(|element| string(element));
+    [vec![1, elements.len() as u8], strings.collect::<Vec<_>>().concat()].concat()
+}
+
+/// A list of one listpack; its elements have less than 64 bytes and are no numbers.
+fn listpack_body(elements: &[Vec<u8>]) -> Vec<u8> {
+    let entry = |element: &Vec<u8>| {
+        let length = element.len() as u8;
+        [&[0x80 | length], &element[..], &[length + 1]].concat()
+    };
+    let entries = elements.iter().map(entry).collect::<Vec<_>>().concat();
+    let total = (entries.len() + 7) as u32;
+    let listpack = [&total.to_le_bytes()[..], &(elements.len() as u16).to_le_bytes(), &entries, &[0xff]].concat();
+    [vec![18, 1, 2], string(&listpack)].concat()
 }

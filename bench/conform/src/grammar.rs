@@ -111,6 +111,10 @@ pub(crate) const DATA: Rows = &[
     (1, "SWAPDB DB DB"),
     (1, "BLPOP K+ SHORTTIME"),
     (1, "BLMPOP SHORTTIME 2 K K END"),
+    (4, "DUMP K"),
+    (6, "RESTORE K RESTORETIME PAYLOAD RESTOREOPTION*"),
+    (2, "RESTORE K 0 PAYLOAD REPLACE"),
+    (1, "RESTORE-ASKING K RESTORETIME PAYLOAD RESTOREOPTION*"),
 ];
 
 pub(crate) const STRINGS: Rows = &[
@@ -154,6 +158,8 @@ pub(crate) const STRINGS: Rows = &[
     (1, "MEMORY USAGE K SAMPLES INT"),
     (2, "COPY K K REPLACE"),
     (2, "RENAME K K"),
+    (6, "DUMP K"),
+    (1, "RESTORE K 0 PAYLOAD REPLACE"),
     (1, "RPUSH K ELEMENT"),
     (2, "TTL K"),
     (1, "DEL K"),
@@ -201,6 +207,8 @@ pub(crate) const LISTS: Rows = &[
     (1, "BLMOVE K K END JUNK SHORTTIME"),
     (2, "RENAME K K"),
     (2, "COPY K K REPLACE"),
+    (4, "DUMP K"),
+    (2, "RESTORE K 0 PAYLOAD REPLACE"),
     (1, "SET K V"),
     (1, "DEL K"),
     (1, "EXPIRE K SECONDS"),

@@ -262,6 +262,51 @@ pub(crate) const GETEX_OPTIONS: &[&str] = &[
 pub(crate) const LCS_OPTIONS: &[&str] =
     &["LEN", "IDX", "idx", "MINMATCHLEN NUMBER", "MINMATCHLEN INT", "WITHMATCHLEN", "MINMATCHLEN", "JUNK"];
 pub(crate) const COPY_OPTIONS: &[&str] = &["REPLACE", "replace", "DB DB", "db DB", "DB", "JUNK"];
+pub(crate) const RESTORE_OPTIONS: &[&str] = &[
+    "REPLACE",
+    "REPLACE",
+    "replace",
+    "ABSTTL",
+    "AbsTtl",
+    "IDLETIME 5",
+    "IDLETIME -1",
+    "IDLETIME INT",
+    "FREQ 5",
+    "freq 256",
+    "FREQ INT",
+    "IDLETIME",
+    "FREQ",
+    "JUNK",
+];
+/// Values as they stand in RDB: integers, a compressed string, lists of a ziplist, of two, and of a plain node.
+pub(crate) const BODIES: &[&[u8]] = &[
+    b"\x00\xc0\x05",
+    b"\x00\xc1\x00\x80",
+    b"\x00\xc2\x00\x00\x00\x80",
+    b"\x00\x0212",
+    b"\x00\xc3\x09\x40\x40\x01aa\xe0\x33\x00\x01aa",
+    b"\x0a\x10\x10\0\0\0\x0d\0\0\0\x02\0\x00\x01a\x03\xf6\xff",
+    b"\x0e\x02\x0e\x0e\0\0\0\x0a\0\0\0\x01\0\x00\x01a\xff\x0b\x0b\0\0\0\x0a\0\0\0\x00\0\xff",
+    b"\x12\x02\x02\x09\x09\0\0\0\x01\0\x05\x01\xff\x02\x0b\x0b\0\0\0\x02\0\x05\x01\x06\x01\xff",
+];
+/// What is no value, and one whose end is that of the payload.
+pub(crate) const BAD_BODIES: &[&[u8]] = &[
+    b"",
+    b"\x00",
+    b"\x00\x40",
+    b"\x00\x03a",
+    b"\x00\x80\xff\xff\xff\xff",
+    b"\x00\xc4\x01",
+    b"\x00\xc3\x02\x05\x09z",
+    b"\x01\x00",
+    b"\x01\x02\x01a",
+    b"\x12\x00",
+    b"\x12\x01\x02\x07\x07\0\0\0\0\0\xff",
+    b"\x12\x01\x03\x01a",
+    b"\x12\x01\x02\x08\x09\0\0\0\x01\0\x05\x01",
+    b"\x63\x01a",
+    b"\xff",
+];
 /// Times to wait that are over soon, or none.
 pub(crate) const SHORT_TIMES: &[&str] =
     &["0.001", "0.001", "0.001", "0.002", "1e-3", "-1", "-0.5", "abc", "", " 1", "1 ", "1..0", "nan", "inf", "1e308"];
@@ -371,6 +416,9 @@ pub(crate) const NAMES: &[&str] = &[
     "brpoplpush",
     "sort",
     "sort_ro",
+    "dump",
+    "restore",
+    "restore-asking",
 ];
 pub(crate) const CATEGORIES: &[&str] =
     &["string", "read", "keyspace", "connection", "dangerous", "fast", "nosuch", "@read", "STRING"];

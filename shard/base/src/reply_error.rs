@@ -135,6 +135,18 @@ pub enum ReplyError {
     NotInClusterMode(&'static str),
     /// `COPY` to another database of a cluster node.
     CopyNotInClusterMode,
+    /// `RESTORE` of a key that is there.
+    BusyKey,
+    /// `RESTORE` with a negative time to live.
+    InvalidTtl,
+    /// `RESTORE` with a negative idle time.
+    InvalidIdleTime,
+    /// `RESTORE` with a counter of accesses that does not fit a byte.
+    InvalidFrequency,
+    /// `RESTORE` of bytes with another checksum, or of a newer version.
+    DumpFooter,
+    /// `RESTORE` of bytes that are no value.
+    DumpBody,
     /// The memory budget is spent.
     OutOfMemory,
     /// Too many clients.
@@ -264,6 +276,12 @@ impl fmt::Display for ReplyError {
             Self::InvalidSlot => "ERR Invalid slot",
             Self::InvalidSlotOrCount => "ERR Invalid slot or number of keys",
             Self::CopyNotInClusterMode => "ERR Copying to another database is not allowed in cluster mode",
+            Self::BusyKey => "BUSYKEY Target key name already exists.",
+            Self::InvalidTtl => "ERR Invalid TTL value, must be >= 0",
+            Self::InvalidIdleTime => "ERR Invalid IDLETIME value, must be >= 0",
+            Self::InvalidFrequency => "ERR Invalid FREQ value, must be >= 0 and <= 255",
+            Self::DumpFooter => "ERR DUMP payload version or checksum are wrong",
+            Self::DumpBody => "ERR Bad data format",
             Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::MaxClients => "ERR max number of clients reached",
             Self::Internal => "ERR internal error, see the log",

@@ -28,6 +28,8 @@ pub struct ValueLimits {
     pub access: Access,
     /// Whether small integers count as shared by many keys; not where eviction needs each key's own trace.
     pub shares_integers: bool,
+    /// Whether DUMP compresses strings (`rdbcompression`).
+    pub compresses: bool,
 }
 
 /// What has become of a command.

@@ -2,6 +2,13 @@
 
 use crate::error::{Fault, RdbErrorKind};
 
+/// Longest string whatever is allowed: as an element it must fit into a listpack, whose bytes are counted by 32 bits.
+const STRING_BYTES_MAX: usize = u32::MAX as usize - NODE_OVERHEAD_BYTES;
+
+/// What a node of one element may have beyond the longest string: the frame of a listpack or ziplist, what stands around
+/// its element, and other elements up to the largest limit of a node.
+pub(crate) const NODE_OVERHEAD_BYTES: usize = 128 << 10;
+
 /// The bytes at hand.
 #[derive(Debug)]
 pub(crate) struct Source<'a> {
@@ -28,7 +35,7 @@ impl From<Fault> for Stop {
 
 impl<'a> Source<'a> {
     pub(crate) fn new(bytes: &'a [u8], string_bytes_max: usize) -> Self {
-        Self { bytes, at: 0, string_bytes_max }
+        Self { bytes, at: 0, string_bytes_max: string_bytes_max.min(STRING_BYTES_MAX) }
     }
 
     /// How many bytes have been read.

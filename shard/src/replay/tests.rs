@@ -167,6 +167,7 @@ fn nothing_is_too_large_and_nothing_expires() {
         list_packed: PackedLimit::default(),
         access: Access::default(),
         shares_integers: true,
+        compresses: true,
     };
     let bytes = stream(&["SET a 1 PXAT 1", "APPEND a 23", "RPUSH b x", "PEXPIREAT b 1", "COPY b c", "PERSIST c"]);
     shard.replay(&bytes, small).unwrap();

@@ -17,7 +17,7 @@ pub(crate) const DATABASES: usize = 4;
 const KEYS: u64 = 16;
 
 /// Commands: `k` stands for a key, `d` for a database, `n` for a small number, `v` for a value, `t` for a time in ms
-/// near now.
+/// near now, `p` for a payload of DUMP.
 pub(crate) const COMMANDS: &[&str] = &[
     "SET k v",
     "SET k v EX n",
@@ -84,9 +84,17 @@ pub(crate) const COMMANDS: &[&str] = &[
     "BITOP NOT k k",
     "BITFIELD k SET i8 n n INCRBY u5 #1 7",
     "BITFIELD k OVERFLOW FAIL INCRBY u2 n 3",
+    "RESTORE k 0 p",
+    "RESTORE k n p REPLACE",
+    "RESTORE k t p REPLACE ABSTTL",
+    "RESTORE-ASKING k n p",
     "GET k",
+    "DUMP k",
     "RANDOMKEY",
 ];
+
+/// A string and a list, as DUMP gives them, of bytes that are text.
+const PAYLOADS: [&str; 2] = ["\0\u{4}v361\n\u{0}3%Hpy\u{16}6i", "\u{1}\u{2}\u{1}a\u{4}v213\n\u{0}8\u{7}-IJ\u{b}Ih"];
 
 pub(crate) fn random_command(chance: &mut Rng, now: i64) -> String {
     let mut pattern = COMMANDS[chance.below(COMMANDS.len() as u64) as usize];
@@ -105,6 +113,7 @@ pub(crate) fn random_command(chance: &mut Rng, now: i64) -> String {
         // Long ones make lists of several chunks.
         "v" if chance.below(8) == 0 => "long".repeat(1 + chance.below(900) as usize),
         "v" => chance.below(5).to_string(),
+        "p" => PAYLOADS[chance.below(2) as usize].to_owned(),
         "t" => (now - 2 + chance.below(12) as i64).to_string(),
         word => word.to_owned(),
     });

@@ -1,8 +1,9 @@
-//! Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, RENAMENX, COPY, MOVE.
+//! Keys of any type: DEL, UNLINK, EXISTS, TOUCH, TYPE, RENAME, RENAMENX, COPY, MOVE, DUMP, RESTORE.
 //!
 //! Mirrors Redis 7.2 `db.c`.
 
 mod copy;
+mod dump;
 mod rename;
 
 use crate::{Call, Categories, Doc, DocArg, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips};
@@ -23,17 +24,33 @@ const RENAMED: &[KeySpec] = &[SOURCE, KeySpec::one_at(2, KeyFlags::OW.union(KeyF
 const RENAMED_IF_ABSENT: &[KeySpec] = &[SOURCE, KeySpec::one_at(2, KeyFlags::OW.union(KeyFlags::INSERT))];
 const COPIED: &[KeySpec] =
     &[KeySpec::one(KeyFlags::RO.union(KeyFlags::ACCESS)), KeySpec::one_at(2, KeyFlags::OW.union(KeyFlags::UPDATE))];
+const RESTORED: &[KeySpec] = &[KeySpec::one(KeyFlags::OW.union(KeyFlags::UPDATE))];
+const RESTORES: Flags = Flags::WRITE.union(Flags::DENYOOM);
+const RESTORING: Categories = KEYSPACE.union(Categories::DANGEROUS);
 const MOVED: &[KeySpec] = &[KeySpec::one(KeyFlags::RW.union(KeyFlags::ACCESS).union(KeyFlags::UPDATE))];
 
 pub(crate) static ROWS: &[Spec] = &[
     Spec::new("copy", -3, Flags::WRITE.union(Flags::DENYOOM), KEYSPACE, Reach::Slot(copy::copy), copy::COPY)
         .keys(COPIED),
     Spec::new("del", -2, Flags::WRITE, KEYSPACE, Reach::Slot(del), DEL).keys(ALL_REMOVED).tips(COUNTED),
+    Spec::new("dump", 2, Flags::READONLY, KEYSPACE, Reach::Slot(dump::dump), dump::DUMP)
+        .keys(&[KeySpec::one(KeyFlags::RO.union(KeyFlags::ACCESS))])
+        .tips(Tips::NONE.nondeterministic()),
     Spec::new("exists", -2, READ_FAST, KEYSPACE, Reach::Slot(exists), EXISTS).keys(ALL_READ).tips(COUNTED),
     Spec::new("move", 3, WRITE_FAST, KEYSPACE, Reach::Slot(copy::relocate), copy::MOVE).keys(MOVED),
     Spec::new("rename", 3, Flags::WRITE, KEYSPACE, Reach::Slot(rename::rename), rename::RENAME).keys(RENAMED),
     Spec::new("renamenx", 3, WRITE_FAST, KEYSPACE, Reach::Slot(rename::renamenx), rename::RENAMENX)
         .keys(RENAMED_IF_ABSENT),
+    Spec::new("restore", -4, RESTORES, RESTORING, Reach::Slot(dump::restore), dump::RESTORE).keys(RESTORED),
+    Spec::new(
+        "restore-asking",
+        -4,
+        RESTORES.union(Flags::ASKING),
+        RESTORING,
+        Reach::Slot(dump::restore),
+        dump::RESTORE_ASKING,
+    )
+    .keys(RESTORED),
     Spec::new("touch", -2, READ_FAST, KEYSPACE, Reach::Slot(touch), TOUCH).keys(ALL_READ).tips(COUNTED),
     Spec::new("type", 2, READ_FAST, KEYSPACE, Reach::Slot(kind), TYPE).keys(&[KeySpec::one(KeyFlags::RO)]),
     Spec::new("unlink", -2, WRITE_FAST, KEYSPACE, Reach::Slot(del), UNLINK).keys(ALL_REMOVED).tips(COUNTED),

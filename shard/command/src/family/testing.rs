@@ -54,6 +54,7 @@ impl Fixture {
                 list_packed: PackedLimit::default(),
                 access: Access::default(),
                 shares_integers: true,
+                compresses: true,
             },
             hasher,
             rng: Rng::new(7),

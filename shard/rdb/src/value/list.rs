@@ -3,9 +3,10 @@
 use super::Progress;
 use crate::error::Fault;
 use crate::format::{container, kind};
-use crate::source::{Source, Stop};
+use crate::source::{NODE_OVERHEAD_BYTES, Source, Stop};
 use crate::string::{self, StringWriter};
 use crate::{length, listpack, ziplist};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::iter;
 use slotmesh_keyspace::{Element, List, ListBuilder, PackedLimit, PackedRun, Value};
@@ -13,13 +14,6 @@ use slotmesh_keyspace::{Element, List, ListBuilder, PackedLimit, PackedRun, Valu
 /// An element from this length on is a node of its own, without a listpack around it (Redis 7.2 `quicklist.c`
 /// `packed_threshold`).
 const PLAIN_BYTES_MIN: usize = 1 << 30;
-
-/// What a node of one element may have beyond the longest string: the frame of a listpack or ziplist, what stands around
-/// its element, and other elements up to the largest limit of a node.
-const NODE_OVERHEAD_BYTES: usize = 128 << 10;
-
-/// A node of elements whose length a listpack cannot tell must not be.
-pub(crate) const STRING_BYTES_MAX: usize = u32::MAX as usize - NODE_OVERHEAD_BYTES;
 
 /// Appends a list as type [`LIST_QUICKLIST_2`](kind::LIST_QUICKLIST_2), its runs as nodes.
 pub(super) fn write(out: &mut Vec<u8>, strings: &mut StringWriter, list: &List) {
@@ -122,7 +116,7 @@ fn read_listpack(source: &mut Source<'_>, builder: &mut ListBuilder) -> Result<(
     Ok(())
 }
 
-fn read_node<'a>(source: &mut Source<'a>) -> Result<alloc::borrow::Cow<'a, [u8]>, Stop> {
-    let bytes_max = source.string_bytes_max.min(STRING_BYTES_MAX) + NODE_OVERHEAD_BYTES;
+fn read_node<'a>(source: &mut Source<'a>) -> Result<Cow<'a, [u8]>, Stop> {
+    let bytes_max = source.string_bytes_max + NODE_OVERHEAD_BYTES;
     string::read_up_to(source, bytes_max)
 }

@@ -5,7 +5,8 @@ use slotmesh_base::Rng;
 
 const KEYS: u64 = 12;
 
-/// Commands, `k` for a key, `d` for a database, `n` for a small number, `v` for a value, `t` for a time in ms near now.
+/// Commands, `k` for a key, `d` for a database, `n` for a small number, `v` for a value, `t` for a time in ms near now, `p`
+/// for a payload of DUMP.
 const COMMANDS: &[&str] = &[
     "SET k v",
     "SET k v PX n",
@@ -58,7 +59,14 @@ const COMMANDS: &[&str] = &[
     "BRPOPLPUSH k k 0",
     "RANDOMKEY",
     "EXISTS k k k",
+    "RESTORE k n p",
+    "RESTORE k n p REPLACE",
+    "RESTORE k t p ABSTTL REPLACE",
+    "DUMP k",
 ];
+
+/// A string and a list, as DUMP gives them, of bytes that are text.
+const PAYLOADS: [&str; 2] = ["\0\u{4}v361\n\u{0}3%Hpy\u{16}6i", "\u{1}\u{2}\u{1}a\u{4}v213\n\u{0}8\u{7}-IJ\u{b}Ih"];
 
 /// A command with its letters replaced.
 fn random_command(rng: &mut Rng, now: i64) -> String {
@@ -68,6 +76,7 @@ fn random_command(rng: &mut Rng, now: i64) -> String {
         "d" => rng.below(3).to_string(),
         "n" => rng.below(4).to_string(),
         "v" => rng.below(5).to_string(),
+        "p" => PAYLOADS[rng.below(2) as usize].to_owned(),
         "t" => (now - 2 + rng.below(12) as i64).to_string(),
         word => word.to_owned(),
     });
@@ -128,4 +137,14 @@ fn nothing_is_said_while_nobody_listens() {
         fixture.run(&random_command(&mut rng, fixture.now.0));
     }
     assert!(fixture.drain().iter().all(Vec::is_empty));
+}
+
+#[test]
+fn payloads_are_taken() {
+    let mut fixture = Fixture::new();
+    for (key, payload) in ["a", "b"].into_iter().zip(PAYLOADS) {
+        assert_eq!(fixture.run(&format!("RESTORE {key} 0 {payload}")), "+OK");
+    }
+    assert_eq!(fixture.run("GET a"), "$4 v361");
+    assert_eq!(fixture.run("LRANGE b 0 -1"), "*2 $1 a $4 v213");
 }
