@@ -99,12 +99,12 @@ fn read(file: &[u8]) -> (Keyspace, Vec<String>) {
         let (piece, behind) = rest.split_at(rest.len().min(1 + rng.below(20_000) as usize));
         reader.push(piece);
         rest = behind;
-        while let Some(item) = reader.read().unwrap() {
+        while let Some(item) = reader.read().expect("a file of Redis, or ours") {
             match item {
                 Item::Entry(entry) => {
                     assert!(entry.last_use.is_none_or(|last_use| matches!(last_use, LastUse::Idle(0..30))));
                     lines.extend(entry.last_use.map(|_| "use".to_owned()));
-                    entry.insert_into(&mut keyspace, &HASHER, START).unwrap();
+                    entry.insert_into(&mut keyspace, &HASHER, START).expect("each key stands there once");
                 }
                 Item::Aux { name, value } => {
                     lines.push(format!("{}={}", String::from_utf8_lossy(&name), String::from_utf8_lossy(&value)));
@@ -113,7 +113,7 @@ fn read(file: &[u8]) -> (Keyspace, Vec<String>) {
             }
         }
     }
-    reader.finish().unwrap();
+    reader.finish().expect("the file is whole");
     (keyspace, lines)
 }
 
@@ -132,7 +132,11 @@ fn elements(value: ValueRef<'_>) -> Vec<Vec<u8>> {
 
 fn assert_read(keyspace: &Keyspace, rows: &[Row]) {
     for (db, key, value, expiry) in rows {
-        let entry = keyspace.find_db(*db).unwrap().peek(&HASHER.key(key.as_bytes()), START).expect("the key was read");
+        let entry = keyspace
+            .find_db(*db)
+            .expect("it was selected")
+            .peek(&HASHER.key(key.as_bytes()), START)
+            .expect("the key was read");
         assert!(elements(entry.value) == *value, "{key}");
         assert_eq!(entry.expires_at, expiry.map(UnixMillis), "{key}");
     }
@@ -204,11 +208,11 @@ fn written(rows: &[Row], options: WriteOptions) -> Vec<u8> {
             elements => {
                 let mut list = ListBuilder::new(LIMITS.list_packed);
                 elements.iter().for_each(|element| list.push(element));
-                Value::List(list.finish().unwrap())
+                Value::List(list.finish().expect("it has elements"))
             }
         };
         let loose = Loose::new(value, expiry.map(UnixMillis));
-        keyspace.db(*db).insert(&HASHER.key(key.as_bytes()), loose, START).unwrap();
+        keyspace.db(*db).insert(&HASHER.key(key.as_bytes()), loose, START).expect("names differ");
     }
     let (mut writer, mut out) = (RdbWriter::new(options), Vec::new());
     let header = Header {
@@ -219,7 +223,7 @@ fn written(rows: &[Row], options: WriteOptions) -> Vec<u8> {
         is_aof_base: false,
     };
     writer.header(&mut out, &header);
-    let id = keyspace.begin_snapshot(1 << 20).unwrap();
+    let id = keyspace.begin_snapshot(1 << 20).expect("it is the only one");
     let mut show = |entry: SnapshotEntry<'_>| writer.entry(&mut out, &entry);
     while keyspace.walk_snapshot(id, 100, &mut show) == SnapshotWalk::More {}
     writer.end(&mut out);
@@ -227,7 +231,7 @@ fn written(rows: &[Row], options: WriteOptions) -> Vec<u8> {
 }
 
 fn check(path: &Path) {
-    let output = Command::new("redis-check-rdb").arg(path).output().unwrap();
+    let output = Command::new("redis-check-rdb").arg(path).output().expect("the tool is there");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("RDB looks OK!"), "{text}");
 }

@@ -1,0 +1,4 @@
+//! What holds for any bytes.
+
+mod any_bytes;
+mod check;
