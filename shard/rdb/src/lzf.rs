@@ -8,6 +8,7 @@
 
 mod compress;
 mod decompress;
+mod places;
 
 pub(crate) use compress::Compressor;
 pub(crate) use decompress::decompress;
@@ -64,6 +65,13 @@ mod tests {
         }
     }
 
+    /// One that has compressed enough to have the large table.
+    fn used() -> Compressor {
+        let mut compressor = Compressor::default();
+        (0..100).for_each(|_| _ = compressor.compress(b"used before, used before", &mut Vec::new()));
+        compressor
+    }
+
     #[test]
     fn what_is_not_compressed_text_is_refused() {
         for (bytes, len) in [
@@ -96,6 +104,9 @@ mod tests {
                 }
                 text.truncate(40_000);
             }
+            let mut out = Vec::new();
+            let len = used().compress(&text, &mut out);
+            prop_assert_eq!(compressed(&text), len.map(|_| out), "whichever table it has");
             if let Some(bytes) = compressed(&text) {
                 prop_assert!(bytes.len() + 4 <= text.len());
                 prop_assert!(can_expand(bytes.len(), text.len()));

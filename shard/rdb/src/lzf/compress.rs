@@ -4,24 +4,22 @@
 //! repetition only its last two places are entered. (Redis does not clear its table between strings, so that in rare
 //! cases it finds a repetition that is not found here.)
 
+use super::places::{All, FEW_BYTES_MAX, Few, HASH_BITS, Places};
 use super::{DISTANCE_MAX, LITERALS_MAX, LONG, REPETITION_MAX};
-use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
-
-/// Bits of a hash.
-const HASH_BITS: u32 = 16;
 
 /// Bytes that must be saved, or the text stays as it is (Redis 7.2 `rdb.c` `rdbSaveLzfStringObject`).
 const SAVED_MIN: usize = 4;
 
-/// Compresses texts, one after another. Its memory (256 KiB) comes with the first one.
+/// As many short texts are compressed with a table of their own. Who compresses more gets a large one, for all.
+const FEW_TEXTS_MAX: u8 = 16;
+
+/// Compresses texts, one after another.
 #[derive(Debug, Default)]
 pub(crate) struct Compressor {
-    /// For each hash the last place that has it, counted from before the first text.
-    table: Option<Box<[u32]>>,
-    /// Where the current text begins, in that count. What is not behind it is of texts before.
-    base: u32,
+    places: Option<All>,
+    /// Texts that were compressed without it.
+    few: u8,
 }
 
 impl Compressor {
@@ -30,16 +28,16 @@ impl Compressor {
     pub(crate) fn compress(&mut self, text: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         let budget = text.len().checked_sub(SAVED_MIN).filter(|&budget| budget > 0)?;
         let len = u32::try_from(text.len()).ok()?;
-        let table = self.table.get_or_insert_with(|| vec![0; 1 << HASH_BITS].into_boxed_slice());
-        if self.base.checked_add(len).is_none() {
-            table.fill(0);
-            self.base = 0;
-        }
         let start = out.len();
-        let mut run = Run { text, table, base: self.base, out, start, literals: 0 };
-        let is_shorter = run.compress(budget).is_some();
-        self.base += len;
-        if !is_shorter {
+        let is_shorter = if self.places.is_none() && text.len() <= FEW_BYTES_MAX && self.few < FEW_TEXTS_MAX {
+            self.few += 1;
+            Run { text, places: &mut Few::new(text.len()), out, start, literals: 0 }.compress(budget)
+        } else {
+            let places = self.places.get_or_insert_with(All::new);
+            places.begin(len);
+            Run { text, places, out, start, literals: 0 }.compress(budget)
+        };
+        if is_shorter.is_none() {
             out.truncate(start);
             return None;
         }
@@ -48,17 +46,16 @@ impl Compressor {
 }
 
 /// The compression of one text.
-struct Run<'a> {
+struct Run<'a, P> {
     text: &'a [u8],
-    table: &'a mut [u32],
-    base: u32,
+    places: &'a mut P,
     out: &'a mut Vec<u8>,
     start: usize,
     /// Bytes as they are that stand behind the last control byte, whose place is kept for their number.
     literals: usize,
 }
 
-impl Run<'_> {
+impl<P: Places> Run<'_, P> {
     /// Nothing, if it takes more than `budget` bytes, or might (Redis's checks are kept, which are not exact).
     fn compress(&mut self, budget: usize) -> Option<()> {
         let text = self.text;
@@ -107,11 +104,9 @@ impl Run<'_> {
         let bytes = &self.text[at..at + 3];
         let word = u32::from(bytes[0]) << 16 | u32::from(bytes[1]) << 8 | u32::from(bytes[2]);
         let hash = (word >> (24 - HASH_BITS)).wrapping_sub(word.wrapping_mul(5)) & ((1 << HASH_BITS) - 1);
-        let slot = &mut self.table[hash as usize];
-        let old = *slot;
-        *slot = self.base + at as u32;
+        let old = self.places.replace(hash as u16, at as u32);
         // The first byte of a text is never the beginning of a repetition.
-        old.checked_sub(self.base).filter(|&place| place > 0).map(|place| place as usize)
+        old.filter(|&place| place > 0).map(|place| place as usize)
     }
 
     #[inline]
