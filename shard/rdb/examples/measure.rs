@@ -123,7 +123,7 @@ fn report(what: &str, bytes: usize, round: impl FnMut()) {
 }
 
 fn report_each(what: &str, mut call: impl FnMut()) {
-    const CALLS: usize = 20_000;
+    const CALLS: usize = 300_000;
     let seconds = best_seconds(|| (0..CALLS).for_each(|_| call()));
     println!("{what:44} {:7.0} ns", seconds * 1e9 / CALLS as f64);
 }
