@@ -46,6 +46,8 @@ pub(super) struct Election {
     epoch: u64,
     attempts: u8,
     asked_at: i64,
+    /// Whether another asks for votes in our epoch: those who vote for it cannot vote for us.
+    has_rival: bool,
     /// Who has voted for us.
     votes: Vec<NodeId>,
     /// Why it goes no further, and when the log was told.
@@ -237,16 +239,23 @@ impl Cluster {
         if !self.election.is_prompt || self.election.stage != Stage::Waiting {
             return 0;
         }
+        self.place(master) * TURN_MS
+    }
+
+    /// How many masters by whose candidates we are preceded. A suspicion counts: of a host that died the failures are told
+    /// one by one.
+    fn place(&self, master: NodeIndex) -> i64 {
         let id = self.table.row(master).id;
         let is_before = |&(node, row): &(NodeIndex, &super::table::Row)| {
-            row.has(NodeFlags::FAIL) && row.is_master() && row.id < id && self.slots.count(node) > 0
+            let is_ill = row.has(NodeFlags::FAIL) || row.has(NodeFlags::PFAIL);
+            is_ill && row.is_master() && row.id < id && self.slots.count(node) > 0
         };
         let can_stand = |node: NodeIndex| {
             let row = self.table.row(node);
             !row.is_bad() && !row.has(NodeFlags::NO_FAILOVER)
         };
         let before = self.table.rows().filter(is_before);
-        before.filter(|&(node, _)| self.replicas_of(node).any(can_stand)).count() as i64 * TURN_MS
+        before.filter(|&(node, _)| self.replicas_of(node).any(can_stand)).count() as i64
     }
 
     /// Whether masters of our own kind, who answer, are the majority: what is said between them is enough.
@@ -265,6 +274,7 @@ impl Cluster {
         self.election.epoch = self.current_epoch;
         self.election.stage = Stage::Saving;
         self.election.votes.clear();
+        self.election.has_rival = false;
         self.election.attempts += 1;
         let epoch = self.current_epoch;
         actions.log(Level::Notice, format_args!("Starting a failover election for epoch {epoch}."));
@@ -303,10 +313,20 @@ impl Cluster {
         self.advance_election(now, actions);
     }
 
-    /// Whether masters cannot vote for us any more since another has taken a later epoch, and asking anew will do.
+    /// Another asks for votes.
+    pub(super) fn note_rival(&mut self, header: &Header) {
+        let is_in_ours = header.current_epoch == self.election.epoch && header.sender != self.id();
+        self.election.has_rival |= is_in_ours && self.election.stage != Stage::Waiting;
+    }
+
+    /// Whether masters cannot vote for us any more since another has taken a later epoch, or ours, and asking anew will
+    /// do. Of two in one epoch the first in turn asks first.
     fn is_overtaken(&self, now: Now) -> bool {
-        let Election { is_prompt, epoch, attempts, asked_at, .. } = self.election;
-        is_prompt && self.current_epoch > epoch && attempts < MOST_ATTEMPTS && now.ms() - asked_at >= TURN_MS
+        let Election { is_prompt, epoch, attempts, asked_at, has_rival, .. } = self.election;
+        let place = self.leader().map_or(0, |master| self.place(master));
+        let patience = TURN_MS * if has_rival { 1 + place } else { 1 };
+        let may = is_prompt && attempts < MOST_ATTEMPTS && now.ms() - asked_at >= patience;
+        may && (has_rival || self.current_epoch > epoch)
     }
 
     fn win(&mut self, actions: &mut Actions) {

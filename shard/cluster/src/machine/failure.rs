@@ -143,6 +143,7 @@ impl Cluster {
         actions: &mut Actions,
     ) {
         let Some(candidate) = sender else { return };
+        self.note_rival(header);
         if !self.is_master() || self.slots.count(self.myself) == 0 {
             return;
         }

@@ -60,6 +60,8 @@ impl Cluster {
         self.replication.link = super::MasterLink::NeverSynced;
         self.step_down();
         self.end_manual(actions);
+        // Gossip tells no role: others would learn it when they next happen to hear from us ourselves.
+        self.announce_news();
         self.mark_all();
     }
 
