@@ -266,6 +266,8 @@ impl<K: Copy + PartialEq> Source<K> {
     /// The whole image is sent. `starts_by_ack` says that its end is marked, and that nothing may follow before the
     /// replica says that it has found the mark.
     pub fn end_image(&mut self, key: K, starts_by_ack: bool, now: Monotonic) {
+        // An offset of 0 says of a replica that it has nothing yet: what it has, it shall soon be able to say.
+        self.next_ping = now;
         if let Some(replica) = self.replica_mut(key) {
             replica.state = if starts_by_ack { ReplicaState::LoadsImage } else { ReplicaState::Online };
             // It loads first, and says nothing meanwhile.

@@ -127,14 +127,16 @@ fn a_master_pings_and_a_replica_does_not() {
     source.attach(1, facts(), Request::Everything, true, at(0));
     source.begin_image(1);
     source.end_image(1, false, at(0));
-    source.tick(true, true, at(9));
-    assert_eq!(taken(&mut source, 1), b"");
-    source.tick(true, false, at(10));
-    source.tick(false, true, at(10));
+    source.tick(true, false, at(1));
+    source.tick(false, true, at(1));
     assert_eq!(taken(&mut source, 1), b"", "neither while it hands over nor as somebody's replica");
+    source.tick(true, true, at(1));
+    assert_eq!(taken(&mut source, 1), PING, "so that the offset is not 0");
     source.tick(true, true, at(10));
+    assert_eq!(taken(&mut source, 1), b"");
+    source.tick(true, true, at(11));
     assert_eq!(taken(&mut source, 1), PING);
-    assert_eq!(source.history().offset(), PING.len() as u64);
+    assert_eq!(source.history().offset(), 2 * PING.len() as u64);
 }
 
 #[test]
