@@ -6,7 +6,7 @@ use crate::disk::Disk;
 use crate::world::{MS, Plan, SECOND, World, address, ports};
 use slotmesh_base::{Rng, SLOT_COUNT, UnixMillis};
 use slotmesh_cluster::NodeId;
-use slotmesh_cluster::machine::Save;
+use slotmesh_cluster::machine::{ReplicaRules, Save};
 use slotmesh_cluster::nodes_conf::{self, SavedCluster, SavedNode};
 use slotmesh_cluster::wire::NodeFlags;
 use std::time::{Duration, Instant};
@@ -55,6 +55,7 @@ impl Large {
             siblings: shape.siblings,
             checks: false,
             trace: false,
+            rules: ReplicaRules::default(),
         };
         let mut world = World::new(plan);
         let mut saved = formed(shape);

@@ -8,13 +8,16 @@
 mod checkers;
 mod disk;
 mod faults;
+pub mod groups;
 mod large;
 mod network;
 mod operator;
 mod puppet;
+mod replication;
 pub mod scenario;
 mod stale;
 mod world;
 
+pub use groups::{GroupsReport, run_groups};
 pub use large::{Large, Quiet, Shape};
 pub use scenario::{Failure, Options, Report, run};

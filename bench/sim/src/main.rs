@@ -1,16 +1,17 @@
 //! Runs seeds of the simulator, as many as asked for, on all cores. *Not here*: what a run is.
 
-use slotmesh_sim::{Failure, Large, Options, Quiet, Report, Shape, run};
+use slotmesh_sim::{Failure, GroupsReport, Large, Options, Quiet, Report, Shape, run, run_groups};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const HELP: &str = "\
-usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--disk-lies] [--hasty-winners]
-       slotmesh-sim --seed SEED [--trace] [--disk-lies] [--hasty-winners]
+usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--groups] [--disk-lies] [--hasty-winners]
+       slotmesh-sim --seed SEED [--trace] [--groups] [--disk-lies] [--hasty-winners]
        slotmesh-sim siblings
        slotmesh-sim large HOSTS SHARDS
 
 Without arguments 100 seeds from 0 on. A run that fails prints its seed and how to see it again.
+--groups has masters with replicas, whose clients write.
 --disk-lies lets the disks confirm what they may yet lose, --hasty-winners makes a single vote enough to win: the checkers
 must find that.
 siblings: what 24 nodes say as processes of 1 to 8 shards. large: what a cluster of HOSTS processes of SHARDS shards says
@@ -22,6 +23,7 @@ struct Arguments {
     first: u64,
     seeds: u64,
     threads: u64,
+    groups: bool,
 }
 
 fn main() -> ExitCode {
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
 
 fn parse(words: &[String]) -> Option<Arguments> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let mut arguments = Arguments { options: Options::default(), first: 0, seeds: 100, threads };
+    let mut arguments = Arguments { options: Options::default(), first: 0, seeds: 100, threads, groups: false };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut number = || words.next()?.parse::<u64>().ok();
@@ -55,6 +57,7 @@ fn parse(words: &[String]) -> Option<Arguments> {
             "--from" => arguments.first = number()?,
             "--threads" => arguments.threads = number()?.max(1),
             "--seed" => (arguments.first, arguments.seeds) = (number()?, 1),
+            "--groups" => arguments.groups = true,
             "--trace" => arguments.options.trace = true,
             "--disk-lies" => arguments.options.disk_lies = true,
             "--hasty-winners" => arguments.options.hasty_winners = true,
@@ -74,8 +77,13 @@ fn run_all(arguments: &Arguments) -> u64 {
             break;
         }
         let seed = arguments.first + nth;
-        match run(Options { seed, ..arguments.options }) {
-            Ok(report) => print_report(seed, report),
+        let options = Options { seed, ..arguments.options };
+        let result = match arguments.groups {
+            true => run_groups(options).map(|report| print_groups(seed, report)),
+            false => run(options).map(|report| print_report(seed, report)),
+        };
+        match result {
+            Ok(()) => {}
             Err(failure) => {
                 failures.fetch_add(1, Ordering::Relaxed);
                 print_failure(&failure);
@@ -89,6 +97,14 @@ fn run_all(arguments: &Arguments) -> u64 {
 fn print_report(seed: u64, report: Report) {
     let Report { fingerprint, votes, elections, agreed_after_ms } = report;
     println!("seed {seed}: {votes} votes, {elections} won, agreed after {agreed_after_ms} ms, {fingerprint:016x}");
+}
+
+fn print_groups(seed: u64, report: GroupsReport) {
+    let GroupsReport { fingerprint, votes, promotions, acknowledged, lost, healed_after_ms } = report;
+    println!(
+        "seed {seed}: {votes} votes, {promotions} promoted, {acknowledged} writes on two nodes, {lost} lost, healed after \
+         {healed_after_ms} ms, {fingerprint:016x}"
+    );
 }
 
 fn print_failure(failure: &Failure) {

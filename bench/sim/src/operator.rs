@@ -52,7 +52,7 @@ pub(crate) fn meddle(world: &mut World) {
     }
     let node = nodes[world.rng.below(nodes.len() as u64) as usize];
     let other = nodes[world.rng.below(nodes.len() as u64) as usize];
-    if world.safety.is_strict {
+    if world.safety.is_strict || world.cluster(node).is_some_and(slotmesh_cluster::machine::Cluster::is_replica) {
         return meet(world, node, other);
     }
     let start = world.rng.below(SLOT_COUNT as u64 - SLOTS_MAX);
@@ -104,7 +104,7 @@ pub(crate) fn reunite(world: &mut World, living: &BTreeSet<NodeId>) {
 
 /// Gives slots that nobody claims to the first master, as `redis-cli --cluster fix` does.
 pub(crate) fn cover(world: &mut World) {
-    let nodes = machines(world);
+    let nodes = masters(world);
     let mut claimed = SlotSet::default();
     for &node in &nodes {
         let Some(cluster) = world.cluster(node) else { continue };

@@ -139,9 +139,11 @@ impl Puppet {
             self.votes.clear();
         }
         // As long as it asks it does so at each tick: voters must not be moved to vote twice, by a restart neither.
-        if self.asking.is_some() {
+        if let Some(asking) = self.asking {
             let message = actions.bytes.len();
-            wire::write_auth_request(&mut actions.bytes, &self.header);
+            // In the epoch of its election, whatever it has heard of since: votes of a later one would be of another.
+            let header = Header { current_epoch: asking, ..self.header.clone() };
+            wire::write_auth_request(&mut actions.bytes, &header);
             let range = message..actions.bytes.len();
             self.linked().for_each(|link| actions.sends.push((link, range.clone())));
         }

@@ -5,7 +5,7 @@ use crate::puppet::Puppet;
 use crate::world::{Brain, MS, Plan, SECOND, World};
 use crate::{faults, operator, stale};
 use slotmesh_base::{Rng, SLOT_COUNT, Slot};
-use slotmesh_cluster::machine::Admin;
+use slotmesh_cluster::machine::{Admin, ReplicaRules};
 use slotmesh_cluster::{NodeId, SlotSet};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -42,17 +42,19 @@ pub struct Report {
 /// What went wrong.
 #[derive(Debug)]
 pub struct Failure {
-    options: Options,
-    what: String,
+    pub(crate) options: Options,
+    pub(crate) what: String,
+    pub(crate) is_groups: bool,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { options: Options { seed, disk_lies, hasty_winners, .. }, what } = self;
+        let Self { options: Options { seed, disk_lies, hasty_winners, .. }, what, is_groups } = self;
         let lies = if *disk_lies { " --disk-lies" } else { "" };
         let hasty = if *hasty_winners { " --hasty-winners" } else { "" };
+        let groups = if *is_groups { " --groups" } else { "" };
         writeln!(f, "seed {seed}: {what}")?;
-        write!(f, "again: cargo run --release -p slotmesh-sim -- --seed {seed}{lies}{hasty} --trace")
+        write!(f, "again: cargo run --release -p slotmesh-sim -- --seed {seed}{groups}{lies}{hasty} --trace")
     }
 }
 
@@ -81,10 +83,11 @@ pub fn run(options: Options) -> Result<Report, Failure> {
         siblings: true,
         checks: true,
         trace: options.trace,
+        rules: ReplicaRules::default(),
     };
     let mut world = World::new(plan);
     world.safety.is_strict = is_strict;
-    play(&mut world, &mut rng).map_err(|what| Failure { options, what })
+    play(&mut world, &mut rng).map_err(|what| Failure { options, what, is_groups: false })
 }
 
 fn play(world: &mut World, rng: &mut Rng) -> Result<Report, String> {
@@ -144,12 +147,12 @@ fn place_puppets(world: &mut World, masters: &[usize]) {
     }
 }
 
-fn proceed(world: &mut World, ns: u64) -> Result<(), String> {
+pub(crate) fn proceed(world: &mut World, ns: u64) -> Result<(), String> {
     world.run(ns);
     world.safety.failure.take().map_or(Ok(()), Err)
 }
 
-fn living(world: &World) -> BTreeSet<NodeId> {
+pub(crate) fn living(world: &World) -> BTreeSet<NodeId> {
     (0..world.nodes.len()).map(|node| world.id(node)).collect()
 }
 

@@ -4,9 +4,10 @@ use crate::checkers::Safety;
 use crate::disk::Disk;
 use crate::network::{End, Item, Link, MAILBOX_NS, Network, Way};
 use crate::puppet::Puppet;
+use crate::replication::{Data, Ledger, Step};
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_cluster::machine::{
-    Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, Settings, Target,
+    Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, RoleChange, Settings, Target,
 };
 use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
 use std::cmp::Ordering;
@@ -28,7 +29,9 @@ const KNOCKS: u32 = 8;
 const RETRANSMISSION_NS: u64 = 200 * MS;
 
 /// What will happen.
-enum Event {
+pub(crate) enum Event {
+    /// Of the data of a node.
+    Step(Step),
     /// A node's time has come, if it is still in this life.
     Tick(usize, u64),
     /// A dial knocks at an address, for the nth time.
@@ -99,7 +102,14 @@ pub(crate) struct Node {
     /// Links and our end of each.
     links: BTreeMap<LinkId, (usize, usize)>,
     accepted: u64,
-    life: u64,
+    pub(crate) life: u64,
+}
+
+impl Node {
+    /// Its port for clients.
+    pub(crate) fn port(&self) -> u16 {
+        self.settings.port
+    }
 }
 
 /// What a node has sent to other hosts.
@@ -151,6 +161,7 @@ pub(crate) struct Plan {
     /// Whether messages are looked into; measuring does without.
     pub(crate) checks: bool,
     pub(crate) trace: bool,
+    pub(crate) rules: ReplicaRules,
 }
 
 /// Hosts, nodes, links, disks and what is due.
@@ -161,6 +172,10 @@ pub(crate) struct World {
     pub(crate) hosts: Vec<Iron>,
     pub(crate) network: Network,
     pub(crate) safety: Safety,
+    /// What each node holds, and what clients were told of it.
+    pub(crate) data: Vec<Data>,
+    pub(crate) ledger: Ledger,
+    pub(crate) promotions: usize,
     pub(crate) plan: Plan,
     /// Folds all that happened: two runs of a seed agree in it.
     pub(crate) fingerprint: u64,
@@ -205,6 +220,9 @@ impl World {
             now_ns: 0,
             network: Network::new(count),
             safety: Safety::default(),
+            data: nodes.iter().map(|_| Data::default()).collect(),
+            ledger: Ledger::default(),
+            promotions: 0,
             fingerprint: 0xcbf2_9ce4_8422_2325,
             links: Vec::new(),
             queue: BinaryHeap::new(),
@@ -286,6 +304,7 @@ impl World {
             place.disk.crash(is_lucky);
             place.actions.clear();
             let links: Vec<(usize, usize)> = std::mem::take(&mut place.links).into_values().collect();
+            self.lose_data_links(node, is_silent);
             for (link, end) in links {
                 self.links[link].open[end] = false;
                 if !is_silent {
@@ -330,6 +349,7 @@ impl World {
         match event {
             Event::Tick(node, life) if self.nodes[node].life == life => {
                 self.tell(node, Input::Tick);
+                self.watch_master(node);
                 let delay = match &self.nodes[node].brain {
                     Brain::Machine(cluster) => cluster.deadline().0.saturating_sub(self.now_of(node).monotonic.0),
                     Brain::Puppet(_) | Brain::Dead => 100 * MS,
@@ -339,6 +359,7 @@ impl World {
             Event::Knock { node, life, link, target, nth } if self.nodes[node].life == life => {
                 self.knock(node, link, target, nth);
             }
+            Event::Step(step) => self.step(step),
             Event::Arrival(link, way) => self.arrive(link, way),
             Event::Saved(node, life, serial) if self.nodes[node].life == life => {
                 if self.nodes[node].disk.finish(serial) && !self.plan.disk_lies {
@@ -369,7 +390,7 @@ impl World {
         }
     }
 
-    fn schedule(&mut self, delay: u64, event: Event) {
+    pub(crate) fn schedule(&mut self, delay: u64, event: Event) {
         self.serial += 1;
         self.queue.push(Due { at: self.now_ns + delay, serial: self.serial, event });
     }
@@ -405,7 +426,7 @@ impl World {
     }
 
     /// Tells a node what has happened, and does what it wants done.
-    fn tell(&mut self, node: usize, input: Input<'_>) {
+    pub(crate) fn tell(&mut self, node: usize, input: Input<'_>) {
         let now = self.now_of(node);
         let Node { brain, actions, .. } = &mut self.nodes[node];
         match brain {
@@ -504,6 +525,7 @@ impl World {
             let frame: Rc<[u8]> = actions.bytes[range].into();
             self.send(node, place, end, frame);
         }
+        let (role, flush, pause) = (actions.role.take(), actions.flush, actions.pause.take());
         self.share(node, &mut actions);
         for (_, line) in actions.log.drain(..) {
             self.note(format_args!("node {node} says {line}"));
@@ -514,6 +536,16 @@ impl World {
         actions.clear();
         if self.nodes[node].actions.is_empty() {
             self.nodes[node].actions = actions;
+        }
+        if let Some(role) = role {
+            self.promotions += usize::from(role == RoleChange::Master);
+            self.change_role(node, role);
+        }
+        if flush {
+            self.flush_data(node);
+        }
+        if let Some(order) = pause {
+            self.pause(node, order);
         }
     }
 
@@ -713,7 +745,7 @@ fn settings(plan: &Plan, shard: u16, shards: u16) -> Settings {
         nodename: None,
         requires_full_coverage: true,
         manners: Manners::default(),
-        replicas: ReplicaRules::default(),
+        replicas: plan.rules,
         shard,
         shards,
     }

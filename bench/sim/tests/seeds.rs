@@ -1,6 +1,6 @@
 //! Seeds: fixed ones and fresh ones, the same run twice, and what is broken on purpose, which must not go unnoticed.
 
-use slotmesh_sim::{Options, run};
+use slotmesh_sim::{Failure, Options, run, run_groups};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,7 +9,11 @@ const FRESH: u64 = 4;
 const BROKEN: u64 = 16;
 
 /// Runs seeds on two threads; what failed.
-fn run_all(seeds: impl Iterator<Item = u64>, options: Options) -> Vec<String> {
+fn run_all<R>(
+    seeds: impl Iterator<Item = u64>,
+    options: Options,
+    run: impl Fn(Options) -> Result<R, Failure> + Sync,
+) -> Vec<String> {
     let seeds: Vec<u64> = seeds.collect();
     let next = AtomicUsize::new(0);
     let work = || {
@@ -31,8 +35,21 @@ fn run_all(seeds: impl Iterator<Item = u64>, options: Options) -> Vec<String> {
 fn fixed_and_fresh_seeds_go_well() {
     let fresh = RandomState::new().hash_one(0u8) >> 16;
     println!("fresh seeds from {fresh} on");
-    let failures = run_all((0..FIXED).chain(fresh..fresh + FRESH), Options::default());
+    let failures = run_all((0..FIXED).chain(fresh..fresh + FRESH), Options::default(), run);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Two masters for a slot in one epoch, a write lost that two nodes had, or a slot that nobody serves in the end: each would
+/// end a run.
+#[test]
+fn groups_keep_what_clients_were_told() {
+    let fresh = RandomState::new().hash_one(1u8) >> 16;
+    println!("fresh seeds from {fresh} on");
+    let failures = run_all((0..FIXED).chain(fresh..fresh + FRESH), Options::default(), run_groups);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let report = run_groups(Options { seed: 1, ..Options::default() }).expect("a good seed");
+    assert!(report.promotions > 0 && report.acknowledged > 0, "a run without either shows little: {report:?}");
+    assert_eq!(run_groups(Options { seed: 1, ..Options::default() }).expect("a good seed"), report);
 }
 
 #[test]
@@ -58,6 +75,6 @@ fn winners_without_a_majority_are_found_out() {
 }
 
 fn assert_found(words: &str, options: Options) {
-    let failures = run_all(0..BROKEN, options);
+    let failures = run_all(0..BROKEN, options, run);
     assert!(failures.iter().any(|failure| failure.contains(words)), "{failures:#?}");
 }
