@@ -26,6 +26,8 @@ const TAIL_BYTES_KEPT: usize = 16 * 1024;
 const CORKED_NANOS_MAX: u64 = 100_000;
 /// Time after which it is tried again to send what has found no room, in nanoseconds.
 const NO_ROOM_NANOS: u64 = 50_000;
+/// The same for mail of the bus, which is in no hurry, and may wait for long where a sibling hangs.
+const BUS_NO_ROOM_NANOS: u64 = 2_000_000;
 /// Time between two looks at idle and slow clients, in nanoseconds.
 const CRON_NANOS: u64 = 1_000_000_000;
 
@@ -663,8 +665,9 @@ impl Core {
             || engine.lending.desk.has_grant()
             || walks_on;
         // Nobody tells when a lane has room again.
-        let waits = engine.post.waits() || engine.bus.as_ref().is_some_and(|bus| bus.waits());
-        let next = if waits { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
+        let next = if engine.post.waits() { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
+        let bus_waits = engine.bus.as_ref().is_some_and(|bus| bus.waits());
+        let next = if bus_waits { next.min(monotonic.0 + BUS_NO_ROOM_NANOS) } else { next };
         let next = engine.bus.as_mut().map_or(next, |bus| bus.deadline().min(next));
         let (next, walks_images) = match engine.replication_deadline() {
             Some((deadline, walks)) => (deadline.min(next), walks),

@@ -279,6 +279,11 @@ impl<P> Mail<P> {
         queue.lock().expect("no holder panics").push_back(parcel);
     }
 
+    /// How many parcels `core` has not taken yet.
+    pub fn unread_parcels(&self, core: usize, lane: Lane) -> usize {
+        self.peers[self.place(core)].out_parcels[lane as usize].lock().expect("no holder panics").len()
+    }
+
     /// Passes up to `N` records from `core` to `take`, which says how many of them it took; their room is given back,
     /// the others come again. `None` if there is none. For each record that it takes and that speaks of a parcel,
     /// `take` must call its second argument once, in their order.

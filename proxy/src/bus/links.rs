@@ -1,5 +1,6 @@
 //! The links of one shard's bus: which way each goes, and the bytes of messages that have not come whole.
 
+use super::siblings::SiblingLink;
 use crate::hop::Parcel;
 use slotmesh_cluster::Host;
 use slotmesh_cluster::machine::LinkId;
@@ -118,9 +119,12 @@ impl Links {
         link
     }
 
-    /// Our name of a link that a sibling has dialled.
-    pub(super) fn of_sibling(&self, core: u16, theirs: LinkId) -> Option<LinkId> {
-        self.siblings.get(&(core, theirs)).copied()
+    /// Our name of a link that a letter from this core speaks of.
+    pub(super) fn of_sibling(&self, core: u16, link: SiblingLink) -> Option<LinkId> {
+        match link {
+            SiblingLink::OfSender(theirs) => self.siblings.get(&(core, theirs)).copied(),
+            SiblingLink::OfReceiver(ours) => (self.way(ours) == Some(Way::ToSibling(core))).then_some(ours),
+        }
     }
 
     fn name(&mut self) -> LinkId {

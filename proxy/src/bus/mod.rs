@@ -21,7 +21,7 @@ use crate::log::Log;
 use crate::process::Seat;
 use disk::Disk;
 use links::{Links, Way};
-use siblings::Outbox;
+use siblings::{Outbox, SiblingLink};
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
 use slotmesh_cluster::machine::{
     Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, PauseOrder, ReplicationFacts, RoleChange,
@@ -266,21 +266,16 @@ impl Bus {
                 let link = self.links.accept_sibling(from, theirs);
                 machine.handle(Input::Accepted { link, peer: None, local: None });
             }
-            SiblingMail::ToAccepted(theirs, frame) => {
-                if let Some(link) = self.links.of_sibling(from, theirs) {
+            SiblingMail::Frame(link, frame) => {
+                if let Some(link) = self.links.of_sibling(from, link) {
                     machine.handle(Input::Frame { link, frame: &frame });
                 }
             }
-            SiblingMail::ToDialled(link, frame) => machine.handle(Input::Frame { link, frame: &frame }),
-            SiblingMail::CloseAccepted(theirs) => {
-                if let Some(link) = self.links.of_sibling(from, theirs) {
+            SiblingMail::Close(link) => {
+                if let Some(link) = self.links.of_sibling(from, link) {
                     self.links.forget(link);
                     machine.handle(Input::LinkDown { link, why: LinkEnd::Other });
                 }
-            }
-            SiblingMail::CloseDialled(link) => {
-                self.links.forget(link);
-                machine.handle(Input::LinkDown { link, why: LinkEnd::Other });
             }
             SiblingMail::Heard(heard) => machine.handle(Input::SiblingHeard(&heard)),
             SiblingMail::Host(host) => machine.handle(Input::SiblingHost(host)),
@@ -306,6 +301,7 @@ impl Bus {
         if machine.now.monotonic >= machine.cluster.deadline() {
             machine.handle(Input::Tick);
         }
+        self.end_overflown();
         let mut outcome = Outcome::default();
         // What is done may ask for more: a save that is on disk lets claims go, a sibling's link stands at once.
         for _ in 0..ROUNDS_MAX {
@@ -407,15 +403,15 @@ impl Bus {
             }
             LinkOrder::Dial(link, Target::Sibling(core)) => {
                 self.links.dialled_sibling(link, core);
-                self.outbox.post(core, SiblingMail::Open(link));
+                self.outbox.open(core, link);
                 self.machine.get_mut().handle(Input::LinkUp { link, peer: None });
                 true
             }
             LinkOrder::Close(link) => {
                 match self.links.way(link) {
                     Some(Way::Dialling) => self.dialler.give_up(link),
-                    Some(Way::ToSibling(core)) => self.outbox.post(core, SiblingMail::CloseAccepted(link)),
-                    Some(Way::FromSibling(core, theirs)) => self.outbox.post(core, SiblingMail::CloseDialled(theirs)),
+                    Some(Way::ToSibling(core)) => self.outbox.close(core, SiblingLink::OfSender(link)),
+                    Some(Way::FromSibling(core, theirs)) => self.outbox.close(core, SiblingLink::OfReceiver(theirs)),
                     Some(Way::Tcp(_)) | None => {}
                 }
                 self.links.close(io, link);
@@ -437,14 +433,31 @@ impl Bus {
                 true
             }
             Some(Way::ToSibling(core)) => {
-                self.outbox.post(core, SiblingMail::ToAccepted(link, frame.to_vec()));
+                self.outbox.frame(core, SiblingLink::OfSender(link), frame.to_vec());
                 false
             }
             Some(Way::FromSibling(core, theirs)) => {
-                self.outbox.post(core, SiblingMail::ToDialled(theirs, frame.to_vec()));
+                self.outbox.frame(core, SiblingLink::OfReceiver(theirs), frame.to_vec());
                 false
             }
             Some(Way::Tcp(_) | Way::Dialling) | None => false,
+        }
+    }
+
+    /// Ends the links to siblings on which too much has waited since the last turn.
+    fn end_overflown(&mut self) {
+        for (core, end) in self.outbox.overflown(self.links.sendbuf_limit) {
+            self.outbox.close(core, end);
+            let link = match end {
+                SiblingLink::OfSender(link) => Some(link),
+                SiblingLink::OfReceiver(theirs) => self.links.of_sibling(core, SiblingLink::OfSender(theirs)),
+            };
+            let Some(link) = link else { continue };
+            self.log.warning(format_args!(
+                "Freeing cluster link to the node of core {core} after exceeding 'cluster-link-sendbuf-limit'"
+            ));
+            self.links.forget(link);
+            self.machine.get_mut().handle(Input::LinkOverflown { link });
         }
     }
 
@@ -455,11 +468,9 @@ impl Bus {
         let heard: Vec<(NodeId, UnixMillis)> = actions.heard.drain(..).map(|id| (id, machine.now.unix)).collect();
         let host: Option<Host> = actions.host.take();
         for core in (0..siblings).filter(|&core| core != self.core) {
-            if !heard.is_empty() {
-                self.outbox.post(core, SiblingMail::Heard(heard.clone()));
-            }
+            self.outbox.heard(core, &heard);
             if let Some(host) = &host {
-                self.outbox.post(core, SiblingMail::Host(host.clone()));
+                self.outbox.host(core, host.clone());
             }
         }
     }
@@ -477,7 +488,7 @@ impl Bus {
             machine.handle(Input::Siblings(&ids));
         }
         for core in (0..ids.len() as u16).filter(|&core| core != self.core) {
-            self.outbox.post(core, SiblingMail::Id(id));
+            self.outbox.id(core, id);
         }
     }
 }
@@ -496,3 +507,6 @@ fn end_of(error: &io::Error) -> LinkEnd {
 const STRANGERS_MAX: usize = 1000;
 /// Most rounds of one turn; what is left waits for the next.
 const ROUNDS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -149,3 +149,11 @@ pub const LATENCY_SAMPLES_MAX: usize = 160;
 pub const AUDIENCE_BUCKETS: usize = 1024;
 
 const _: () = assert!(AUDIENCE_BUCKETS.is_power_of_two());
+
+/// Most letters of one shard's bus that lie unread in the mailbox of a sibling's core. At the bound the others wait at the
+/// sender.
+pub const SIBLING_LETTERS_MAX: usize = 64;
+
+/// Most bytes of messages of the bus that wait at the sender on one link between siblings. At the bound the link is
+/// closed, as one by TCP beyond `cluster-link-sendbuf-limit`, which may set a lower one.
+pub const SIBLING_LINK_BYTES_MAX: usize = 1024 * 1024;
