@@ -63,8 +63,7 @@ impl Engine {
             if let Some(shard) = self.lending.home() {
                 shard.block(ticket, spec, args, &context, &wait, false);
             }
-            let place = Wait { spec, cores: vec![core], is_shared: false, together: Vec::new(), deadline: None };
-            self.begin_wait(hands.sockets, index, place, wait.timeout_ms);
+            self.begin_wait(hands.sockets, index, Wait::on_one(spec, core), wait.timeout_ms);
             return Done::Yes;
         }
         self.reply_and_count(hands, index, spec, args);
@@ -108,8 +107,7 @@ impl Engine {
         };
         if self.raise_barrier(index).is_some() {
             // No core has it in line, so that its reply comes from here.
-            let place = Wait { spec, cores: Vec::new(), is_shared: true, together: Vec::new(), deadline: None };
-            self.begin_wait(hands.sockets, index, place, timeout_ms);
+            self.begin_wait(hands.sockets, index, Wait::for_nobody(spec), timeout_ms);
         }
         Done::Yes
     }
@@ -124,10 +122,7 @@ impl Engine {
             .is_some_and(|connection| connection.socket == back.socket && connection.barrier == Some(back.ticket));
         let spec = self.connection(index).and_then(|connection| connection.client.last_command);
         match spec.filter(|_| is_there) {
-            Some(spec) => {
-                let place = Wait { spec, cores: vec![from], is_shared: false, together: Vec::new(), deadline: None };
-                self.begin_wait(sockets, index, place, timeout_ms);
-            }
+            Some(spec) => self.begin_wait(sockets, index, Wait::on_one(spec, from), timeout_ms),
             // Gone: it must not stand in line.
             None => self.departed.push((from, back)),
         }
@@ -151,7 +146,9 @@ impl Engine {
         let cores = owners(&mut wait.keys.clone());
         let needs_more = key_indexes(spec, args).any(|index| !wait.keys.contains(&index));
         let together = if needs_more { all } else { Vec::new() };
-        let place = Wait { spec, cores, is_shared: true, together, deadline: None };
+        let slots = key_indexes(spec, args).map(|index| Slot::of_key(args.at(index)));
+        let slots = slots.map(|slot| (slot, map.owner(slot))).collect();
+        let place = Wait { cores, slots, together, ..Wait::for_nobody(spec) };
         self.begin_wait(sockets, index, place, wait.timeout_ms);
     }
 
@@ -191,28 +188,58 @@ impl Engine {
     /// Ends the wait of a connection, if it waits; whether it did. Its reply comes from the shard in whose line it stands;
     /// where there are several, from here.
     pub(crate) fn end_wait(&mut self, hands: &mut Hands<'_>, index: u32, why: Unblock) -> bool {
-        let Some(wait) = self.forget_wait(index) else { return false };
         let Some(connection) = self.connection(index) else { return false };
-        let Some(ticket) = connection.barrier else { return false };
-        let back = ReturnAddress { socket: connection.socket, ticket, part: 0 };
-        let protocol = connection.client.protocol;
-        let at_shards = if wait.is_shared { Unblock::Silently } else { why };
-        for core in wait.cores {
-            self.send_unblock(hands, core, back, at_shards);
+        let (socket, Some(wait)) = (connection.socket, connection.wait.as_deref()) else { return false };
+        if !wait.is_shared || why == Unblock::Silently {
+            return self.leave_lines(hands, index, why).is_some();
         }
-        if wait.is_shared && why != Unblock::Silently {
-            let replicas = self.end_replica_wait(back.socket);
-            let mut bytes = Vec::new();
-            let mut reply = Reply::new(&mut bytes, protocol);
-            match (why, replicas) {
-                (Unblock::Error, _) => reply.error(ReplyError::Unblocked),
-                (_, Some((on_disk, count))) => answer_wait(on_disk, count, &mut reply),
-                (Unblock::Timeout | Unblock::Silently, None) => timeout_reply(wait.spec, &mut reply),
-            }
-            self.count_wait(index, wait.spec, &bytes);
-            self.hand_over(hands.sockets, back, &bytes);
-        }
+        let replicas = self.end_replica_wait(socket);
+        self.end_wait_here(hands, index, |spec, reply| match (why, replicas) {
+            (Unblock::Error, _) => reply.error(ReplyError::Unblocked),
+            (_, Some((on_disk, count))) => answer_wait(on_disk, count, reply),
+            (Unblock::Timeout | Unblock::Silently, None) => timeout_reply(spec, reply),
+        })
+    }
+
+    /// Ends a wait on several shards with a reply from here; whether there was one.
+    fn end_wait_here(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        write: impl FnOnce(&'static Spec, &mut Reply<'_>),
+    ) -> bool {
+        let Some((wait, back)) = self.leave_lines(hands, index, Unblock::Silently) else { return false };
+        let Some(connection) = self.connection(index) else { return false };
+        let mut bytes = Vec::new();
+        write(wait.spec, &mut Reply::new(&mut bytes, connection.client.protocol));
+        self.count_wait(index, wait.spec, &bytes);
+        self.hand_over(hands.sockets, back, &bytes);
         true
+    }
+
+    /// Forgets a wait and takes its client out of all lines; what it was, and where its reply goes.
+    fn leave_lines(&mut self, hands: &mut Hands<'_>, index: u32, why: Unblock) -> Option<(Box<Wait>, ReturnAddress)> {
+        let wait = self.forget_wait(index)?;
+        let connection = self.connection(index)?;
+        let back = ReturnAddress { socket: connection.socket, ticket: connection.barrier?, part: 0 };
+        for &core in &wait.cores {
+            self.send_unblock(hands, core, back, why);
+        }
+        Some((wait, back))
+    }
+
+    /// Ends the waits on several shards whose slots have moved since, if the map is another one.
+    pub(crate) fn refuse_shared_waits(&mut self, hands: &mut Hands<'_>) {
+        if !self.unsettled.take_map() || self.counters.blocked_clients == 0 {
+            return;
+        }
+        for index in 0..self.connections.len() as u32 {
+            let wait = self.connections[index as usize].as_deref().and_then(|connection| connection.wait.as_deref());
+            let refusal = wait.and_then(|wait| self.map.refusal_of_wait(wait.slots.iter().copied()));
+            if let Some(error) = refusal {
+                self.end_wait_here(hands, index, |_, reply| reply.error(error));
+            }
+        }
     }
 
     /// Counts the end of a wait on several shards, whose request is kept nowhere here.

@@ -627,6 +627,7 @@ impl Core {
             0
         };
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.refuse_shared_waits(&mut hands);
         self.engine.end_overdue_waits(&mut hands);
         let walks_on = self.engine.walk_drills(&mut hands);
         self.look_at_answered();

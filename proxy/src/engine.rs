@@ -216,7 +216,11 @@ impl Engine {
             self.hot = self.settings.hot();
             self.settings_version = version;
             self.meter.set(&self.hot);
-            self.map = self.process.map();
+            let map = self.process.map();
+            if !Arc::ptr_eq(&map, &self.map) {
+                self.unsettled.note_map();
+            }
+            self.map = map;
             self.refresh_bus();
             if let Some(replication) = &mut self.replication {
                 replication.set_settings(&self.settings);

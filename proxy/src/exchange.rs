@@ -366,9 +366,7 @@ impl Engine {
                 self.counters.hops_in += 1;
                 kind = ReplyKind::Late;
                 if let Outcome::Blocks(wait) = self.run_for_other(from, head, args, true, answers) {
-                    kind = ReplyKind::Waits;
-                    self.block_for_other(from, head, args, &wait);
-                    answers.extend_from_slice(&wait.timeout_ms.unwrap_or(u64::MAX).to_le_bytes());
+                    kind = self.block_for_other(from, head, args, &wait, answers);
                 }
             }
             RequestKind::ListClients => {
@@ -438,8 +436,21 @@ impl Engine {
     }
 
     /// Puts a client of another core in line.
-    fn block_for_other(&mut self, from: u16, head: &RequestHead, args: Args<'_>, wait: &Wait) {
-        let Ok(spec) = resolve(args) else { return };
+    /// Puts a client of another core in line, unless the slot of its key has left while its request was on the way; what
+    /// it is answered.
+    fn block_for_other(
+        &mut self,
+        from: u16,
+        head: &RequestHead,
+        args: Args<'_>,
+        wait: &Wait,
+        answers: &mut Vec<u8>,
+    ) -> ReplyKind {
+        let Ok(spec) = resolve(args) else { unreachable!("the sender has looked up the command") };
+        if let Some(error) = self.refuse_wait(spec, args) {
+            Reply::new(answers, head.protocol).error(error);
+            return ReplyKind::Late;
+        }
         let limits = self.hot_limits();
         let (db, protocol, now) = (head.db, head.protocol, self.now);
         let context =
@@ -447,6 +458,8 @@ impl Engine {
         if let Some(shard) = self.lending.home() {
             shard.block(head.back.to_ticket(from), spec, args, &context, wait, false);
         }
+        answers.extend_from_slice(&wait.timeout_ms.unwrap_or(u64::MAX).to_le_bytes());
+        ReplyKind::Waits
     }
 
     fn run_for_other(

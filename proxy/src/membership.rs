@@ -21,6 +21,8 @@ pub(crate) struct Unsettled {
     has_new_seat: bool,
     /// The view is new, and nobody has asked who waits here in vain.
     has_new_view: bool,
+    /// The map of the process is new, and nobody has asked who waits on several shards in vain.
+    has_new_map: bool,
     /// The shard has not been told of which slots it has the keys.
     has_new_slots: bool,
     /// Slots that another node has taken, whose keys are still here.
@@ -29,6 +31,18 @@ pub(crate) struct Unsettled {
     must_flush: bool,
     /// The cluster is to be told of what was written before clients began to wait.
     must_tell_paused: bool,
+}
+
+impl Unsettled {
+    /// The map of the process is another one.
+    pub(crate) fn note_map(&mut self) {
+        self.has_new_map = true;
+    }
+
+    /// Whether the map is another one since this was asked last.
+    pub(crate) fn take_map(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_map)
+    }
 }
 
 impl Engine {
@@ -174,7 +188,7 @@ impl Engine {
                     let redirect = judge(spec, args, None, seat.member(), ours.client.is_readonly).err()?;
                     Some(redirect.text(&seat.topology, ours.client.reached_at()).to_string())
                 }
-                _ => self.refuse_elsewhere(spec, args).map(|error| error.to_string()),
+                _ => self.refuse_wait(spec, args).map(|error| error.to_string()),
             }
         };
         shard.refuse_waits(&mut refusal, now, limits);
@@ -207,8 +221,13 @@ impl Engine {
         if !self.map.is_of_cluster() {
             return None;
         }
-        let slots = key_indexes(spec, args).map(|index| Slot::of_key(args.at(index)));
-        self.refuse_slots(slots)
+        self.map.refusal(key_indexes(spec, args).map(|index| Slot::of_key(args.at(index))))
+    }
+
+    /// The same for a command that begins to wait on our shard, or waits there.
+    pub(crate) fn refuse_wait(&self, spec: &'static Spec, args: Args<'_>) -> Option<ReplyError> {
+        let slots = key_indexes(spec, args).map(|index| (Slot::of_key(args.at(index)), self.core));
+        self.map.refusal_of_wait(slots)
     }
 
     /// The same for the transaction of a connection, which is given up then.
@@ -218,16 +237,9 @@ impl Engine {
         }
         let transaction = self.connections[index as usize].as_deref()?.client.transaction.as_ref()?;
         let slots = |(spec, args)| key_indexes(spec, args).map(move |index| Slot::of_key(args.at(index)));
-        let error = self.refuse_slots(transaction.commands().flat_map(slots))?;
+        let error = self.map.refusal(transaction.commands().flat_map(slots))?;
         self.connections[index as usize].as_deref_mut()?.client.transaction = None;
         Some(error)
-    }
-
-    /// The same for slots.
-    pub(crate) fn refuse_slots(&self, mut slots: impl Iterator<Item = Slot>) -> Option<ReplyError> {
-        let slot = slots.find(|&slot| self.map.is_elsewhere(slot))?;
-        let is_owned = self.seat.as_ref().is_some_and(|seat| seat.topology.owner(slot).is_some());
-        Some(if is_owned { ReplyError::ServedElsewhere } else { ReplyError::SlotNotServed })
     }
 }
 

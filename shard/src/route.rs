@@ -17,8 +17,17 @@ use std::ops::RangeInclusive;
 pub struct SlotMap {
     owners: Box<[u16; SLOT_COUNT]>,
     shards: u16,
-    /// Slots that no core of the process owns; none of them, unless the process is part of a cluster.
-    elsewhere: Option<SlotSet>,
+    /// What is not here, if the process is part of a cluster.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// What the shards of a process do not have of its cluster.
+#[derive(Clone, Debug)]
+struct Elsewhere {
+    /// Slots that no core of the process owns.
+    slots: SlotSet,
+    /// Slots that somebody owns, here or elsewhere.
+    owned: SlotSet,
 }
 
 impl SlotMap {
@@ -47,18 +56,24 @@ impl SlotMap {
     pub fn unclaimed(shards: u16) -> Self {
         let mut all = SlotSet::default();
         (0..SLOT_COUNT as u16).filter_map(Slot::new).for_each(|slot| _ = all.insert(slot));
-        Self { elsewhere: Some(all), ..Self::even(shards) }
+        let elsewhere = Elsewhere { slots: all, owned: SlotSet::default() };
+        Self { elsewhere: Some(elsewhere), ..Self::even(shards) }
     }
 
     /// The slots that the node on `core` owns from now on, by the view that it has.
     pub fn claim(&mut self, core: u16, view: Member<'_>) {
         let Some(elsewhere) = &mut self.elsewhere else { return };
         for slot in (0..SLOT_COUNT as u16).filter_map(Slot::new) {
-            if view.topology.owner(slot) == Some(view.myself) {
+            let owner = view.topology.owner(slot);
+            match owner {
+                Some(_) => elsewhere.owned.insert(slot),
+                None => elsewhere.owned.remove(slot),
+            };
+            if owner == Some(view.myself) {
                 self.owners[slot.index()] = core;
-                elsewhere.remove(slot);
+                elsewhere.slots.remove(slot);
             } else if self.owners[slot.index()] == core {
-                elsewhere.insert(slot);
+                elsewhere.slots.insert(slot);
             }
         }
     }
@@ -71,7 +86,24 @@ impl SlotMap {
 
     /// Whether no core of the process owns a slot.
     pub fn is_elsewhere(&self, slot: Slot) -> bool {
-        self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.contains(slot))
+        self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.slots.contains(slot))
+    }
+
+    /// Why a request that has come to the gateway cannot be served, if one of these slots of its keys is elsewhere.
+    pub fn refusal(&self, mut slots: impl Iterator<Item = Slot>) -> Option<ReplyError> {
+        let elsewhere = self.elsewhere.as_ref()?;
+        let slot = slots.find(|&slot| elsewhere.slots.contains(slot))?;
+        Some(if elsewhere.owned.contains(slot) { ReplyError::ServedElsewhere } else { ReplyError::SlotNotServed })
+    }
+
+    /// Why a client of the gateway waits in vain: one of the slots of its keys has left the core on which it stands in
+    /// line for it.
+    pub fn refusal_of_wait(&self, slots: impl Iterator<Item = (Slot, u16)>) -> Option<ReplyError> {
+        self.elsewhere.as_ref()?;
+        let mut has_moved = false;
+        let slots = slots.inspect(|&(slot, core)| has_moved |= self.owner(slot) != core).map(|(slot, _)| slot);
+        let refusal = self.refusal(slots);
+        refusal.or(has_moved.then_some(ReplyError::MovedWhileWaiting))
     }
 
     /// Number of cores that own slots: cores 0 to this − 1.

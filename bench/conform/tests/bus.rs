@@ -401,6 +401,63 @@ fn a_slot_that_another_node_takes_leaves_with_its_keys_and_its_waiting_clients()
 }
 
 #[test]
+fn clients_of_the_gateway_do_not_wait_for_keys_whose_slot_has_left_the_core() {
+    if is_self_test() {
+        return;
+    }
+    let gateway = unused_port();
+    let first = ours(2, LONG_TIMEOUT, &["--gateway-port", &gateway.to_string(), "--cores", "3"]);
+    let second = ours(1, LONG_TIMEOUT, &[]);
+    let ports = [first.port(), first.port() + 1, second.port()];
+    share_slots(&ports);
+    meet(ports[0], ports[1], 2);
+    meet(ports[2], ports[0], 2);
+    await_agreement(&ports);
+    let await_waits = |count| {
+        let expected = format!("blocked_clients:{count}");
+        await_condition("all wait", 20, || at(gateway).text("INFO clients").contains(&expected));
+    };
+    // Slots 5061 (bar) and 3300 (b) are the first node's, 7365 (c) the second's. Several clients, that each core of the
+    // gateway has some.
+    let wait = |keys: &str| -> Vec<Connection> {
+        let wait = |_| {
+            let mut client = at(gateway);
+            client.set_read_timeout(Duration::from_secs(AGREE_SECONDS));
+            client.send(format!("BLPOP {keys} 0\r\n").as_bytes());
+            client
+        };
+        (0..4).map(wait).collect()
+    };
+    let (one, several) = (wait("list{bar}"), wait("list{c} list{bar}"));
+    let (local, local_several) = (wait("list{b}"), wait("list{c} list{b}"));
+    let mut staying = wait("other{c} list{hello}");
+    await_waits(20);
+    // Another process takes one slot, and a sibling another one.
+    order(ports[2], &format!("CLUSTER SETSLOT 5061 NODE {}", my_id(ports[2])));
+    let elsewhere = "-ERR another host serves the slot of a key, and the gateway does not reach it yet\r\n";
+    for mut client in one.into_iter().chain(several) {
+        assert_eq!(String::from_utf8_lossy(&client.reply()), elsewhere);
+        // It goes on.
+        assert_eq!(client.say("PING"), b"+PONG\r\n");
+    }
+    order(ports[1], &format!("CLUSTER SETSLOT 3300 NODE {}", my_id(ports[1])));
+    for mut client in local.into_iter().chain(local_several) {
+        let moved = "-TRYAGAIN The slot of a key has moved while its command waited\r\n";
+        assert_eq!(String::from_utf8_lossy(&client.reply()), moved);
+        client.send(b"BLPOP list{c} list{b} 0\r\n");
+        await_waits(staying.len() + 1);
+        assert_eq!(at(gateway).say("RPUSH list{b} v"), b":1\r\n");
+        assert_eq!(client.reply(), b"*2\r\n$7\r\nlist{b}\r\n$1\r\nv\r\n");
+    }
+    await_waits(staying.len());
+    // Who of them comes first nobody knows.
+    staying.iter().for_each(|_| drop(at(gateway).say("RPUSH list{hello} v")));
+    for client in &mut staying {
+        assert_eq!(client.reply(), b"*2\r\n$11\r\nlist{hello}\r\n$1\r\nv\r\n");
+    }
+}
+
+#[test]
 fn nodes_meet_over_ipv6() {
     if is_self_test() || TcpListener::bind("[::1]:0").is_err() {
         return;

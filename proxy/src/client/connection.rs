@@ -1,7 +1,7 @@
 //! A client's connection as its core keeps it.
 
 use super::Pipeline;
-use slotmesh_base::Monotonic;
+use slotmesh_base::{Monotonic, Slot};
 use slotmesh_command::Spec;
 use slotmesh_io::SocketId;
 use slotmesh_resp::{Decoder, ProtocolError};
@@ -102,8 +102,22 @@ pub(crate) struct Wait {
     pub(crate) cores: Vec<u16>,
     /// Whether it stands in line on several shards, or needs several: then this core serves it.
     pub(crate) is_shared: bool,
+    /// The slots of its keys, and the cores that owned them when it began, if it is shared.
+    pub(crate) slots: Vec<(Slot, u16)>,
     /// Cores whose shards serving it takes, if one alone will not do.
     pub(crate) together: Vec<u16>,
     /// When it ends without success, on the monotonic clock in nanoseconds.
     pub(crate) deadline: Option<u64>,
+}
+
+impl Wait {
+    /// In line on one shard, which serves it.
+    pub(crate) fn on_one(spec: &'static Spec, core: u16) -> Self {
+        Self { cores: vec![core], is_shared: false, ..Self::for_nobody(spec) }
+    }
+
+    /// In no line; its end comes from here.
+    pub(crate) fn for_nobody(spec: &'static Spec) -> Self {
+        Self { spec, cores: Vec::new(), is_shared: true, slots: Vec::new(), together: Vec::new(), deadline: None }
+    }
 }

@@ -125,6 +125,9 @@ pub enum ReplyError {
     ClusterReadOnly,
     /// A gateway answers for slots of other hosts.
     ServedElsewhere,
+    /// A client of the gateway waits for a key whose slot another core of the process has now. TRYAGAIN, as it is what
+    /// helps.
+    MovedWhileWaiting,
     /// A command of cluster nodes, and we are none.
     ClusterDisabled,
     /// A slot's number is none.
@@ -270,6 +273,7 @@ impl fmt::Display for ReplyError {
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::SlotNotServed => "CLUSTERDOWN Hash slot not served",
             Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::MovedWhileWaiting => "TRYAGAIN The slot of a key has moved while its command waited",
             Self::ServedElsewhere => "ERR another host serves the slot of a key, and the gateway does not reach it yet",
             Self::ClusterReadOnly => "CLUSTERDOWN The cluster is down and only accepts read commands",
             Self::ClusterDisabled => "ERR This instance has cluster support disabled",

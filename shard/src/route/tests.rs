@@ -31,6 +31,55 @@ fn every_slot_has_an_owner_among_the_shards() {
 }
 
 #[test]
+fn slots_of_a_cluster_are_here_or_elsewhere_or_nobodys() {
+    use slotmesh_cluster::{NodeIndex, wire::NodeFlags};
+    let node = |number: u64| slotmesh_cluster::Node {
+        id: slotmesh_cluster::NodeId::of_random([number; 3]),
+        shard_id: slotmesh_cluster::NodeId::of_random([number; 3]),
+        ip: String::new(),
+        port: 7000,
+        other_port: 0,
+        bus_port: 17000,
+        hostname: None,
+        flags: NodeFlags::MASTER,
+        master: None,
+        offset: 0,
+        config_epoch: number,
+        heard_at_ms: 0,
+    };
+    let mut topology = slotmesh_cluster::Topology::new(vec![node(0), node(1), node(2)], true);
+    topology.assign(NodeIndex(0), 0..=9);
+    topology.assign(NodeIndex(1), 10..=19);
+    topology.assign(NodeIndex(2), 20..=29);
+    let mut map = SlotMap::unclaimed(2);
+    let slot = |number| Slot::new(number).unwrap();
+    let refusal = |map: &SlotMap, numbers: &[u16]| map.refusal(numbers.iter().copied().map(slot));
+    let of_wait = |map: &SlotMap, waits: &[(u16, u16)]| {
+        map.refusal_of_wait(waits.iter().map(|&(number, core)| (slot(number), core)))
+    };
+    assert_eq!(refusal(&map, &[5]), Some(ReplyError::SlotNotServed));
+    for core in 0..2 {
+        map.claim(core, Member { topology: &topology, myself: NodeIndex(core) });
+    }
+    assert_eq!(refusal(&map, &[]), None);
+    assert_eq!(refusal(&map, &[5, 15]), None);
+    assert_eq!(refusal(&map, &[5, 25]), Some(ReplyError::ServedElsewhere));
+    assert_eq!(refusal(&map, &[5, 35]), Some(ReplyError::SlotNotServed));
+    assert_eq!(of_wait(&map, &[(5, 0), (15, 1)]), None);
+    assert_eq!(of_wait(&map, &[(5, 1), (15, 1)]), Some(ReplyError::MovedWhileWaiting));
+    assert_eq!(of_wait(&map, &[(5, 1), (25, 1)]), Some(ReplyError::ServedElsewhere));
+    // Without a cluster nothing moves.
+    assert_eq!(of_wait(&SlotMap::even(2), &[(5, 1)]), None);
+    // The first node loses a slot to the second, which sees it later.
+    topology.assign(NodeIndex(1), 5..=5);
+    map.claim(0, Member { topology: &topology, myself: NodeIndex(0) });
+    assert_eq!(of_wait(&map, &[(5, 0)]), Some(ReplyError::ServedElsewhere));
+    map.claim(1, Member { topology: &topology, myself: NodeIndex(1) });
+    assert_eq!(of_wait(&map, &[(5, 0)]), Some(ReplyError::MovedWhileWaiting));
+    assert_eq!(of_wait(&map, &[(5, 1)]), None);
+}
+
+#[test]
 fn checks_come_in_the_order_of_redis() {
     let unknown = "-ERR unknown command 'NOPE', with args beginning with: 'a' 'b' \r\n";
     let arity = "-ERR wrong number of arguments for 'get' command\r\n";
