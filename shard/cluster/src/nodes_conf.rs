@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::node::{NodeId, put};
 use crate::wire::{NodeFlags, is_hostname, is_nodename};
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -94,6 +95,7 @@ impl core::error::Error for BadNodesConf {}
 /// Which line is wrong, and why.
 pub fn parse(text: &[u8]) -> Result<SavedCluster, BadNodesConf> {
     let mut cluster = SavedCluster::default();
+    let (mut ids, mut has_myself) = (BTreeSet::new(), false);
     let whole = |why| BadNodesConf { line: 0, text: String::new(), why };
     for (number, line) in (1..).zip(text.split_inclusive(|&byte| byte == b'\n')) {
         let bad = |why| {
@@ -109,19 +111,18 @@ pub fn parse(text: &[u8]) -> Result<SavedCluster, BadNodesConf> {
             ["vars", vars @ ..] => read_vars(&mut cluster, vars).map_err(bad)?,
             fields => {
                 let node = read_node(fields).map_err(bad)?;
-                if node.flags.contains(NodeFlags::MYSELF)
-                    && cluster.nodes.iter().any(|other| other.flags.contains(NodeFlags::MYSELF))
-                {
+                let is_myself = node.flags.contains(NodeFlags::MYSELF);
+                if is_myself && core::mem::replace(&mut has_myself, true) {
                     return Err(bad("a second node with the flag myself"));
                 }
-                if cluster.nodes.iter().any(|other| other.id == node.id) {
+                if !ids.insert(node.id) {
                     return Err(bad("a second line about this node"));
                 }
                 cluster.nodes.push(node);
             }
         }
     }
-    if !cluster.nodes.iter().any(|node| node.flags.contains(NodeFlags::MYSELF)) {
+    if !has_myself {
         return Err(whole("no node has the flag myself"));
     }
     Ok(cluster)
