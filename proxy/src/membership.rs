@@ -36,7 +36,7 @@ pub(crate) struct Unsettled {
 impl Unsettled {
     /// The map of the process is another one.
     pub(crate) fn note_map(&mut self) {
-        self.has_new_map = true;
+        (self.has_new_map, self.has_new_slots) = (true, true);
     }
 
     /// Whether the map is another one since this was asked last.
@@ -162,12 +162,14 @@ impl Engine {
         self.label_shard();
     }
 
-    /// Tells the shard of which slots it has the keys, as soon as it is at home: among several in hand, they say whose a key is.
+    /// Tells the shard of which slots it has the keys, and which our siblings have, as soon as it is at home: among several
+    /// in hand, they say whose a key is.
     fn label_shard(&mut self) {
         let (true, Some(seat)) = (self.unsettled.has_new_slots, &self.seat) else { return };
         let Some(shard) = self.lending.home() else { return };
         let slots = (0..SLOT_COUNT as u16).filter_map(Slot::new);
-        shard.keyspace_mut().own(slots.filter(|&slot| seat.member().holds(slot)));
+        let own = slots.filter(|&slot| seat.member().holds(slot)).collect();
+        shard.keyspace_mut().own(own, self.map.here());
         self.unsettled.has_new_slots = false;
     }
 

@@ -2,8 +2,8 @@
 
 use crate::local::debug_asks_all_cores;
 use crate::{Client, PauseScope, Replies, Standing, judge};
-use slotmesh_base::{ReplyError, SLOT_COUNT, Slot};
-use slotmesh_cluster::{Member, SlotSet};
+use slotmesh_base::{ReplyError, SLOT_COUNT, Slot, SlotSet};
+use slotmesh_cluster::Member;
 use slotmesh_command::{
     ConnectionCommand, Flags, KeySpec, NodeCommand, PubSubCommand, Reach, RequestPolicy, ResponsePolicy, Spec,
     TransactionCommand, Unknown, find_subcommand, key_indexes, parse_cursor, reads_unnamed_keys, write_unknown,
@@ -54,8 +54,7 @@ impl SlotMap {
 
     /// The same for a process whose shards are nodes of a cluster: nobody owns a slot before he claims it.
     pub fn unclaimed(shards: u16) -> Self {
-        let mut all = SlotSet::default();
-        (0..SLOT_COUNT as u16).filter_map(Slot::new).for_each(|slot| _ = all.insert(slot));
+        let all = (0..SLOT_COUNT as u16).filter_map(Slot::new).collect();
         let elsewhere = Elsewhere { slots: all, owned: SlotSet::default() };
         Self { elsewhere: Some(elsewhere), ..Self::even(shards) }
     }
@@ -87,6 +86,11 @@ impl SlotMap {
     /// Whether no core of the process owns a slot.
     pub fn is_elsewhere(&self, slot: Slot) -> bool {
         self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.slots.contains(slot))
+    }
+
+    /// The slots that cores of the process own.
+    pub fn here(&self) -> SlotSet {
+        (0..SLOT_COUNT as u16).filter_map(Slot::new).filter(|&slot| !self.is_elsewhere(slot)).collect()
     }
 
     /// Why a request that has come to the gateway cannot be served, if one of these slots of its keys is elsewhere.

@@ -1,8 +1,8 @@
-//! A set of slots as it stands on the bus.
+//! A set of slots, as it stands on the bus and wherever a bit says which slots are meant.
 
+use crate::slot::{SLOT_COUNT, Slot};
 use alloc::boxed::Box;
 use core::fmt;
-use slotmesh_base::{SLOT_COUNT, Slot};
 
 /// Bytes of a set: one bit for each slot.
 const BYTES: usize = SLOT_COUNT / 8;
@@ -63,6 +63,20 @@ impl SlotSet {
         self.words().all(|word| word == 0)
     }
 
+    /// The last slot of the run from `slot` on whose slots are all in it, or all not, as `slot` is.
+    pub fn run_end(&self, slot: Slot) -> Slot {
+        let flip = if self.contains(slot) { u64::MAX } else { 0 };
+        let first = slot.number() / 64;
+        // Bits of slots that are otherwise than `slot`, from it on.
+        let mut others = (0..).zip(self.words()).skip(usize::from(first)).map(|(place, word)| {
+            let word = word ^ flip;
+            (place, if place == first { word & u64::MAX << (slot.number() % 64) } else { word })
+        });
+        let next = others.find(|&(_, word)| word != 0).map(|(place, word)| 64 * place + word.trailing_zeros() as u16);
+        let last = next.unwrap_or(SLOT_COUNT as u16) - 1;
+        Slot::new(last).expect("below the number of slots")
+    }
+
     /// Eight bytes at a time; bit `b` of word `w` is slot `64 * w + b`.
     fn words(&self) -> impl Iterator<Item = u64> {
         self.0.chunks_exact(8).map(|chunk| u64::from_le_bytes(chunk.try_into().expect("chunks of eight")))
@@ -102,9 +116,29 @@ impl fmt::Debug for SlotSet {
     }
 }
 
+impl FromIterator<Slot> for SlotSet {
+    fn from_iter<I: IntoIterator<Item = Slot>>(slots: I) -> Self {
+        let mut set = Self::default();
+        slots.into_iter().for_each(|slot| _ = set.insert(slot));
+        set
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_end_where_what_they_are_ends() {
+        let slots = [0..=0, 5..=70, 128..=191, 300..=16383].into_iter().flatten();
+        let set: SlotSet = slots.filter_map(Slot::new).collect();
+        for number in 0..SLOT_COUNT as u16 {
+            let slot = Slot::new(number).unwrap();
+            let is_alike = |other: &u16| set.contains(Slot::new(*other).unwrap()) == set.contains(slot);
+            let expected = (number..SLOT_COUNT as u16).take_while(is_alike).last();
+            assert_eq!(Some(set.run_end(slot).number()), expected, "{number}");
+        }
+    }
     use std::vec::Vec;
 
     #[test]

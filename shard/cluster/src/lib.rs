@@ -16,7 +16,6 @@ mod node;
 pub mod nodes_conf;
 mod redirect;
 mod render;
-mod slot_set;
 mod topology;
 pub mod wire;
 
@@ -27,5 +26,5 @@ pub use host::Host;
 pub use node::{Node, NodeId};
 pub use redirect::{Redirect, RedirectText};
 pub use render::{write_shards, write_slots};
-pub use slot_set::SlotSet;
+pub use slotmesh_base::SlotSet;
 pub use topology::{Access, Endpoint, Manners, Member, NodeIndex, Topology};

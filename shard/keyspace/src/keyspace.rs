@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use core::sync::atomic::AtomicBool;
 use graveyard::Graveyard;
-use slotmesh_base::{SLOT_COUNT, Slot, UnixMillis};
+use slotmesh_base::{Slot, SlotSet, UnixMillis};
 use snapshot::Snapshots;
 
 /// Counters of a shard's keyspace, for INFO.
@@ -38,8 +38,8 @@ pub struct Keyspace {
     access: Access,
     dbs: Vec<Option<Box<Db>>>,
     slots: RangeInclusive<u16>,
-    /// Those of them that a node of a cluster owns now: slot `s` is bit `1 << (s & 7)` of byte `s >> 3`.
-    owned: Option<Box<[u8; SLOT_COUNT / 8]>>,
+    /// Which of them are owned, if the keyspace is that of a node of a cluster.
+    of_node: Option<NodeSlots>,
     hasher: KeyHasher,
     /// Counters; commands count hits, misses and changes here. `expired` is what databases that are no
     /// more have counted: read it by [`stats`](Self::stats).
@@ -50,6 +50,15 @@ pub struct Keyspace {
     records_expired: bool,
     /// Raised by the databases' observers when there are events.
     has_events: Arc<AtomicBool>,
+}
+
+/// The slots of a node of a cluster.
+#[derive(Debug)]
+struct NodeSlots {
+    /// Those that it owns.
+    own: SlotSet,
+    /// Those that a node of its process owns.
+    process: SlotSet,
 }
 
 impl Keyspace {
@@ -63,7 +72,7 @@ impl Keyspace {
         Self {
             dbs,
             slots,
-            owned: None,
+            of_node: None,
             hasher,
             stats: KeyspaceStats::default(),
             graveyard: Graveyard::default(),
@@ -87,32 +96,33 @@ impl Keyspace {
     /// Whether keys of `slot` lie in this keyspace.
     #[inline]
     pub fn holds(&self, slot: Slot) -> bool {
-        match &self.owned {
+        match &self.of_node {
             None => self.slots.contains(&slot.number()),
-            Some(owned) => owned[slot.index() >> 3] & 1 << (slot.index() & 7) != 0,
+            Some(slots) => slots.own.contains(slot),
         }
     }
 
     /// Whether the keyspace is that of a cluster's node, whose slots come and go.
     pub fn is_of_node(&self) -> bool {
-        self.owned.is_some()
+        self.of_node.is_some()
     }
 
-    /// The last of the slots that lie here in a row from `slot` on; `slot` itself, if it does not.
+    /// The last of the slots that lie here in a row from `slot` on. If it does not lie here: the last of those in a row
+    /// that lie nowhere in the process, or `slot` itself.
     pub fn run_end(&self, slot: Slot) -> Slot {
-        let after = |slot: Slot| Slot::new(slot.number() + 1).filter(|&next| self.holds(next));
-        let mut last = slot;
-        while let Some(next) = after(last).filter(|_| self.holds(slot)) {
-            last = next;
+        match &self.of_node {
+            None if self.holds(slot) => Slot::new(*self.slots.end()).expect("a keyspace ends at a slot"),
+            None => slot,
+            Some(slots) if slots.own.contains(slot) => slots.own.run_end(slot),
+            Some(slots) if slots.process.contains(slot) => slot,
+            Some(slots) => slots.process.run_end(slot),
         }
-        last
     }
 
-    /// From now on the keyspace is that of a cluster's node that owns these slots; keys of others are kept as they are.
-    pub fn own(&mut self, slots: impl Iterator<Item = Slot>) {
-        let mut owned = Box::new([0; SLOT_COUNT / 8]);
-        slots.for_each(|slot| owned[slot.index() >> 3] |= 1 << (slot.index() & 7));
-        self.owned = Some(owned);
+    /// From now on the keyspace is that of a cluster's node that owns the slots of `own`; nodes of its process own those
+    /// of `process`. Keys of other slots are kept as they are.
+    pub fn own(&mut self, own: SlotSet, process: SlotSet) {
+        self.of_node = Some(NodeSlots { own, process });
     }
 
     /// Sets how commands leave a trace in keys.
@@ -287,6 +297,19 @@ mod tests {
         assert_eq!((old.db(0).len(), old.db(1).len()), (26, 25));
         old.db(0).set_string(&made, b"2", Expiry::Never);
         assert!(old.take_events().iter().any(|event| event.key == b"new"), "the attention has stayed");
+    }
+
+    #[test]
+    fn runs_of_slots_are_those_of_the_node_or_of_no_node_of_the_process() {
+        let slot = |number| Slot::new(number).unwrap();
+        let set = |ranges: &[RangeInclusive<u16>]| -> SlotSet { ranges.iter().cloned().flatten().map(slot).collect() };
+        let mut keyspace = Keyspace::new(1, 100..=199, KeyHasher::new([1, 2]));
+        assert_eq!([99, 100, 199, 200].map(|number| keyspace.run_end(slot(number)).number()), [99, 199, 199, 200]);
+        // A sibling has 500 to 599, and nobody here what is before and behind.
+        keyspace.own(set(&[0..=9, 300..=399]), set(&[0..=9, 300..=399, 500..=599]));
+        for (from, end) in [(0, 9), (10, 299), (250, 299), (300, 399), (400, 499), (500, 500), (600, 16383)] {
+            assert_eq!(keyspace.run_end(slot(from)).number(), end, "{from}");
+        }
     }
 
     #[test]

@@ -222,7 +222,7 @@ impl Cluster {
     /// # Errors
     /// The first slot of which this is not so.
     pub fn check_slots(&self, slots: &[Slot], owned: bool) -> Result<(), AdminError> {
-        let mut seen = crate::slot_set::SlotSet::default();
+        let mut seen = slotmesh_base::SlotSet::default();
         for &slot in slots {
             match (self.slots.owner(slot).is_some(), owned) {
                 (true, false) => return Err(AdminError::Busy(slot)),

@@ -6,11 +6,11 @@
 
 use super::{Actions, Cluster, Now, Save};
 use crate::node::NodeId;
-use crate::slot_set::SlotSet;
 use crate::topology::NodeIndex;
 use crate::wire::{Header, MessageFlags, NodeFlags};
 use alloc::string::String;
 use alloc::vec::Vec;
+use slotmesh_base::SlotSet;
 
 /// The version of our own additions to the bus that we speak.
 pub(super) const KIN: u8 = 1;

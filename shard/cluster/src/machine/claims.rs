@@ -2,9 +2,9 @@
 
 use super::{Actions, Cluster, Level};
 use crate::node::NodeId;
-use crate::slot_set::SlotSet;
 use crate::topology::NodeIndex;
 use crate::wire::{self, Header, MessageKind, NodeFlags};
+use slotmesh_base::SlotSet;
 
 impl Cluster {
     /// The role that a node says that it has.

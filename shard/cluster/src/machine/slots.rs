@@ -1,10 +1,10 @@
 //! Who owns which slot, as this node believes.
 
-use crate::slot_set::SlotSet;
 use crate::topology::{NOBODY, NodeIndex};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use slotmesh_base::SlotSet;
 use slotmesh_base::{SLOT_COUNT, Slot};
 
 /// Owners of all slots, and the open ones.

@@ -6,8 +6,8 @@ use super::layout::{
 use super::{Extensions, Gossip, Header, Heartbeat, Message, MessageFlags, MessageKind, NodeFlags, Payload};
 use crate::host::Host;
 use crate::node::NodeId;
-use crate::slot_set::SlotSet;
 use core::fmt;
+use slotmesh_base::SlotSet;
 
 /// Bytes that say how long a message is.
 const LENGTH_KNOWN_AT: usize = 8;

@@ -6,9 +6,9 @@ use super::layout::{
 use super::{Extension, GossipEntry, Header, Heartbeat, MessageFlags, MessageKind};
 use crate::host::Host;
 use crate::node::NodeId;
-use crate::slot_set::SlotSet;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use slotmesh_base::SlotSet;
 
 /// Writes the header of a message whose payload follows; where it begins.
 fn begin(out: &mut Vec<u8>, header: &Header, kind: MessageKind) -> usize {

@@ -5,7 +5,7 @@ use super::layout::{EXTENSION_HEADER_LEN, GOSSIP_LEN};
 use super::{MessageFlags, NodeFlags};
 use crate::host::Host;
 use crate::node::NodeId;
-use crate::slot_set::SlotSet;
+use slotmesh_base::SlotSet;
 
 /// The types of messages, by their numbers on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

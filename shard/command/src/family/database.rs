@@ -148,7 +148,8 @@ fn scan(call: &mut Call<'_>) -> HandlerResult {
             let (found, next) = visit(call, cursor, count, &filter);
             (found, next.filter(|next| next.slot <= last).unwrap_or(behind(last.number())).to_number())
         }
-        Some(cursor) => (0, behind(cursor.slot.number()).to_number()),
+        // Slots of other hosts are passed over at once.
+        Some(cursor) => (0, behind(call.keyspace.run_end(cursor.slot).number()).to_number()),
         None => (0, 0),
     };
     // Only the visit tells the cursor that stands before the keys.
