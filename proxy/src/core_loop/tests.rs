@@ -37,6 +37,12 @@ static STUMBLE: LazyLock<Spec> = LazyLock::new(|| Spec { reach: Reach::Slot(stum
 
 /// A process of `cores` cores with a shard each, told this on its command line.
 fn process(backend: Backend, cores: u16, told: &str) -> Arc<Process> {
+    process_of(backend, SlotMap::even(cores), told)
+}
+
+/// The same over a map.
+fn process_of(backend: Backend, map: SlotMap, told: &str) -> Arc<Process> {
+    let cores = map.shards();
     let Invocation::Serve(line) = Invocation::parse(told.split_whitespace().map(Into::into)).unwrap() else {
         panic!("{told} does not serve")
     };
@@ -52,7 +58,6 @@ fn process(backend: Backend, cores: u16, told: &str) -> Arc<Process> {
         supervisor: Supervisor::Nobody,
     };
     let log = Arc::new(Log::nowhere());
-    let map = SlotMap::even(cores);
     let slots = |core| map.slots(core).map(RangeInclusive::into_inner);
     let boards = (0..cores).map(|core| Board::new(None, slots(core), 16)).collect();
     Arc::new(Process::new(settings, identity, boards, map, log))
@@ -179,6 +184,7 @@ fn a_panic_in_a_loan_stops_the_process() {
     assert_stops_the_process("a_panic_in_a_loan_stops_the_process", panic_in_a_loan);
 }
 
+mod seats;
 mod served;
 
 fn what_comes_from_the_bus_is_heard_and_slots_that_leave_take_their_listeners_along(backend: Backend) {
