@@ -1,7 +1,7 @@
 //! Our shards in one cluster with nodes of redis-server and valkey-server: they meet, agree, see each other die, and come
 //! back. Every test is about each peer that there is.
 
-use slotmesh_conform::{Cluster, NodeLine, Program, await_condition, is_self_test, node_lines};
+use slotmesh_conform::{Cluster, NodeLine, Program, assert_done, await_condition, installed, is_self_test, node_lines};
 use std::process::Command;
 
 /// Longest wait until a node that was killed is marked by all others, in seconds.
@@ -315,8 +315,7 @@ main().catch((error) => { console.error(error); process.exit(1); });
 
 /// Runs a client that is given all ports, beside each peer, if `make test` has installed it.
 fn run_client(folder: &str, package: &str, command: impl Fn(&std::path::Path) -> Command) {
-    let test = std::env::current_exe().expect("a test knows its file");
-    let packages = test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join(folder);
+    let packages = installed(folder);
     if !packages.join(package).is_dir() {
         eprintln!("SKIPPED: {package} is not in {} (`make {folder}` installs it)", packages.display());
         return;
@@ -326,9 +325,7 @@ fn run_client(folder: &str, package: &str, command: impl Fn(&std::path::Path) ->
         let cluster = Cluster::form(&two_and_two(&redis), &[]);
         let mut command = command(&packages);
         command.args(cluster.ports().map(|port| port.to_string()));
-        let output = command.output().expect("the interpreter is there, as the client was installed");
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && out.trim() == "done", "{out}{err}");
+        assert_done(command);
     }
 }
 

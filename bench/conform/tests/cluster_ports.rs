@@ -1,8 +1,9 @@
 //! The shards of a process as nodes of a cluster, each at its own port: the same replies as from redis-server nodes, the
 //! tools and the clients of the field.
 
-use slotmesh_conform::{Connection, Server, await_condition, is_self_test, request, unused_ports};
-use std::path::PathBuf;
+use slotmesh_conform::{
+    Connection, Server, assert_done, await_condition, installed, is_self_test, request, unused_ports,
+};
 use std::process::Command;
 
 /// A cluster of redis-server nodes, on ports in a row, formed by redis-cli.
@@ -409,18 +410,6 @@ fn the_tools_of_redis_see_a_cluster() {
             assert!(out.contains(&format!("{test}: ")), "{test} in {out}");
         }
     }
-}
-
-/// Where `make test` puts what it installs beside the tests.
-fn installed(folder: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its file");
-    test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join(folder)
-}
-
-fn assert_done(mut command: Command) {
-    let output = command.output().expect("the interpreter is there, as the client was installed");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.trim() == "done", "{out}{err}");
 }
 
 #[test]

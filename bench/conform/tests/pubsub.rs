@@ -1,9 +1,10 @@
 //! Publish/subscribe beside redis-server: the same bytes on every connection, over several cores; order; slow
 //! subscribers; nodes of a cluster.
 
-use slotmesh_conform::{Connection, Server, await_condition, is_self_test, request, show, words};
+use slotmesh_conform::{
+    Connection, Server, assert_done, await_condition, installed, is_self_test, request, show, words,
+};
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -497,18 +498,6 @@ fn nodes_count_their_own_clients_and_all_hear() {
     let mut bound = node(0);
     bound.say("SUBSCRIBE a");
     assert_eq!(show(&bound.say("SSUBSCRIBE foo")), show(moved.as_bytes()));
-}
-
-/// Where `make test` puts the packages of Python and Node.js.
-fn installed(what: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its file");
-    test.ancestors().nth(3).expect("tests lie in target/<profile>/deps").join(what)
-}
-
-fn assert_done(mut command: Command) {
-    let output = command.output().expect("it is there, as its package was installed");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.trim() == "done", "{out}{err}");
 }
 
 #[test]
