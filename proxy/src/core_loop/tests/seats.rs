@@ -55,7 +55,6 @@ fn who_waits_for_a_slot_that_leaves_is_told_where_it_is(backend: Backend) {
         // While the shard is lent nobody can be looked for; it is made up for.
         let shard = core.engine.lending.take_home().unwrap();
         follow(&mut core, Some(seat(8000)));
-        assert!(core.engine.has_new_view);
         let mut hands = Hands { sockets: &mut core.io.sockets, mail: &mut core.io.mail };
         core.engine.return_home(&mut hands, shard);
         follow(&mut core, None);
