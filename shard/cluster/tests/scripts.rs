@@ -31,7 +31,7 @@ fn run(path: &Path) -> Vec<String> {
     let (mut failures, mut title) = (Vec::new(), String::new());
     let mut is_spoilt = false;
     for (number, line) in (1..).zip(text.lines()) {
-        let line = line.split('#').next().unwrap_or_default().trim();
+        let line = line.split("# ").next().unwrap_or_default().trim();
         if let Some(next) = line.strip_prefix("==") {
             (stage, title, is_spoilt) = (Stage::default(), next.trim().to_owned(), false);
         } else if !line.is_empty()

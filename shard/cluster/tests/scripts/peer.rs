@@ -66,6 +66,9 @@ pub(crate) struct Peer {
     pub(crate) port: u16,
     pub(crate) epoch: u64,
     pub(crate) current: u64,
+    pub(crate) offset: u64,
+    /// Whether it is of our kind.
+    pub(crate) is_kin: bool,
     pub(crate) claims: SlotSet,
     pub(crate) master: Option<char>,
     pub(crate) flags: NodeFlags,
@@ -84,7 +87,7 @@ pub(crate) struct Words {
     pub(crate) gossip: Vec<GossipEntry>,
     pub(crate) forgotten: Vec<(NodeId, u64)>,
     pub(crate) unknown_extension: Option<u16>,
-    pub(crate) is_forced: bool,
+    pub(crate) flags: MessageFlags,
     /// Bytes that are overwritten: where, and with what.
     pub(crate) edits: Vec<(usize, Vec<u8>)>,
     /// Bytes that are appended and counted, or cut off.
@@ -100,6 +103,8 @@ impl Peer {
             port: 7000,
             epoch: 0,
             current: 0,
+            offset: 0,
+            is_kin: false,
             claims: SlotSet::default(),
             master: None,
             flags: NodeFlags::MASTER,
@@ -120,7 +125,7 @@ impl Peer {
             sender: id(self.name),
             current_epoch: self.current.max(self.epoch),
             config_epoch: self.epoch,
-            offset: 0,
+            offset: self.offset,
             slots: self.claims.clone(),
             master: self.master.map(id),
             host: None,
@@ -129,8 +134,8 @@ impl Peer {
             bus_port: self.bus_port(),
             flags: self.flags,
             is_ok: true,
-            message_flags: if words.is_forced { MessageFlags::FORCE_ACK } else { MessageFlags::empty() },
-            kin: 0,
+            message_flags: words.flags,
+            kin: u8::from(self.is_kin),
         }
     }
 
@@ -161,6 +166,19 @@ impl Peer {
     pub(crate) fn vote_request(&self, words: &Words) -> Vec<u8> {
         let mut bytes = Vec::new();
         wire::write_auth_request(&mut bytes, &self.header(words));
+        bytes
+    }
+
+    pub(crate) fn vote(&self, words: &Words) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        wire::write_auth_ack(&mut bytes, &self.header(words));
+        bytes
+    }
+
+    /// It wants to take our place.
+    pub(crate) fn manual_failover_start(&self, words: &Words) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        wire::write_manual_failover_start(&mut bytes, &self.header(words));
         bytes
     }
 

@@ -3,10 +3,11 @@
 use crate::peer::{self, Peer, Words};
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_cluster::machine::{
-    Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, Settings, Target,
+    Actions, Admin, Cluster, Failover, Input, LinkEnd, LinkId, LinkOrder, MasterLink, Now, PauseOrder, ReplicaRules,
+    ReplicationFacts, RoleChange, Settings, Target,
 };
 use slotmesh_cluster::nodes_conf::{self, SavedCluster, SavedNode};
-use slotmesh_cluster::wire::{self, GossipEntry, Heartbeat, NodeFlags, Payload};
+use slotmesh_cluster::wire::{self, GossipEntry, Header, Heartbeat, MessageFlags, NodeFlags, Payload};
 use slotmesh_cluster::{Host, Manners, SlotSet};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -17,6 +18,7 @@ const BEGINNING_MS: i64 = 1_800_000_000_000;
 pub(crate) struct Stage {
     me: char,
     timeout_ms: i64,
+    rules: ReplicaRules,
     saved: SavedCluster,
     peers: BTreeMap<char, Peer>,
     node: Option<Cluster>,
@@ -26,8 +28,9 @@ pub(crate) struct Stage {
     /// What is on disk; what waits for a disk that stalls.
     disk: String,
     stalled: Option<Vec<(u64, String)>>,
-    /// What the node has done since the last step that was no `expect`.
+    /// What the node has done and told the log since the last step that was no `expect`.
     done: Vec<String>,
+    log: Vec<String>,
     error: Option<String>,
     remembered: Option<String>,
     /// What the peers answer.
@@ -39,6 +42,7 @@ impl Default for Stage {
         Self {
             me: 'M',
             timeout_ms: 1000,
+            rules: ReplicaRules { crash_detect_ms: 0, ping_period_ms: 1000, ..ReplicaRules::default() },
             saved: SavedCluster::default(),
             peers: BTreeMap::new(),
             node: None,
@@ -47,6 +51,7 @@ impl Default for Stage {
             disk: String::new(),
             stalled: None,
             done: Vec::new(),
+            log: Vec::new(),
             error: None,
             remembered: None,
             replies: VecDeque::new(),
@@ -91,6 +96,7 @@ impl Stage {
         let first = words.word()?;
         if first != "expect" {
             self.done.clear();
+            self.log.clear();
         }
         match first {
             "node" => self.declare_node(&mut words),
@@ -98,6 +104,11 @@ impl Stage {
             "stranger" => self.declare_peer(&mut words, false),
             "order" => self.order(&mut words),
             "disk" => self.set_disk(words.word()?),
+            "sync" => self.replicate(&mut words),
+            "paused" => {
+                let offset = words.number()?;
+                self.tell(Input::Paused { offset })
+            }
             "restart" => {
                 self.restart();
                 Ok(())
@@ -123,6 +134,11 @@ impl Stage {
                 "timeout" => self.timeout_ms = words.number()?,
                 "current" => self.saved.current_epoch = words.number()?,
                 "voted" => self.saved.last_vote_epoch = words.number()?,
+                "crash" => self.rules.crash_detect_ms = words.number()?,
+                "validity" => self.rules.validity_factor = words.number()?,
+                "barrier" => self.rules.migration_barrier = words.number()?,
+                "no-failover" => self.rules.never_fails_over = true,
+                "no-migration" => self.rules.allows_migration = false,
                 word => Self::describe(&mut own, word, words)?,
             }
         }
@@ -151,6 +167,8 @@ impl Stage {
             "claims" => peer.claims = peer::slot_set(words.word()?)?,
             "epoch" => peer.epoch = words.number()?,
             "current" => peer.current = words.number()?,
+            "offset" => peer.offset = words.number()?,
+            "kin" => peer.is_kin = true,
             "at" => {
                 let (host, port) = words.word()?.rsplit_once(':').ok_or("an address is host:port")?;
                 peer.host = Host::parse(host.as_bytes()).ok_or("no host")?;
@@ -214,7 +232,7 @@ impl Stage {
             nodename: None,
             requires_full_coverage: false,
             manners: Manners::default(),
-            replicas: ReplicaRules::default(),
+            replicas: self.rules,
             shard: 0,
             shards: 1,
         }
@@ -296,6 +314,22 @@ impl Stage {
             actions.lost.iter().for_each(|&slot| _ = set.insert(slot));
             self.done.push(format!("lose {}", peer::show(&set)));
         }
+        match actions.role {
+            Some(RoleChange::Master) => self.done.push("lead".to_owned()),
+            Some(RoleChange::Replica { master, host, port }) => {
+                self.done.push(format!("follow {} at {host}:{port}", peer::name(&master)));
+            }
+            None => {}
+        }
+        if actions.flush {
+            self.done.push("flush".to_owned());
+        }
+        match actions.pause {
+            Some(PauseOrder::Begin { .. }) => self.done.push("pause".to_owned()),
+            Some(PauseOrder::End) => self.done.push("resume".to_owned()),
+            None => {}
+        }
+        self.log.extend(actions.log.into_iter().map(|(_, line)| line));
         for publication in actions.publications {
             let text = |range: std::ops::Range<usize>| String::from_utf8_lossy(&actions.bytes[range]).into_owned();
             self.done.push(format!("publish {} {}", text(publication.channel), text(publication.message)));
@@ -349,8 +383,13 @@ impl Stage {
                 let header = &message.header;
                 let (epoch, current) = (header.config_epoch, header.current_epoch);
                 let claims = peer::show(&header.slots);
+                let master = header.master.map_or(String::new(), |id| format!(" replica {}", peer::name(&id)));
+                let is_paused = header.message_flags.contains(MessageFlags::PAUSED);
+                let paused = if is_paused { format!(" paused {}", header.offset) } else { String::new() };
                 let forgotten: String = forgotten.collect();
-                format!("{kind} to {to} claims {claims} epoch {epoch} current {current}{gossip}{forgotten}")
+                format!(
+                    "{kind} to {to} claims {claims} epoch {epoch} current {current}{master}{paused}{gossip}{forgotten}"
+                )
             }
             Payload::Fail(id) => format!("fail {} to {to}", peer::name(id)),
             Payload::Update { config_epoch, id, slots } => {
@@ -358,6 +397,12 @@ impl Stage {
                 format!("update {about} epoch {config_epoch} claims {claims} to {to}")
             }
             Payload::AuthAck => format!("vote to {to} current {}", message.header.current_epoch),
+            Payload::AuthRequest => {
+                let Header { current_epoch: current, config_epoch: epoch, slots, message_flags, .. } = &message.header;
+                let forced = if message_flags.contains(MessageFlags::FORCE_ACK) { " forced" } else { "" };
+                format!("ask {to} current {current} epoch {epoch} claims {}{forced}", peer::show(slots))
+            }
+            Payload::ManualFailoverStart => format!("start failover at {to}"),
             other => format!("{other:?} to {to}"),
         };
         self.done.push(what);
@@ -383,6 +428,19 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// `sync 100`: our replication has processed so much and is in sync; `sync 100 down`: its link has ended.
+    fn replicate(&mut self, words: &mut Line<'_>) -> Result<(), String> {
+        let offset = words.number()?;
+        let now = self.now().monotonic;
+        let link = match words.next() {
+            None => MasterLink::Up { heard_at: now },
+            Some("down") => MasterLink::Down { since: now },
+            Some("never") => MasterLink::NeverSynced,
+            Some(word) => return Err(format!("{word}: not understood")),
+        };
+        self.tell(Input::Replication(ReplicationFacts { offset, link }))
     }
 
     /// `order …`: CLUSTER.
@@ -412,6 +470,16 @@ impl Stage {
                 Admin::SetSlotNode { slot: slots[0], id: peer::id(letter(words.word()?)?), has_keys: false }
             }
             "forget" => Admin::Forget(peer::id(letter(words.word()?)?)),
+            "replicate" => {
+                let id = peer::id(letter(words.word()?)?);
+                Admin::Replicate { id, has_keys: words.next() == Some("keys") }
+            }
+            "failover" => Admin::Failover(match words.next() {
+                None => Failover::Agreed,
+                Some("force") => Failover::Forced,
+                Some("takeover") => Failover::Takeover,
+                Some(word) => return Err(format!("{word}: not understood")),
+            }),
             "reset" => Admin::Reset { is_hard: words.next() == Some("hard") },
             "epoch" => Admin::SetConfigEpoch(words.number()?),
             word => return Err(format!("{word}: no order")),
@@ -466,6 +534,8 @@ impl Stage {
             "fails" => peer.fail(about.ok_or("whom?")?, &said),
             "updates" => peer.update(about.ok_or("whom?")?, epoch.ok_or("since when?")?, &claims.ok_or("what?")?),
             "asks" => peer.vote_request(&said),
+            "votes" => peer.vote(&said),
+            "starts" => peer.manual_failover_start(&said),
             verb => return Err(format!("{verb}: not understood")),
         };
         self.deliver(name, is_ours, &frame)
@@ -477,17 +547,20 @@ impl Stage {
 
     /// `X is silent`: what becomes of a peer, without a message.
     fn change(&mut self, name: char, words: &mut Line<'_>) -> Result<(), String> {
+        let mut why = LinkEnd::Closed;
         while let Some(word) = words.next() {
             let peer = self.peer(name)?;
             match word {
                 "back" => (peer.is_up, peer.answers) = (true, true),
+                // Somebody in between tears its links and refuses new ones.
+                "shut" => (peer.is_up, peer.answers, why) = (false, false, LinkEnd::Reset),
                 word => Self::describe(peer, word, words)?,
             }
         }
         let peer = self.peer(name)?;
         if !peer.is_up {
             for link in [peer.ours.take(), peer.theirs.take()].into_iter().flatten() {
-                self.tell(Input::LinkDown { link, why: LinkEnd::Closed })?;
+                self.tell(Input::LinkDown { link, why })?;
             }
         }
         Ok(())
@@ -507,7 +580,9 @@ impl Stage {
                 said.forgotten.push((id, words.number()?));
             }
             "unknown-extension" => said.unknown_extension = Some(words.number()?),
-            "forced" => said.is_forced = true,
+            "forced" => said.flags |= MessageFlags::FORCE_ACK,
+            "paused" => said.flags |= MessageFlags::PAUSED,
+            "failover" => {}
             "longer" => said.longer = words.number()?,
             "signature" => said.edits.push((0, words.word()?.as_bytes().to_vec())),
             "totlen" => said.edits.push((4, words.number::<u32>()?.to_be_bytes().to_vec())),
@@ -604,6 +679,13 @@ impl Stage {
             "unchanged" => {
                 let memory = self.memory();
                 equal(memory, self.remembered.clone().ok_or("nothing is remembered")?)
+            }
+            "log" => {
+                let words = words.rest();
+                match self.log.iter().any(|line| line.contains(&words)) {
+                    true => Ok(()),
+                    false => Err(format!("the log says:\n    {}", self.log.join("\n    "))),
+                }
             }
             "error" => equal(self.error.clone().unwrap_or_default(), words.rest()),
             "no" => equal(self.error.clone().unwrap_or_default(), String::new()),
