@@ -27,23 +27,56 @@ pub struct Shape {
 /// What a quiet cluster does.
 #[derive(Clone, Copy, Debug)]
 pub struct Quiet {
-    /// Time that the machine took for a simulated minute.
-    pub minute_took: Duration,
+    /// Time that a CPU took for a simulated minute.
+    pub minute_took: Took,
     /// Messages between hosts in a second, for each process.
     pub messages: f64,
     /// Their bytes.
     pub bytes: f64,
 }
 
+/// How long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// By the clock.
+    pub real: Duration,
+    /// On the CPU, which others may have used in between; by the clock where the system does not say.
+    pub cpu: Duration,
+}
+
+/// A time that runs.
+struct Watch(Instant, Option<Duration>);
+
+impl Watch {
+    fn start() -> Self {
+        Self(Instant::now(), cpu_time())
+    }
+
+    fn took(&self) -> Took {
+        let real = self.0.elapsed();
+        let cpu = self.1.zip(cpu_time()).map_or(real, |(before, now)| now.saturating_sub(before));
+        Took { real, cpu }
+    }
+}
+
+/// What the calling thread has used of the CPU, where Linux tells it.
+fn cpu_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
+}
+
 /// A large cluster that runs.
 pub struct Large {
     world: World,
     shape: Shape,
+    /// What the start took: all load a nodes.conf that knows all, dial each other, and become quiet.
+    pub start_took: Took,
 }
 
 impl Large {
     /// Starts all, and waits until what the start brings along is over.
     pub fn start(shape: Shape) -> Self {
+        let watch = Watch::start();
         let plan = Plan {
             seed: 1,
             shards: vec![shape.shards; shape.hosts],
@@ -69,7 +102,7 @@ impl Large {
         }
         (0..shape.hosts).for_each(|host| world.start(host));
         world.run(2 * shape.timeout_ms as u64 * MS);
-        Self { world, shape }
+        Self { world, shape, start_took: watch.took() }
     }
 
     /// Listens to a quiet cluster for some minutes.
@@ -81,13 +114,14 @@ impl Large {
             let traffic = world.nodes.iter().map(|node| node.traffic);
             traffic.fold((0, 0), |(messages, bytes), more| (messages + more.messages, bytes + more.bytes))
         };
-        let ((messages, bytes), began) = (sent(&self.world), Instant::now());
+        let ((messages, bytes), watch) = (sent(&self.world), Watch::start());
         self.world.run(60 * minutes * SECOND);
-        let took = began.elapsed();
+        let took = watch.took();
         assert!((0..self.world.nodes.len()).all(|node| self.sees(node, NodeFlags::PFAIL | NodeFlags::FAIL) == 0));
         let after = sent(&self.world);
         let each = |count: u64| count as f64 / self.shape.hosts as f64 / (60 * minutes) as f64;
-        Quiet { minute_took: took / minutes as u32, messages: each(after.0 - messages), bytes: each(after.1 - bytes) }
+        let took = Took { real: took.real / minutes as u32, cpu: took.cpu / minutes as u32 };
+        Quiet { minute_took: took, messages: each(after.0 - messages), bytes: each(after.1 - bytes) }
     }
 
     /// Ends the process of the first host; how long until all its shards have failed in the eyes of all others, in ms

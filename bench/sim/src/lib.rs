@@ -19,5 +19,5 @@ mod stale;
 mod world;
 
 pub use groups::{GroupsReport, run_groups};
-pub use large::{Large, Quiet, Shape};
+pub use large::{Large, Quiet, Shape, Took};
 pub use scenario::{Failure, Options, Report, run};

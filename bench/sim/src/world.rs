@@ -13,6 +13,7 @@ use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::rc::Rc;
 
 pub(crate) const MS: u64 = 1_000_000;
@@ -20,6 +21,8 @@ pub(crate) const SECOND: u64 = 1000 * MS;
 /// Port of the bus of the first shard of a host.
 const BUS_PORT: u16 = 17000;
 const CLIENT_PORT: u16 = 7000;
+/// How many addresses of hosts differ in their last number alone.
+const HOSTS_A_NET: usize = 250;
 /// When a run begins, in Unix milliseconds.
 const EPOCH_MS: i64 = 1_700_000_000_000;
 /// How long a dial into the dark waits before it knocks again, and how often it knocks.
@@ -129,6 +132,8 @@ pub(crate) struct Iron {
     pub(crate) skew_ms: i64,
     /// Its power goes at the worst moment.
     pub(crate) trap: Option<Trap>,
+    /// Its nodes, by their shards.
+    nodes: Range<usize>,
     /// What its other clock began with.
     monotonic_ns: u64,
 }
@@ -195,12 +200,14 @@ impl World {
             is_up: true,
             skew_ms: rng.below(600) as i64 - 300,
             trap: None,
+            nodes: 0..0,
             monotonic_ns: rng.below(1000 * SECOND),
         });
-        let hosts = hosts.collect();
+        let mut hosts: Vec<Iron> = hosts.collect();
         let mut nodes = Vec::new();
         let single = vec![1; plan.puppets];
         for (host, &shards) in plan.shards.iter().chain(&single).enumerate() {
+            hosts[host].nodes = nodes.len()..nodes.len() + usize::from(shards);
             for shard in 0..shards {
                 nodes.push(Node {
                     host,
@@ -595,7 +602,9 @@ impl World {
         let is_mailbox = matches!(target, Target::Sibling(_));
         let host = match &target {
             Target::Sibling(_) => Some(own),
-            Target::Tcp(address, _) => self.hosts.iter().position(|iron| iron.address == *address),
+            Target::Tcp(address, _) => {
+                host_at(address).filter(|&host| self.hosts.get(host).is_some_and(|iron| iron.address == *address))
+            }
         };
         let is_dark = match host {
             Some(host) => self.network.is_cut(own, host) || self.network.is_cut(host, own),
@@ -608,10 +617,11 @@ impl World {
             }
             return self.tell(node, Input::LinkDown { link, why: LinkEnd::TimedOut });
         }
-        let found = self.nodes.iter().position(|place| match &target {
-            Target::Sibling(shard) => place.host == own && place.shard == *shard,
-            Target::Tcp(_, port) => Some(place.host) == host && place.settings.bus_port == *port,
-        });
+        let shard = match &target {
+            Target::Sibling(shard) => Some(*shard),
+            Target::Tcp(_, port) => port.checked_sub(BUS_PORT),
+        };
+        let found = host.zip(shard).and_then(|(host, shard)| self.hosts[host].nodes.clone().nth(usize::from(shard)));
         let Some(other) = found.filter(|&other| !matches!(self.nodes[other].brain, Brain::Dead)) else {
             return self.tell(node, Input::LinkDown { link, why: LinkEnd::Refused });
         };
@@ -731,7 +741,14 @@ pub(crate) fn ports(shard: u16) -> (u16, u16) {
 
 /// The nth address of a host.
 pub(crate) fn address(host: usize, nth: u8) -> Host {
-    Host::V4(Ipv4Addr::new(10, nth, (host / 250) as u8, (host % 250) as u8 + 1))
+    Host::V4(Ipv4Addr::new(10, nth, (host / HOSTS_A_NET) as u8, (host % HOSTS_A_NET) as u8 + 1))
+}
+
+/// The host that may have this address.
+fn host_at(address: &Host) -> Option<usize> {
+    let Host::V4(address) = address else { return None };
+    let [_, _, hundreds, ones] = address.octets().map(usize::from);
+    Some(HOSTS_A_NET * hundreds + ones.checked_sub(1)?)
 }
 
 fn settings(plan: &Plan, shard: u16, shards: u16) -> Settings {
