@@ -203,9 +203,11 @@ impl Topology {
     fn judge_while_down(&self, access: Access) -> Result<(), Redirect> {
         match access {
             Access::ShardChannel if self.manners.allows_shard_channels_when_down => Ok(()),
+            // Whether keys may be read says nothing about channels.
+            Access::ShardChannel => Err(Redirect::ClusterDown),
             _ if !self.manners.allows_reads_when_down => Err(Redirect::ClusterDown),
             Access::Write => Err(Redirect::ReadOnly),
-            Access::Read | Access::ShardChannel => Ok(()),
+            Access::Read => Ok(()),
         }
     }
 
@@ -359,7 +361,7 @@ pub(crate) mod tests {
         let down = Err(Redirect::ClusterDown);
         assert_eq!(all.map(|access| judge(Manners::default(), access)), [down; 3]);
         let reads = Manners { allows_reads_when_down: true, ..Manners::default() };
-        assert_eq!(all.map(|access| judge(reads, access)), [Ok(()), Err(Redirect::ReadOnly), Ok(())]);
+        assert_eq!(all.map(|access| judge(reads, access)), [Ok(()), Err(Redirect::ReadOnly), down]);
         let channels = Manners { allows_shard_channels_when_down: true, ..Manners::default() };
         assert_eq!(all.map(|access| judge(channels, access)), [down, down, Ok(())]);
     }

@@ -308,6 +308,10 @@ impl Cluster {
 
     /// Obeys other settings from now on (CONFIG SET).
     pub fn set_settings(&mut self, now: Now, settings: Settings, actions: &mut Actions) {
+        if self.settings.host.is_some() && settings.host.is_none() {
+            // It is learnt anew from who dials us (Redis 7.2 `clusterUpdateMyselfIp`).
+            self.table.row_mut(self.myself).host = None;
+        }
         self.settings = settings;
         self.table.wake_all();
         self.wear_settings();
