@@ -34,7 +34,13 @@ pub struct ReplicationFacts {
 impl Cluster {
     pub(super) fn replicated(&mut self, now: Now, facts: ReplicationFacts, actions: &mut Actions) {
         // Clients are not told of a replica that has nothing yet.
-        self.due.view |= (self.replication.offset == 0) != (facts.offset == 0);
+        let is_first = (self.replication.offset == 0) != (facts.offset == 0);
+        self.due.view |= is_first;
+        if is_first && self.is_replica() {
+            // Who does not know that a replica has data waits longer before it holds the master for dead.
+            self.announce_news();
+            self.due.save = true;
+        }
         self.replication = facts;
         self.advance_manual(now, actions);
     }
