@@ -56,7 +56,7 @@ impl Cluster {
 
     /// A node has said something: what it sent before it died may come to light only now, as long as a link is left.
     pub(super) fn note_voice(&mut self, node: NodeIndex) {
-        if !self.crashes.is_empty() && self.crashes.get(&node).is_some_and(|crash| crash.ended == [true; 2]) {
+        if !self.crashes.is_empty() && self.crashes.get(&node).is_some_and(|crash| self.is_cut_off(node, crash)) {
             self.clear_crash(node);
         }
     }
@@ -87,7 +87,7 @@ impl Cluster {
     fn has_crashed(&self, now: Now, node: NodeIndex) -> bool {
         let (crash, row) = (self.crashes[&node], self.table.row(node));
         let patience = self.settings.replicas.crash_detect_ms;
-        crash.ended == [true; 2]
+        self.is_cut_off(node, &crash)
             && crash.is_orderly
             && crash.refusals > 0
             && patience > 0
@@ -97,6 +97,13 @@ impl Cluster {
             && self.slots.count(node) > 0
             && self.is_among_kin(Some(node))
             && self.replicas_of(node).any(|replica| self.can_take_over(now, replica))
+    }
+
+    /// Whether no link is left between a node and us. Of one on which it has said nothing since we know it we cannot tell
+    /// that it is its own: as long as siblings hear from us it may rest.
+    fn is_cut_off(&self, node: NodeIndex, crash: &Crash) -> bool {
+        let is_theirs_gone = crash.ended[Side::Theirs as usize] || self.table.row(node).inbound.is_none();
+        crash.ended[Side::Ours as usize] && is_theirs_gone
     }
 
     /// Whether a replica is well, as far as we know.
