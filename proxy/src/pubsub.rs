@@ -186,10 +186,12 @@ impl Engine {
     /// Tells a message to those of our clients who hear it, wherever it was said. What `speaker` hears of its own message
     /// is kept in `heard.own`; what a client of ours says goes out over the bus, too.
     pub(crate) fn tell(&mut self, sockets: &mut Sockets, message: Message<'_>, speaker: Option<u32>) -> Receivers {
-        if speaker.is_some()
-            && let Some(bus) = &mut self.bus
-        {
-            bus.publish(message.channel, message.text, message.kind == ChannelKind::Shard);
+        match (&mut self.bus, &mut self.replication) {
+            _ if speaker.is_none() => {}
+            (Some(bus), _) => bus.publish(message.channel, message.text, message.kind == ChannelKind::Shard),
+            // Replicas hear it by the stream; in a cluster the bus is enough.
+            (None, Some(replication)) => replication.say(message.kind, message.channel, message.text),
+            (None, None) => {}
         }
         let mut receivers = Receivers::default();
         let limit = self.hot.output_limits.pubsub;

@@ -255,6 +255,23 @@ impl Server {
         assert!(status.is_ok_and(|status| status.success()), "{} has ended: {}", self.name, self.log());
     }
 
+    /// Stops all of its threads, as on a machine that hangs; `signal("CONT")` lets it go on.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let is_stopped = |task: fs::DirEntry| {
+            let text = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The name before the state may hold anything.
+            text.rsplit_once(") ").is_none_or(|(_, behind)| behind.starts_with('T'))
+        };
+        await_condition("all threads stand still", START_SECONDS_MAX, || {
+            let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("our own child");
+            tasks.flatten().all(is_stopped)
+        });
+    }
+
     /// Waits until it has ended; tells the exit code, or nothing if a signal ended it.
     ///
     /// # Panics

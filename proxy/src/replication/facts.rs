@@ -29,6 +29,7 @@ impl Replication {
             priority: settings.value(directive::REPLICA_PRIORITY),
             is_announced: settings.value(directive::REPLICA_ANNOUNCED),
             good_replicas: (self.rules.replicas_min > 0).then(|| self.source.count_fresh(self.rules.lag_s_max, now)),
+            syncs: self.source.syncs(),
         }
     }
 

@@ -21,6 +21,7 @@ use crate::log::Log;
 use image::Image;
 use link::Link;
 use slotmesh_base::{Monotonic, Rng};
+use slotmesh_command::ChannelKind;
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{DataLoop, SocketId, entropy};
 use slotmesh_replication::{DropReason, FollowerPhase, Identity, ReplicaState, Source, SourceSettings};
@@ -99,6 +100,8 @@ pub(crate) struct Replication {
     link: Option<Box<Link>>,
     images: Vec<Image>,
     waits: Vec<ReplicaWait>,
+    /// Messages of our clients that are not in the stream yet: they come behind what was done before them.
+    said: Vec<u8>,
     rules: Rules,
     identity: Identity,
     /// Our port for clients.
@@ -114,6 +117,7 @@ impl Replication {
             link: None,
             images: Vec::new(),
             waits: Vec::new(),
+            said: Vec::new(),
             rules: Rules::new(settings),
             identity: identity(settings, port),
             port,
@@ -177,6 +181,23 @@ impl Replication {
         if effects.is_recording() != wanted {
             shard.record_effects(wanted);
         }
+        if !self.said.is_empty() {
+            self.source.append(&std::mem::take(&mut self.said));
+        }
+    }
+
+    /// A client of ours says something to a channel, which the clients of replicas hear, too.
+    pub(crate) fn say(&mut self, kind: ChannelKind, channel: &[u8], text: &[u8]) {
+        if !self.wants_effects() {
+            return;
+        }
+        let name: &[u8] = if kind == ChannelKind::Shard { b"SPUBLISH" } else { b"PUBLISH" };
+        self.said.extend_from_slice(b"*3\r\n");
+        for word in [name, channel, text] {
+            self.said.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            self.said.extend_from_slice(word);
+            self.said.extend_from_slice(b"\r\n");
+        }
     }
 
     /// What a turn does.
@@ -198,7 +219,8 @@ impl Replication {
     /// Sends the stream to those who are on line.
     fn feed(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
         if self.source.replicas().is_empty() {
-            return;
+            // What is kept for those who may come has its bound nevertheless.
+            return self.source.trim();
         }
         let keys: Vec<SocketId> = self.source.replicas().iter().map(|replica| replica.key).collect();
         for key in keys {

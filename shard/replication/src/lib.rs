@@ -20,5 +20,5 @@ pub use framing::{Framing, ImageFrame, MARK_BYTES};
 pub use history::{History, Position};
 pub use id::ReplicationId;
 pub use source::{
-    Answer, Capabilities, DropReason, Replica, ReplicaFacts, ReplicaState, Request, Source, SourceSettings,
+    Answer, Capabilities, DropReason, Replica, ReplicaFacts, ReplicaState, Request, Source, SourceSettings, SyncCounts,
 };

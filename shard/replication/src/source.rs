@@ -140,6 +140,17 @@ pub enum Answer {
     Image,
 }
 
+/// How often the stream was asked for, and what became of it (`sync_full`, `sync_partial_ok`, `sync_partial_err`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SyncCounts {
+    /// Images that were needed.
+    pub full: u64,
+    /// Requests to go on that were granted.
+    pub partial: u64,
+    /// Requests to go on that were not.
+    pub refused: u64,
+}
+
 /// Why a replica is to be dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DropReason {
@@ -160,6 +171,7 @@ pub struct Source<K> {
     history: History,
     backlog: Option<Backlog>,
     replicas: Vec<Replica<K>>,
+    syncs: SyncCounts,
     /// When PING is due.
     next_ping: Monotonic,
     /// Since when there is no replica.
@@ -172,7 +184,8 @@ impl<K: Copy + PartialEq> Source<K> {
     pub fn new(settings: SourceSettings, mut rng: Rng) -> Self {
         let history = History::new(&mut rng);
         let zero = Monotonic::default();
-        Self { settings, history, backlog: None, replicas: Vec::new(), next_ping: zero, alone_since: zero, rng }
+        let (replicas, syncs) = (Vec::new(), SyncCounts::default());
+        Self { settings, history, backlog: None, replicas, syncs, next_ping: zero, alone_since: zero, rng }
     }
 
     /// Obeys other settings.
@@ -194,6 +207,11 @@ impl<K: Copy + PartialEq> Source<K> {
     /// `repl-backlog-size`.
     pub fn backlog_bytes_wanted(&self) -> usize {
         self.settings.backlog_bytes
+    }
+
+    /// How often the stream was asked for.
+    pub fn syncs(&self) -> SyncCounts {
+        self.syncs
     }
 
     /// Its replicas, in the order in which they came.
@@ -226,6 +244,13 @@ impl<K: Copy + PartialEq> Source<K> {
             self.keep();
         }
         let next = self.place_of(request);
+        match next {
+            Some(_) => self.syncs.partial += 1,
+            None => {
+                self.syncs.full += 1;
+                self.syncs.refused += u64::from(request != Request::Everything);
+            }
+        }
         let (state, psync2) = (ReplicaState::AwaitsImage, facts.capabilities.psync2);
         self.replicas.retain(|replica| replica.key != key);
         self.replicas.push(Replica {

@@ -7,7 +7,7 @@ use crate::Client;
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_command::{NodeCommand, parse_integer};
 use slotmesh_conf::directive;
-use slotmesh_replication::{Position, ReplicationId, Request};
+use slotmesh_replication::{Position, ReplicationId, Request, SyncCounts};
 use slotmesh_resp::{Args, Reply};
 
 /// A replica as its master shows it.
@@ -71,6 +71,8 @@ pub struct ReplicationFacts {
     pub is_announced: bool,
     /// Replicas that follow closely enough, where that counts (`min-replicas-to-write`).
     pub good_replicas: Option<usize>,
+    /// How often the stream was asked for.
+    pub syncs: SyncCounts,
 }
 
 /// An option of REPLCONF.

@@ -16,7 +16,10 @@ pub(super) fn stats(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("instantaneous_output_kbps", kibibytes(rates.output_bytes));
     fields.fields(&[("instantaneous_input_repl_kbps", "0.00"), ("instantaneous_output_repl_kbps", "0.00")]);
     fields.field("rejected_connections", facts.process.rejected_connections);
-    fields.fields(&[("sync_full", "0"), ("sync_partial_ok", "0"), ("sync_partial_err", "0")]);
+    let syncs = facts.node.replication().syncs;
+    fields.field("sync_full", syncs.full);
+    fields.field("sync_partial_ok", syncs.partial);
+    fields.field("sync_partial_err", syncs.refused);
     fields.field("expired_keys", facts.total(|core| core.expired));
     fields.field("expired_time_cap_reached_count", facts.total(|core| core.expiry_cut));
     fields.field("expire_cycle_cpu_milliseconds", facts.total(|core| core.expiry_nanos) / 1_000_000);
