@@ -1,6 +1,6 @@
 //! Subcommands of CLUSTER beside redis-server in cluster mode: same lines, same replies.
 
-use slotmesh_conform::{Cluster, Connection, Program, is_self_test, show};
+use slotmesh_conform::{Cluster, Connection, Program, await_condition, is_self_test, show};
 
 /// Lines whose replies differ from those of the oracle (7.0.15), how, and why.
 const DIFFERENCES: &[(&str, &str, &str)] = &[
@@ -301,6 +301,96 @@ fn neighbours_are_ordered_about_as_in_redis() {
     pair.compare(1, "HELLO 3", &["GET foo", "GET bar", "MGET foo bar", "CLUSTER MYID", "READONLY", "ASKING"]);
 }
 
+/// Two masters, of which the second has a replica that is in sync.
+fn with_a_replica(programs: &[Program]) -> Cluster {
+    let cluster = Cluster::start(programs, &["--repl-diskless-sync-delay", "0"]);
+    for (index, range) in [(0, "0 8191"), (1, "8192 16383")] {
+        assert_eq!(cluster.connect(index).say(&format!("CLUSTER ADDSLOTSRANGE {range}")), b"+OK\r\n");
+        assert_eq!(cluster.connect(index).say(&format!("CLUSTER SET-CONFIG-EPOCH {}", index + 1)), b"+OK\r\n");
+    }
+    (1..3).for_each(|index| cluster.meet(index, 0));
+    cluster.await_agreement();
+    let master = cluster.connect(1).text("CLUSTER MYID");
+    assert_eq!(cluster.connect(2).say(&format!("CLUSTER REPLICATE {master}")), b"+OK\r\n");
+    assert_eq!(cluster.connect(1).say("SET foo v"), b"+OK\r\n");
+    let mut replica = cluster.connect(2);
+    assert_eq!(replica.say("READONLY"), b"+OK\r\n");
+    await_condition("the replica follows", 60, || replica.say("GET foo") == b"$1\r\nv\r\n");
+    // What is written while it listens gives it an offset, and all tell clients of it.
+    assert_eq!(cluster.connect(1).say("SET foo v"), b"+OK\r\n");
+    let id = cluster.connect(2).text("CLUSTER MYID");
+    for index in 0..3 {
+        let mut node = cluster.connect(index);
+        await_condition("all know the replica", 60, || show(&node.say("CLUSTER SLOTS")).contains(&id));
+    }
+    cluster
+}
+
+#[test]
+fn replicas_answer_as_in_redis() {
+    let ours = with_a_replica(&vec![Program::Slotmesh(1); 3]);
+    let pair = Pair { ours, theirs: with_a_replica(&vec![Program::Redis(None); 3]) };
+    let replica = [
+        "GET foo",
+        "CLUSTER SLOTS",
+        "READONLY",
+        "READONLY x",
+        "GET foo",
+        "GET bar",
+        "MGET foo bar",
+        "SET foo x",
+        "DEL foo",
+        "TTL foo",
+        "MULTI",
+        "GET foo",
+        "EXEC",
+        "MULTI",
+        "GET foo",
+        "SET foo 1",
+        "EXEC",
+        "WATCH foo",
+        "UNWATCH",
+        "SPUBLISH foo x",
+        "SPUBLISH bar x",
+        "READWRITE",
+        "GET foo",
+        "READONLY",
+        "RESET",
+        "GET foo",
+        "CLUSTER SETSLOT 0 STABLE",
+        "CLUSTER SETSLOT 99999 NODE x",
+        "CLUSTER SETSLOT 0",
+        "CLUSTER FORGET <id1>",
+        "CLUSTER FORGET <id2>",
+        "CLUSTER FAILOVER x",
+        "CLUSTER FAILOVER FORCE x",
+        "CLUSTER REPLICATE <id2>",
+        "CLUSTER REPLICAS <id2>",
+        "CLUSTER COUNT-FAILURE-REPORTS <id1>",
+        "CLUSTER FLUSHSLOTS",
+        "CLUSTER COUNTKEYSINSLOT 12182",
+        "CLUSTER GETKEYSINSLOT 12182 9",
+        "CLUSTER DELSLOTS 99999",
+        "CLUSTER ADDSLOTS 9000",
+        "CLUSTER SET-CONFIG-EPOCH 7",
+        "CLUSTER RESET x",
+        "REPLICAOF NO ONE",
+    ];
+    pair.compare(2, "PING", &replica);
+    pair.compare(2, "HELLO 3", &["GET foo", "READONLY", "GET foo", "CLUSTER SLOTS"]);
+    let master = [
+        "CLUSTER SLOTS",
+        "CLUSTER REPLICATE <id2>",
+        "CLUSTER REPLICATE <id0>",
+        "CLUSTER RESET",
+        "CLUSTER FAILOVER",
+        "CLUSTER FAILOVER FORCE",
+        "CLUSTER FAILOVER TAKEOVER",
+    ];
+    pair.compare(1, "PING", &master);
+    pair.compare(2, "PING", &["CLUSTER RESET HARD", "DBSIZE", "GET foo", "CLUSTER SLOTS", "CLUSTER REPLICAS <id1>"]);
+}
+
 /// What clients are told where names are preferred, or nothing.
 #[test]
 fn endpoints_are_shown_as_in_redis() {
@@ -311,7 +401,7 @@ fn endpoints_are_shown_as_in_redis() {
             for cluster in [&pair.ours, &pair.theirs] {
                 let names = |index: u16| cluster.connect(index).text("CLUSTER NODES").matches(",node.example").count();
                 let all = if name.is_empty() { 0 } else { 2 };
-                slotmesh_conform::await_condition("hostnames are known", 30, || (0..2).all(|node| names(node) == all));
+                await_condition("hostnames are known", 30, || (0..2).all(|node| names(node) == all));
             }
             for opening in ["HELLO 2", "HELLO 3"] {
                 pair.compare(0, opening, &["GET foo", "GET bar", "CLUSTER SLOTS"]);
@@ -331,12 +421,12 @@ fn a_cluster_with_holes_serves_as_redis_does() {
         for cluster in [&pair.ours, &pair.theirs] {
             // The owner first, and the other as often as it hears of an old claim.
             assert_eq!(cluster.connect(1).say("CLUSTER DELSLOTS 15495"), b"+OK\r\n");
-            slotmesh_conform::await_condition("the slot is gone", 30, || {
+            await_condition("the slot is gone", 30, || {
                 let is_gone = |node| cluster.connect(node).text("CLUSTER INFO").contains("slots_assigned:16383\r\n");
                 is_gone(1) && (is_gone(0) || cluster.connect(0).say("CLUSTER DELSLOTS 15495").is_empty())
             });
             let state = if coverage == "yes" { "cluster_state:fail" } else { "cluster_state:ok" };
-            slotmesh_conform::await_condition("the state follows", 30, || {
+            await_condition("the state follows", 30, || {
                 (0..2).all(|node| cluster.connect(node).text("CLUSTER INFO").starts_with(state))
             });
         }
