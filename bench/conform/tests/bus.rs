@@ -207,11 +207,13 @@ fn a_node_remembers_over_a_crash() {
     await_agreement(&ports);
     let known = view(ports[0]);
     // What an order has promised is on disk when the reply has come.
-    order(ports[0], "CLUSTER DELSLOTS 0");
-    order(ports[0], "CLUSTER ADDSLOTS 0");
+    let id = my_id(ports[0]);
+    order(ports[0], "CLUSTER DELSLOTS 5");
     first.signal("KILL");
     first.await_end();
     let again = ours_at(first.port(), 2, LONG_TIMEOUT, &[]);
+    assert_eq!(nodes(ports[0])[&id][8..], ["0-4", "6-5460"]);
+    order(ports[0], "CLUSTER ADDSLOTS 5");
     await_agreement(&ports);
     assert_eq!(view(ports[0]), known);
     drop(again);
