@@ -148,6 +148,9 @@ directives! {
         CLUSTER_MIGRATION_BARRIER: u32 = integer("cluster-migration-barrier", "1", 0, I32);
         /// Whether replicas go to other masters by themselves.
         CLUSTER_ALLOW_REPLICA_MIGRATION: bool = boolean("cluster-allow-replica-migration", "yes");
+        /// Whether a master that had replicas serves its slots when it comes back without data. Else it is silent until
+        /// a replica has taken over, lest the replicas take its emptiness for the data.
+        CLUSTER_START_EMPTY: bool = boolean("cluster-start-empty", "no").fixed();
         /// Seconds between two signs of life that a master gives to its replicas.
         REPL_PING_REPLICA_PERIOD: u32 =
             integer("repl-ping-replica-period", "10", 1, I32).aliases(&["repl-ping-slave-period"]);

@@ -209,6 +209,7 @@ impl Core {
     /// Lets the shard's bus do what this turn has given it to do.
     fn drive_bus(&mut self) {
         self.engine.tell_bus_of_replication();
+        self.engine.open_bus(&mut self.io);
         let Some(bus) = &mut self.engine.bus else { return };
         let outcome = bus.drive(&mut self.io);
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };

@@ -73,6 +73,7 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
     let files = (0..shards).map(|index| NodesFile::open(name, index)).collect::<Result<Vec<_>, _>>()?;
     let is_new = files.iter().all(|(_, saved)| saved.is_none());
     let founders = (settings.value(directive::CLUSTER_SELF_FORM) && is_new).then(|| founders(settings, shards));
+    let may_start_empty = settings.value(directive::CLUSTER_START_EMPTY);
     let mut starts = Vec::new();
     for ((index, (file, saved)), listeners) in (0..shards).zip(files).zip(listeners) {
         let (settings, rng) = (machine_settings(settings, index, shards), Rng::new(entropy::random_u64()));
@@ -81,7 +82,8 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
             (None, Some(founders)) => Cluster::found(settings, rng, now, founders),
             (None, None) => Cluster::new(settings, rng),
         };
-        starts.push(BusStart { cluster, file, listeners });
+        let is_empty_handed = !may_start_empty && has_lost_data(&cluster, now);
+        starts.push(BusStart { cluster, file, listeners, is_empty_handed });
     }
     let ids: Vec<NodeId> = starts.iter().map(|start| start.cluster.id()).collect();
     for BusStart { cluster, file, .. } in &mut starts {
@@ -94,6 +96,12 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
         cluster.handle(now, Input::Persisted(save.serial), &mut actions);
     }
     Ok(starts)
+}
+
+/// Whether a node was a master with slots and replicas: what it had is theirs alone now, since nothing was on a disk.
+fn has_lost_data(cluster: &Cluster, now: Now) -> bool {
+    let (topology, myself) = cluster.view(now);
+    topology.ranges_of(myself).next().is_some() && topology.nodes().any(|(_, node)| node.master == Some(myself))
 }
 
 fn founders(settings: &Settings, shards: u16) -> Vec<Founder> {

@@ -1,15 +1,17 @@
 //! A core's shard as a node of a cluster: what its bus changes for clients.
 
 use crate::bus::{Bus, BusStart, Outcome};
+use crate::doors::listen_tcp;
 use crate::engine::{Engine, Hands};
 use crate::formation;
+use crate::hop::Parcel;
 use crate::process::{AtNode, Seat};
 use crate::pubsub::Message;
 use slotmesh_base::{Monotonic, ReplyError, SLOT_COUNT, Slot, UnixMillis};
 use slotmesh_cluster::machine::{Now, PauseOrder, RoleChange};
 use slotmesh_command::{ChannelKind, Spec, key_indexes};
 use slotmesh_conf::{Settings, directive};
-use slotmesh_io::clock;
+use slotmesh_io::{DataLoop, clock};
 use slotmesh_resp::Args;
 use slotmesh_shard::{PauseScope, Ticket, judge};
 use std::io;
@@ -131,6 +133,23 @@ impl Engine {
             }
         }
         self.refresh_pause();
+    }
+
+    /// Listens on the port of the bus, if it was kept closed at first.
+    pub(crate) fn open_bus(&mut self, io: &mut DataLoop<Parcel>) {
+        let (now, core) = (self.monotonic, self.core);
+        let Some(bus) = self.bus.as_mut().filter(|bus| bus.is_silent()) else { return };
+        if !bus.wants_listeners(now) {
+            return;
+        }
+        let port = formation::bus_port(&self.settings, core).unwrap_or(0);
+        match listen_tcp(&self.settings, port, &self.process.log) {
+            Ok(listeners) => bus.listen(io, listeners),
+            Err(problem) => {
+                self.process.log.warning(format_args!("{problem}"));
+                std::process::exit(1);
+            }
+        }
     }
 
     /// Tells the machine how our replication stands, at the end of a turn's requests.

@@ -10,6 +10,7 @@ mod links;
 mod news;
 mod nodes_file;
 mod siblings;
+mod silence;
 
 pub(crate) use dialler::Dialler;
 pub(crate) use news::{BellEnd, bell};
@@ -22,6 +23,7 @@ use crate::process::Seat;
 use disk::Disk;
 use links::{Links, Way};
 use siblings::{Outbox, SiblingLink};
+use silence::Silence;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
 use slotmesh_cluster::machine::{
     Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, PauseOrder, ReplicationFacts, RoleChange,
@@ -87,6 +89,8 @@ pub(crate) struct BusStart {
     pub(crate) cluster: Cluster,
     pub(crate) file: NodesFile,
     pub(crate) listeners: Vec<OwnedFd>,
+    /// Whether it owned slots and had replicas, and comes back without data (see [`silence`]).
+    pub(crate) is_empty_handed: bool,
 }
 
 /// The bus of one shard.
@@ -98,6 +102,8 @@ pub(crate) struct Bus {
     outbox: Outbox,
     bell: BellEnd,
     listeners: Vec<OwnedFd>,
+    /// Kept while others may still hold for ours what we have lost.
+    silence: Option<Silence>,
     /// Whether a listener could not accept and shall try again.
     has_failed: bool,
     /// What the machine was last told of our replication.
@@ -112,7 +118,9 @@ impl Bus {
     /// # Errors
     /// If there are no descriptors left.
     pub(crate) fn new(start: BusStart, core: u16, now: Now, log: Arc<Log>) -> io::Result<Self> {
-        let BusStart { cluster, file, listeners } = start;
+        let BusStart { cluster, file, listeners, is_empty_handed } = start;
+        let patience_ms = cluster.settings().replicas.crash_detect_ms;
+        let silence = is_empty_handed.then(|| Silence::begin(now.monotonic, patience_ms, &log));
         let (ringer, bell) = bell()?;
         Ok(Self {
             told_facts: None,
@@ -123,7 +131,8 @@ impl Bus {
             dialler: Dialler::new(ringer),
             outbox: Outbox::default(),
             bell,
-            listeners,
+            listeners: if silence.is_some() { Vec::new() } else { listeners },
+            silence,
             has_failed: false,
             log,
             core,
@@ -164,6 +173,39 @@ impl Bus {
     /// `bind-source-addr`: the address that dials come from.
     pub(crate) fn set_source(&mut self, source: Option<IpAddr>) {
         self.dialler.set_source(source);
+    }
+
+    /// Does not let out what the machine wants to say, while nothing shall be said.
+    fn keep_silent(&mut self, actions: &mut Actions) {
+        let Some(silence) = &mut self.silence else { return };
+        if matches!(actions.role, Some(RoleChange::Replica { .. })) {
+            self.log
+                .notice(format_args!("Another node has taken our slots: we follow it, and take part in the cluster"));
+            let kept = self.silence.take().map(Silence::end).unwrap_or_default();
+            for link in kept {
+                self.machine.get_mut().handle(Input::LinkDown { link, why: LinkEnd::Other });
+            }
+            return;
+        }
+        silence.swallow(actions);
+    }
+
+    /// Whether our shard has lost its data, and serves nobody.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silence.is_some()
+    }
+
+    /// Whether it is time to listen, which we did not from the start.
+    pub(crate) fn wants_listeners(&mut self, now: Monotonic) -> bool {
+        match &mut self.silence {
+            Some(silence) => silence.opens(now),
+            None => false,
+        }
+    }
+
+    /// Listens here from now on.
+    pub(crate) fn listen(&mut self, io: &mut DataLoop<Parcel>, listeners: Vec<OwnedFd>) {
+        listeners.into_iter().for_each(|listener| io.listen(listener, BUS));
     }
 
     /// When it wants a turn at the latest, on the monotonic clock in nanoseconds.
@@ -335,6 +377,7 @@ impl Bus {
         let machine = self.machine.get_mut();
         let mut actions = std::mem::take(&mut machine.actions);
         let mut has_news = self.save(&mut actions);
+        self.keep_silent(&mut actions);
         for order in actions.links.drain(..) {
             has_news |= self.link(io, order);
         }

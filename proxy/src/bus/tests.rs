@@ -23,7 +23,13 @@ fn bus(folder: &std::path::Path, now: Now) -> Bus {
     };
     let cluster = Cluster::new(settings, Rng::new(1));
     let (file, _) = NodesFile::open(&folder.join("nodes.conf"), 0).unwrap();
-    Bus::new(BusStart { cluster, file, listeners: Vec::new() }, 0, now, Arc::new(Log::nowhere())).unwrap()
+    Bus::new(
+        BusStart { cluster, file, listeners: Vec::new(), is_empty_handed: false },
+        0,
+        now,
+        Arc::new(Log::nowhere()),
+    )
+    .unwrap()
 }
 
 #[test]

@@ -289,11 +289,17 @@ impl Engine {
             self.replicate(&mut hands, index, order);
         }
         let Some(mut replication) = self.replication.take_if(|replication| !replication.is_idle()) else {
-            self.standing = Standing::default();
+            self.standing = Standing::LOADING.when(self.is_empty_handed());
             return;
         };
         replication.drive(self, io);
+        self.standing = self.standing.and(Standing::LOADING.when(self.is_empty_handed()));
         self.replication = Some(replication);
+    }
+
+    /// Whether our shard is to have data that it has lost.
+    fn is_empty_handed(&self) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.is_silent())
     }
 
     /// When replication wants a turn at the latest, in nanoseconds, and whether it wants one at once.
