@@ -547,11 +547,12 @@ impl Stage {
 
     /// `X is silent`: what becomes of a peer, without a message.
     fn change(&mut self, name: char, words: &mut Line<'_>) -> Result<(), String> {
-        let mut why = LinkEnd::Closed;
+        let (mut why, mut keeps_its_own) = (LinkEnd::Closed, false);
         while let Some(word) = words.next() {
             let peer = self.peer(name)?;
             match word {
                 "back" => (peer.is_up, peer.answers) = (true, true),
+                "deaf" => (peer.is_up, peer.answers, keeps_its_own) = (false, false, true),
                 // Somebody in between tears its links and refuses new ones.
                 "shut" => (peer.is_up, peer.answers, why) = (false, false, LinkEnd::Reset),
                 word => Self::describe(peer, word, words)?,
@@ -559,7 +560,8 @@ impl Stage {
         }
         let peer = self.peer(name)?;
         if !peer.is_up {
-            for link in [peer.ours.take(), peer.theirs.take()].into_iter().flatten() {
+            let theirs = if keeps_its_own { None } else { peer.theirs.take() };
+            for link in [peer.ours.take(), theirs].into_iter().flatten() {
                 self.tell(Input::LinkDown { link, why })?;
             }
         }
