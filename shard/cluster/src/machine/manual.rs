@@ -5,6 +5,7 @@
 //! its master is well. With FORCE the replica asks the other masters at once, with TAKEOVER nobody.
 
 use super::{Actions, AdminError, Cluster, Level, Now, PauseOrder};
+use crate::node::NodeId;
 use crate::topology::NodeIndex;
 use crate::wire::{self, Header, Heartbeat, MessageFlags, MessageKind, NodeFlags};
 
@@ -69,7 +70,7 @@ impl Cluster {
         match how {
             Failover::Agreed => {
                 actions.log(Level::Notice, format_args!("Manual failover user request accepted."));
-                self.ask_for_pause(master, actions);
+                self.send_start(master, actions);
             }
             Failover::Forced => {
                 actions.log(Level::Notice, format_args!("Forced failover user request accepted."));
@@ -84,9 +85,9 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks our master to let its clients wait.
-    fn ask_for_pause(&mut self, master: NodeIndex, actions: &mut Actions) {
-        let row = self.table.row(master);
+    /// Sends MFSTART: to our master, that its clients wait.
+    fn send_start(&mut self, node: NodeIndex, actions: &mut Actions) {
+        let row = self.table.row(node);
         let (Some(link), true) = (row.link, row.is_linked) else { return };
         let header = self.header();
         let message = actions.message(|out| wire::write_manual_failover_start(out, header));
@@ -99,8 +100,30 @@ impl Cluster {
         self.advance_election(now, actions);
     }
 
-    /// A replica of ours wants to take over: our clients wait.
+    /// We are about to stop: asks the replica that has most of our data to take our place, as CLUSTER FAILOVER would tell
+    /// it to. Whom; nobody if there is none of our own kind that can. A [`RoleChange`](super::RoleChange) says that it has.
+    ///
+    /// The question is MFSTART, from a master to its replica, which stock nodes would ignore.
+    pub fn hand_over(&mut self, actions: &mut Actions) -> Option<NodeId> {
+        if !self.is_master() || self.slot_count() == 0 {
+            return None;
+        }
+        let can = |&node: &NodeIndex| {
+            let row = self.table.row(node);
+            row.kin > 0 && row.is_linked && row.offset > 0 && !row.is_bad() && !row.has(NodeFlags::NO_FAILOVER)
+        };
+        let heir = self.replicas_of(self.myself).filter(can).max_by_key(|&node| self.table.row(node).offset)?;
+        self.send_start(heir, actions);
+        Some(self.table.row(heir).id)
+    }
+
+    /// A replica of ours wants to take over: our clients wait. Or our master, who stops, wants us to.
     pub(super) fn give_way(&mut self, now: Now, sender: Option<NodeIndex>, actions: &mut Actions) {
+        if sender.is_some_and(|sender| self.leader() == Some(sender) && self.table.row(sender).kin > 0) {
+            // Whatever forbids it now forbids it; the master stops without.
+            _ = self.fail_over(now, Failover::Agreed, actions);
+            return;
+        }
         let Some(taker) = sender.filter(|&sender| self.table.row(sender).master == Some(self.myself)) else { return };
         self.end_manual(actions);
         self.manual = Manual { ends_at: now.ms() + LONGEST_MS, taker: Some(taker), ..Manual::default() };

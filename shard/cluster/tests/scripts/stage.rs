@@ -453,6 +453,11 @@ impl Stage {
                 self.node().bump(now, &mut actions);
                 return self.obey(actions);
             }
+            "handover" => {
+                let mut actions = Actions::default();
+                self.node().hand_over(&mut actions);
+                return self.obey(actions);
+            }
             "meet" => {
                 let peer = self.peers.get(&letter(words.word()?)?).ok_or("nobody of this name")?;
                 Admin::Meet { host: peer.host.clone(), port: peer.port, bus_port: peer.bus_port() }
