@@ -78,8 +78,9 @@ impl Play<'_> {
         while self.world.now_ns < end {
             let pause = self.rng.below(4 * SECOND);
             proceed(self.world, pause)?;
-            match self.rng.below(5) {
+            match self.rng.below(6) {
                 0 => self.hand_over(),
+                1 => self.stop()?,
                 _ => faults::strike(self.world),
             }
         }
@@ -123,6 +124,24 @@ impl Play<'_> {
             self.world.order(node, Admin::Replicate { id, has_keys: false });
         }
         self.until(60 * SECOND, "replicated", unhealthy)
+    }
+
+    /// A process stops in good order, as SIGTERM would have it.
+    fn stop(&mut self) -> Result<(), String> {
+        let machines = operator::machines(self.world);
+        if machines.is_empty() {
+            return Ok(());
+        }
+        let host = self.world.nodes[machines[self.rng.below(machines.len() as u64) as usize]].host;
+        for node in machines.into_iter().filter(|&node| self.world.nodes[node].host == host).collect::<Vec<_>>() {
+            self.world.hand_over(node);
+        }
+        let pause = self.rng.below(SECOND);
+        proceed(self.world, pause)?;
+        if self.world.hosts[host].is_up {
+            self.world.crash(host, false, true);
+        }
+        Ok(())
     }
 
     /// A replica takes over by order.

@@ -454,6 +454,14 @@ impl World {
         is_obeyed
     }
 
+    /// A node is told that its process is about to stop.
+    pub(crate) fn hand_over(&mut self, node: usize) {
+        self.note(format_args!("node {node} is about to stop"));
+        let Node { brain: Brain::Machine(cluster), actions, .. } = &mut self.nodes[node] else { return };
+        cluster.hand_over(actions);
+        self.obey(node);
+    }
+
     /// CLUSTER BUMPEPOCH.
     pub(crate) fn bump(&mut self, node: usize) {
         self.note(format_args!("node {node} is ordered to bump its epoch"));
