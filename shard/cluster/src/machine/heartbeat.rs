@@ -325,6 +325,13 @@ impl Cluster {
             row.shard_id = shard_id;
             self.mark_all();
         }
+        if self.leader() == Some(sender) && self.shard_id() != shard_id {
+            // We followed it before it had said of which group it is. It would save us as a member of another one, and
+            // a file that says so does not start a stock node again.
+            self.table.row_mut(self.myself).shard_id = shard_id;
+            self.announce_news();
+            self.mark_all();
+        }
         for (id, seconds) in forgotten {
             let Some(node) = self.table.find(&id) else { continue };
             if node != self.myself && self.table.row(self.myself).master != Some(node) {

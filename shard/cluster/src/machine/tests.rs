@@ -251,6 +251,26 @@ fn replicas_of_a_file_of_redis_7_0_are_in_their_masters_groups() {
     assert_ne!(group(0), group(2));
 }
 
+/// Who follows a master that has not said yet of which group it is belongs to that group as soon as it has.
+#[test]
+fn a_replica_is_in_the_group_of_its_master_also_if_it_hears_of_it_later() {
+    let mut network = Network::formed();
+    let slots: Vec<Slot> = (10923..16384).filter_map(Slot::new).collect();
+    network.order(2, Admin::DelSlots(&slots)).unwrap();
+    let (id, group) = (network.nodes[0].id(), network.nodes[0].shard_id());
+    let replica = &mut network.nodes[2];
+    let master = replica.table.find(&id).unwrap();
+    replica.table.row_mut(master).shard_id = NodeId::of_random([78; 3]);
+    network.order(2, Admin::Replicate { id, has_keys: false }).unwrap();
+    network.run(3000);
+    assert_eq!(network.nodes[2].shard_id(), group);
+    let node = network.nodes[2].id();
+    for other in 0..2 {
+        let cluster = &network.nodes[other];
+        assert_eq!(cluster.table.row(cluster.known(&node).unwrap()).shard_id, group, "as node {other} knows it");
+    }
+}
+
 /// A replica of a failed master, as gossip may have told of it.
 fn add_candidate(cluster: &mut Cluster, master: NodeId, link: LinkId) -> NodeId {
     let id = NodeId::of_random([77; 3]);
