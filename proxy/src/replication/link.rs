@@ -20,6 +20,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Bytes of the link that wait while our shard is in another core's hand, beyond which it is not read.
 const INBOX_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a request in which its name is looked for, to tell it.
+const NAME_LOOK_BYTES: usize = 128;
 
 /// The link to a master.
 pub(super) struct Link {
@@ -194,9 +196,6 @@ impl Sink<'_> {
             let refuse =
                 |why: &dyn std::fmt::Display| format!("Failed trying to load the MASTER synchronization DB: {why}");
             reader.finish().map_err(|error| refuse(&error))?;
-            if !reader.rest().is_empty() {
-                return Err(refuse(&"there are bytes behind its end"));
-            }
         }
         let keys: usize =
             (0..image.keyspace.databases()).filter_map(|db| Some(image.keyspace.find_db(db)?.len())).sum();
@@ -223,9 +222,20 @@ impl Sink<'_> {
         }
         fed.map_err(|error| {
             stream.is_broken = true;
-            format!("The MASTER's stream cannot be followed ({error}): a full resync is needed")
+            let at = usize::try_from(error.at.saturating_sub(stream.replay.applied())).unwrap_or(usize::MAX);
+            let name = stream.unapplied.get(at..).and_then(command_name).unwrap_or_default();
+            stream.unapplied = Vec::new();
+            format!("The MASTER's stream cannot be followed ({error}{name}): a full resync is needed")
         })
     }
+}
+
+/// For the log: the name of the request at the begin of these bytes, if it is one.
+fn command_name(bytes: &[u8]) -> Option<String> {
+    let mut lines = bytes.get(..NAME_LOOK_BYTES.min(bytes.len()))?.split(|&byte| byte == b'\n');
+    let (count, length, name) = (lines.next()?, lines.next()?, lines.next()?);
+    let is_request = count.starts_with(b"*") && length.starts_with(b"$");
+    is_request.then(|| format!(", '{}'", name.trim_ascii_end().escape_ascii()))
 }
 
 impl Stream {
@@ -256,7 +266,12 @@ impl Image {
                 Item::EmptyKey { .. } | Item::End { .. } => {}
             }
         }
-        Ok(())
+        // A length that says otherwise is a lie, and who lies may send without end.
+        if reader.is_done() && !reader.rest().is_empty() {
+            Err("there are bytes behind its end".to_owned())
+        } else {
+            Ok(())
+        }
     }
 }
 
