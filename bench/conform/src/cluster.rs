@@ -161,6 +161,8 @@ pub struct NodeLine {
     pub address: String,
     /// `master`, `fail?` …, without `myself`.
     pub flags: Vec<String>,
+    /// Name of its master; `-` if it is none's replica.
+    pub master: String,
     /// Its configEpoch.
     pub epoch: u64,
     /// `connected` or `disconnected`.
@@ -198,6 +200,7 @@ pub fn node_lines(connection: &mut Connection) -> Vec<NodeLine> {
             id: words[0].to_owned(),
             address: words[1].to_owned(),
             flags: words[2].split(',').filter(|&flag| flag != "myself").map(str::to_owned).collect(),
+            master: words[3].to_owned(),
             epoch: words[6].parse().expect("an epoch"),
             link: words[7].to_owned(),
             slots: words[8..].join(" "),
