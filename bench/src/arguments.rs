@@ -85,6 +85,7 @@ pub(crate) enum Part {
     Lists,
     Commands,
     Snapshots,
+    Failover,
     Memory,
     Shards,
     Cluster,
@@ -93,11 +94,12 @@ pub(crate) enum Part {
 
 impl Part {
     /// All parts, in the order of the report.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Speed,
         Self::Lists,
         Self::Commands,
         Self::Snapshots,
+        Self::Failover,
         Self::Memory,
         Self::Shards,
         Self::Cluster,
@@ -111,6 +113,7 @@ impl Part {
             Self::Lists => "lists",
             Self::Commands => "commands",
             Self::Snapshots => "snapshots",
+            Self::Failover => "failover",
             Self::Memory => "memory",
             Self::Shards => "shards",
             Self::Cluster => "cluster",
@@ -361,8 +364,9 @@ impl Options {
             "--only" => {
                 let part = |name: &str| Part::ALL.into_iter().find(|part| part.name() == name);
                 let parts: Option<_> = value.split(',').map(part).collect();
-                suite.parts =
-                    parts.ok_or_else(|| bad("some of speed,lists,commands,snapshots,memory,shards,cluster,tools"))?;
+                suite.parts = parts.ok_or_else(|| {
+                    bad("some of speed,lists,commands,snapshots,failover,memory,shards,cluster,tools")
+                })?;
             }
             _ => unreachable!("every option that wants a value is read"),
         }

@@ -1,8 +1,10 @@
 //! The figures of `bench/RESULTS.md`: our server, redis-server and the echo on one CPU, the load on another.
 
+mod client;
 mod cluster;
 mod commands;
 mod document;
+mod failover;
 mod floors;
 mod lists;
 mod memory;
@@ -28,6 +30,8 @@ struct Scale {
     keys: u64,
     /// Numbers of keys at which memory is read.
     memory_steps: Vec<u64>,
+    /// How often a master dies, and how often each other thing happens to it.
+    failures: usize,
 }
 
 impl Scale {
@@ -39,6 +43,7 @@ impl Scale {
                 warmup_seconds: 0.02,
                 keys: 100_000,
                 memory_steps: vec![300_000, 500_000, 700_000],
+                failures: 2,
             }
         } else {
             let thousands = [300, 500, 700, 1000, 1500, 2000, 3000, 4000, 6000, 8000];
@@ -48,6 +53,7 @@ impl Scale {
                 warmup_seconds: 0.1,
                 keys: 1_000_000,
                 memory_steps: thousands.map(|count| count * 1000).to_vec(),
+                failures: 10,
             }
         }
     }
@@ -72,6 +78,7 @@ fn title(part: Part) -> &'static str {
         Part::Lists => "Lists and transactions on one core",
         Part::Commands => "Strings, bits and keys on one core",
         Part::Snapshots => "Snapshots under writes",
+        Part::Failover => "Failover",
         Part::Memory => "Memory per key",
         Part::Shards => "Two shards behind the gateway against one",
         Part::Cluster => "Two shards on cluster ports against one",
@@ -109,6 +116,7 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
             Part::Lists => lists::measure(options, &scale, &programs)?,
             Part::Commands => commands::measure(options, &scale, &programs)?,
             Part::Snapshots => snapshots::measure(options, &scale, &programs)?,
+            Part::Failover => failover::measure(options, &scale, &programs)?,
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
             Part::Cluster => cluster::measure(options, &scale, &programs)?,

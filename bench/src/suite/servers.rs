@@ -24,8 +24,8 @@ const OUTPUT_BYTES_SHOWN: usize = 600;
 /// The programs that are measured.
 #[derive(Clone, Debug)]
 pub(super) struct Programs {
-    redis: PathBuf,
-    slotmesh: PathBuf,
+    pub(super) redis: PathBuf,
+    pub(super) slotmesh: PathBuf,
     echo: PathBuf,
     /// A wrapper that has the kernel end a server when this program ends, by a signal for instance.
     wrapper: Vec<&'static str>,
@@ -122,7 +122,8 @@ impl Programs {
         })
     }
 
-    fn command(&self, program: &PathBuf) -> Command {
+    /// A command that runs a program; the kernel ends what it runs when our thread ends.
+    pub(super) fn command(&self, program: &PathBuf) -> Command {
         match &*self.wrapper {
             [] => Command::new(program),
             [wrapper, arguments @ ..] => {
@@ -141,6 +142,7 @@ pub(super) struct Server {
     /// What it prints.
     output: File,
     port: u16,
+    is_killed: bool,
     pub(super) endpoint: Endpoint,
 }
 
@@ -153,13 +155,21 @@ impl Server {
     fn start_on(name: &str, ports: u16, command: impl FnOnce(&str) -> Command) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::Server { name: name.to_owned(), problem: error.to_string() };
         let port = free_ports(ports).map_err(failed)?;
+        Self::start_at(name, port, command(&port.to_string()))
+    }
+
+    /// Starts a server that listens on this port, or on several from this one on.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) fn start_at(name: &str, port: u16, mut command: Command) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::Server { name: name.to_owned(), problem: error.to_string() };
         let output = nameless_file(port).map_err(failed)?;
-        let mut command = command(&port.to_string());
         command.stdin(Stdio::null());
         command.stdout(output.try_clone().map_err(failed)?).stderr(output.try_clone().map_err(failed)?);
         let child = command.spawn().map_err(failed)?;
         let endpoint = Endpoint::local(name, port, child.id());
-        let mut server = Self { child, output, port, endpoint };
+        let mut server = Self { child, output, port, is_killed: false, endpoint };
         server.await_readiness(port)?;
         Ok(server)
     }
@@ -189,6 +199,18 @@ impl Server {
     /// Its port on the loopback address.
     pub(super) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Ends it at once, without a word (SIGKILL).
+    pub(super) fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        self.is_killed = true;
+    }
+
+    /// Whether it has ended, or is about to after [`kill`](Self::kill).
+    pub(super) fn has_ended(&mut self) -> bool {
+        self.is_killed || !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Its process.

@@ -2,6 +2,7 @@
 //! the other; beside redis-server, which forks for it (BGSAVE).
 
 use super::Scale;
+use super::client::{Client, field};
 use super::servers::{Programs, Server};
 use crate::arguments::SuiteOptions;
 use crate::compare;
@@ -15,8 +16,6 @@ use crate::tally::{Measurement, Metric};
 use crate::workload::{CommandKind, Share};
 use indicatif::ProgressBar;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write as _};
-use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -29,8 +28,6 @@ const PIPELINE: u64 = 4;
 const LONGER: f64 = 4.0;
 /// How often memory is looked at, and whether a save has ended.
 const INTERVAL: Duration = Duration::from_millis(5);
-/// A server that does not answer for so long has failed.
-const SILENCE: Duration = Duration::from_secs(20);
 
 /// What one server did.
 struct Outcome {
@@ -130,7 +127,7 @@ enum Snapshot {
 impl Snapshot {
     /// Asks for one snapshot after the other until the load is over; how many ended before that.
     fn repeat(self, server: &Server, stop: &AtomicBool) -> Result<usize, Failure> {
-        let mut client = Client::connect(server)?;
+        let mut client = Client::of(server)?;
         let mut snapshots = 0;
         while !stop.load(Ordering::Relaxed) {
             match self {
@@ -164,52 +161,9 @@ fn peak_growth(server: &Server, snapshot: Snapshot, stop: &AtomicBool) -> Result
         peak = peak.max(resident()?.saturating_sub(before) as f64 / MIB);
     }
     if snapshot == Snapshot::Redis {
-        let told = Client::connect(server)?.ask(&["INFO", "persistence"])?;
-        let field = |name: &str| {
-            let value = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            value.and_then(|value| value.trim().parse::<f64>().ok()).unwrap_or(0.0)
-        };
-        peak = peak.max((field("rdb_last_cow_size")).max(field("current_cow_peak")) / MIB);
+        let told = Client::of(server)?.ask(&["INFO", "persistence"])?;
+        let bytes = |name: &str| field(&told, name).parse::<f64>().unwrap_or(0.0);
+        peak = peak.max(bytes("rdb_last_cow_size").max(bytes("current_cow_peak")) / MIB);
     }
     Ok(peak)
-}
-
-/// A connection beside the load's.
-struct Client {
-    name: String,
-    stream: BufReader<TcpStream>,
-}
-
-impl Client {
-    fn connect(server: &Server) -> Result<Self, Failure> {
-        let name = server.endpoint.name.clone();
-        let failed = |error: std::io::Error| Failure::Server { name: name.clone(), problem: error.to_string() };
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port())).map_err(failed)?;
-        stream.set_read_timeout(Some(SILENCE)).map_err(failed)?;
-        Ok(Self { name, stream: BufReader::new(stream) })
-    }
-
-    /// The reply to a request: a line, or the bytes of a bulk string.
-    fn ask(&mut self, words: &[&str]) -> Result<String, Failure> {
-        let reply = self.exchange(words).map_err(|error| self.failure(&error.to_string()))?;
-        if reply.starts_with('-') { Err(self.failure(&reply)) } else { Ok(reply) }
-    }
-
-    fn exchange(&mut self, words: &[&str]) -> std::io::Result<String> {
-        let mut request = format!("*{}\r\n", words.len());
-        words.iter().for_each(|word| _ = write!(request, "${}\r\n{word}\r\n", word.len()));
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let mut line = String::new();
-        self.stream.read_line(&mut line)?;
-        let Some(length) = line.strip_prefix('$').and_then(|length| length.trim().parse::<usize>().ok()) else {
-            return Ok(line);
-        };
-        let mut bytes = vec![0; length + 2];
-        self.stream.read_exact(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    }
-
-    fn failure(&self, problem: &str) -> Failure {
-        Failure::Server { name: self.name.clone(), problem: problem.trim().to_owned() }
-    }
 }
