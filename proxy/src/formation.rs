@@ -83,17 +83,18 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
             (None, None) => Cluster::new(settings, rng),
         };
         let is_empty_handed = !may_start_empty && has_lost_data(&cluster, now);
-        starts.push(BusStart { cluster, file, listeners, is_empty_handed });
+        starts.push(BusStart { cluster, file, listeners, is_empty_handed, role: None });
     }
     let ids: Vec<NodeId> = starts.iter().map(|start| start.cluster.id()).collect();
-    for BusStart { cluster, file, .. } in &mut starts {
-        // Whatever else the machine wants done it says again at its first tick.
+    for BusStart { cluster, file, role, .. } in &mut starts {
+        // Whatever else the machine wants done it says again at its first tick; but whom it follows it says once.
         let mut actions = Actions::default();
         cluster.handle(now, Input::Siblings(&ids), &mut actions);
         let save = cluster.save(now);
         let refused = |error| NodesFileError::Io(file.path().to_owned(), error);
         file.write(save.serial, &save.text).map_err(refused)?;
         cluster.handle(now, Input::Persisted(save.serial), &mut actions);
+        *role = actions.role.take();
     }
     Ok(starts)
 }

@@ -1,9 +1,14 @@
 //! nodes.conf: what a node knows after a restart, who may use the file, and whose files can be read.
 
-use slotmesh_conform::{Cluster, Program, Server, is_self_test, node_command, node_lines, unused_ports};
+use slotmesh_conform::{
+    Cluster, Program, Server, await_condition, is_self_test, node_command, node_lines, unused_ports,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+/// Longest wait for a condition, in seconds.
+const SECONDS_MAX: u64 = 30;
 
 #[test]
 fn a_restart_keeps_id_slots_and_epoch() {
@@ -17,6 +22,23 @@ fn a_restart_keeps_id_slots_and_epoch() {
         cluster.servers[0].restart();
         cluster.await_agreement();
         assert_eq!(node_lines(&mut cluster.connect(1)), before, "after {signal}");
+    }
+}
+
+#[test]
+fn a_replica_that_starts_again_goes_on_following() {
+    let ours = Program::Slotmesh(1);
+    let mut cluster = Cluster::start(&[ours.clone(), ours], &[]);
+    let mut master = cluster.connect(0);
+    assert_eq!(master.say("CLUSTER ADDSLOTSRANGE 0 16383"), b"+OK\r\n");
+    cluster.meet(0, 1);
+    let order = format!("CLUSTER REPLICATE {}", master.text("CLUSTER MYID"));
+    await_condition("the replica knows the master", SECONDS_MAX, || cluster.connect(1).say(&order) == b"+OK\r\n");
+    for signal in ["KILL", "TERM"] {
+        cluster.servers[1].signal(signal);
+        cluster.servers[1].restart();
+        let server = &cluster.servers[1];
+        await_condition("the link is up", SECONDS_MAX, || server.info("replication", "master_link_status") == "up");
     }
 }
 

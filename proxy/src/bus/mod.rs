@@ -91,6 +91,8 @@ pub(crate) struct BusStart {
     pub(crate) listeners: Vec<OwnedFd>,
     /// Whether it owned slots and had replicas, and comes back without data (see [`silence`]).
     pub(crate) is_empty_handed: bool,
+    /// Whom it follows, if it was a replica: told when the bus is driven first.
+    pub(crate) role: Option<RoleChange>,
 }
 
 /// The bus of one shard.
@@ -118,14 +120,15 @@ impl Bus {
     /// # Errors
     /// If there are no descriptors left.
     pub(crate) fn new(start: BusStart, core: u16, now: Now, log: Arc<Log>) -> io::Result<Self> {
-        let BusStart { cluster, file, listeners, is_empty_handed } = start;
+        let BusStart { cluster, file, listeners, is_empty_handed, role } = start;
+        let actions = Actions { role, ..Actions::default() };
         let patience_ms = cluster.settings().replicas.crash_detect_ms;
         let silence = is_empty_handed.then(|| Silence::begin(now.monotonic, patience_ms, &log));
         let (ringer, bell) = bell()?;
         Ok(Self {
             told_facts: None,
             told_id: Some(cluster.id()),
-            machine: RefCell::new(Machine { cluster, actions: Actions::default(), now, is_order: false }),
+            machine: RefCell::new(Machine { cluster, actions, now, is_order: false }),
             links: Links::default(),
             disk: Disk::new(file, log.clone(), ringer.clone()),
             dialler: Dialler::new(ringer),

@@ -24,7 +24,7 @@ fn bus(folder: &std::path::Path, now: Now) -> Bus {
     let cluster = Cluster::new(settings, Rng::new(1));
     let (file, _) = NodesFile::open(&folder.join("nodes.conf"), 0).unwrap();
     Bus::new(
-        BusStart { cluster, file, listeners: Vec::new(), is_empty_handed: false },
+        BusStart { cluster, file, listeners: Vec::new(), is_empty_handed: false, role: None },
         0,
         now,
         Arc::new(Log::nowhere()),
