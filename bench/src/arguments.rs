@@ -86,6 +86,7 @@ pub(crate) enum Part {
     Commands,
     Snapshots,
     Failover,
+    Sync,
     Memory,
     Shards,
     Cluster,
@@ -94,12 +95,13 @@ pub(crate) enum Part {
 
 impl Part {
     /// All parts, in the order of the report.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Speed,
         Self::Lists,
         Self::Commands,
         Self::Snapshots,
         Self::Failover,
+        Self::Sync,
         Self::Memory,
         Self::Shards,
         Self::Cluster,
@@ -114,6 +116,7 @@ impl Part {
             Self::Commands => "commands",
             Self::Snapshots => "snapshots",
             Self::Failover => "failover",
+            Self::Sync => "sync",
             Self::Memory => "memory",
             Self::Shards => "shards",
             Self::Cluster => "cluster",
@@ -365,7 +368,7 @@ impl Options {
                 let part = |name: &str| Part::ALL.into_iter().find(|part| part.name() == name);
                 let parts: Option<_> = value.split(',').map(part).collect();
                 suite.parts = parts.ok_or_else(|| {
-                    bad("some of speed,lists,commands,snapshots,failover,memory,shards,cluster,tools")
+                    bad("some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,tools")
                 })?;
             }
             _ => unreachable!("every option that wants a value is read"),

@@ -17,7 +17,7 @@ use crate::tally::{Measurement, Tally};
 use indicatif::ProgressBar;
 use slotmesh_io::clock::monotonic_nanos;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ struct Channels {
     reached: Sender<()>,
     /// It may go on, from this instant of the monotonic clock.
     go: Receiver<u64>,
+    /// An open loop shall end, whatever its extent.
+    stop: Arc<AtomicBool>,
 }
 
 struct Thread {
@@ -45,29 +47,73 @@ struct Thread {
 /// # Errors
 /// If the server cannot be reached, fails to answer, or gave errors or wrong numbers of replies.
 pub(crate) fn run(endpoint: &Endpoint, load: &Load, bar: &ProgressBar) -> Result<Measurement, Failure> {
-    slotmesh_io::process::raise_open_files(load.clients as u64 + DESCRIPTORS_BESIDE)
-        .map_err(|error| Failure::Kernel { what: "cannot raise the limit of open files", error })?;
-    let map = load.is_cluster.then(|| masters_of(endpoint, load)).transpose()?;
-    let progress = Arc::new(AtomicU64::new(0));
-    let threads = start_threads(endpoint, load, map.as_ref(), &progress)?;
-    wait_for_all(&threads, || ());
-    let before = cpu_time(endpoint)?;
-    let start = monotonic_nanos();
-    release(&threads, start);
-    wait_for_all(&threads, || match load.extent {
-        Extent::Requests(_) => bar.set_position(progress.load(Ordering::Relaxed)),
-        Extent::Seconds(_) => bar.set_position((monotonic_nanos() - start) / 1_000_000),
-    });
-    let after = cpu_time(endpoint)?;
-    release(&threads, 0);
-    let tally = join(threads)?;
-    if tally.errors > 0 || tally.surplus > 0 {
-        let Tally { errors, surplus, first_error, .. } = tally;
-        return Err(Failure::Wrong { endpoint: endpoint.name.clone(), errors, first: first_error, surplus });
+    Run::begin(endpoint, load)?.finish(bar)
+}
+
+/// Runs an open loop against `endpoint` while `meanwhile` runs, at most as long as `load` says; what both give.
+///
+/// # Errors
+/// As [`run`], and as `meanwhile`.
+pub(crate) fn run_during<R>(
+    endpoint: &Endpoint,
+    load: &Load,
+    meanwhile: impl FnOnce() -> Result<R, Failure>,
+) -> Result<(Measurement, R), Failure> {
+    assert!(load.rate.is_some(), "a closed loop does not look whether it shall end");
+    let run = Run::begin(endpoint, load)?;
+    let result = meanwhile();
+    run.stop.store(true, Ordering::Relaxed);
+    let measurement = run.finish(&ProgressBar::hidden());
+    Ok((measurement?, result?))
+}
+
+/// A load that runs.
+struct Run<'a> {
+    endpoint: &'a Endpoint,
+    load: &'a Load,
+    threads: Vec<Thread>,
+    progress: Arc<AtomicU64>,
+    /// Open loops end when it is set.
+    stop: Arc<AtomicBool>,
+    /// When it began, on the monotonic clock.
+    start: u64,
+    /// The server's CPU time then.
+    before: Option<CpuTime>,
+}
+
+impl<'a> Run<'a> {
+    /// Connects, warms up, and lets the load begin.
+    fn begin(endpoint: &'a Endpoint, load: &'a Load) -> Result<Self, Failure> {
+        slotmesh_io::process::raise_open_files(load.clients as u64 + DESCRIPTORS_BESIDE)
+            .map_err(|error| Failure::Kernel { what: "cannot raise the limit of open files", error })?;
+        let map = load.is_cluster.then(|| masters_of(endpoint, load)).transpose()?;
+        let (progress, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let threads = start_threads(endpoint, load, map.as_ref(), &progress, &stop)?;
+        wait_for_all(&threads, || ());
+        let before = cpu_time(endpoint)?;
+        let start = monotonic_nanos();
+        release(&threads, start);
+        Ok(Self { endpoint, load, threads, progress, stop, start, before })
     }
-    let seconds = tally.ended_nanos.saturating_sub(start) as f64 / 1e9;
-    let cpu = before.zip(after).map(|(before, after)| after.since(&before));
-    Ok(Measurement { tally, seconds, cpu })
+
+    /// Waits for its end.
+    fn finish(self, bar: &ProgressBar) -> Result<Measurement, Failure> {
+        let Self { endpoint, load, threads, progress, start, before, .. } = self;
+        wait_for_all(&threads, || match load.extent {
+            Extent::Requests(_) => bar.set_position(progress.load(Ordering::Relaxed)),
+            Extent::Seconds(_) => bar.set_position((monotonic_nanos() - start) / 1_000_000),
+        });
+        let after = cpu_time(endpoint)?;
+        release(&threads, 0);
+        let tally = join(threads)?;
+        if tally.errors > 0 || tally.surplus > 0 {
+            let Tally { errors, surplus, first_error, .. } = tally;
+            return Err(Failure::Wrong { endpoint: endpoint.name.clone(), errors, first: first_error, surplus });
+        }
+        let seconds = tally.ended_nanos.saturating_sub(start) as f64 / 1e9;
+        let cpu = before.zip(after).map(|(before, after)| after.since(&before));
+        Ok(Measurement { tally, seconds, cpu })
+    }
 }
 
 /// A bar for one run.
@@ -94,11 +140,12 @@ fn start_threads(
     load: &Load,
     map: Option<&SlotMap>,
     progress: &Arc<AtomicU64>,
+    stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Thread>, Failure> {
     (0..load.threads)
         .map(|index| {
             let ((reached, is_reached), (goes, go)) = (channel(), channel());
-            let channels = Channels { reached, go };
+            let channels = Channels { reached, go, stop: stop.clone() };
             let (endpoint, load, map, progress) = (endpoint.clone(), load.clone(), map.cloned(), progress.clone());
             let handle = std::thread::Builder::new()
                 .name(format!("load-{index}"))

@@ -6,6 +6,7 @@ mod commands;
 mod document;
 mod failover;
 mod floors;
+mod full_sync;
 mod lists;
 mod memory;
 mod servers;
@@ -79,6 +80,7 @@ fn title(part: Part) -> &'static str {
         Part::Commands => "Strings, bits and keys on one core",
         Part::Snapshots => "Snapshots under writes",
         Part::Failover => "Failover",
+        Part::Sync => "Full sync under writes",
         Part::Memory => "Memory per key",
         Part::Shards => "Two shards behind the gateway against one",
         Part::Cluster => "Two shards on cluster ports against one",
@@ -117,6 +119,7 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
             Part::Commands => commands::measure(options, &scale, &programs)?,
             Part::Snapshots => snapshots::measure(options, &scale, &programs)?,
             Part::Failover => failover::measure(options, &scale, &programs)?,
+            Part::Sync => full_sync::measure(options, &scale, &programs)?,
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
             Part::Cluster => cluster::measure(options, &scale, &programs)?,

@@ -14,7 +14,7 @@ use crate::workload::Requests;
 use slotmesh_base::Rng;
 use slotmesh_io::clock::monotonic_nanos;
 use slotmesh_io::{Backend, DataLoop, Event, Wait, mesh, pin_to, run_core};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A server that owes replies and sends nothing for so long is given up.
 const SILENCE_SECONDS: u64 = 20;
@@ -50,6 +50,8 @@ struct Worker<'a> {
     io: DataLoop<()>,
     endpoint: &'a Endpoint,
     load: &'a Load,
+    /// Set when an open loop shall end.
+    stop: Option<&'a AtomicBool>,
     index: usize,
     requests: Requests,
     connections: Vec<Connection>,
@@ -81,7 +83,7 @@ pub(super) fn work(
     }
     let mail = mesh::<()>(1).pop().expect("a mesh of one core has one mailbox");
     let outcome = run_core(Backend::IoUring, mail, |io| async move {
-        let mut worker = Worker::new(io, endpoint, load, map, index);
+        let mut worker = Worker { stop: Some(&channels.stop), ..Worker::new(io, endpoint, load, map, index) };
         let ready = worker.prepare().await;
         // Also a thread that has failed waits for the others: rings are neither opened nor closed under load.
         let _ = channels.reached.send(());
@@ -106,6 +108,7 @@ impl<'a> Worker<'a> {
             io,
             endpoint,
             load,
+            stop: None,
             index,
             requests: Requests::new(&load.mix, load.sizes, load.population(), chooser, rng),
             connections: Vec::new(),
@@ -207,6 +210,10 @@ impl<'a> Worker<'a> {
         let mut heard_nanos = monotonic_nanos();
         loop {
             let now = monotonic_nanos();
+            if self.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
+                // What was due before is sent still.
+                remaining.until_nanos = remaining.until_nanos.min(now);
+            }
             while !remaining.is_over(schedule.next_due())
                 && let Some(due) = schedule.take_due(now)
             {

@@ -62,6 +62,12 @@ impl Programs {
         })
     }
 
+    /// The same programs, which leave the others on their CPU the greater share.
+    pub(super) fn yielding(&self) -> Self {
+        let wrapper = [&self.wrapper[..], &["nice", "-n", "5"]].concat();
+        Self { wrapper, ..self.clone() }
+    }
+
     /// Starts redis-server without persistence on a CPU.
     ///
     /// # Errors
