@@ -42,6 +42,23 @@ fn run_hidden(endpoint: &Endpoint, load: &Load) -> Result<Measurement, Failure> 
 }
 
 #[test]
+fn an_open_loop_ends_with_what_it_runs_beside() {
+    let _alone = alone();
+    let endpoint = start_echo();
+    let hour = Load { rate: Some(10_000.0), extent: Extent::Seconds(3600.0), ..load(2, 1, 1, 1) };
+    let beside = std::time::Duration::from_millis(50);
+    let (measurement, told) = run_during(&endpoint, &hour, || {
+        std::thread::sleep(beside);
+        Ok(7)
+    })
+    .unwrap();
+    assert_eq!(told, 7);
+    // All that was due meanwhile, and nothing of the hour behind it.
+    assert!((400..100_000).contains(&measurement.tally.replies), "{}", measurement.tally.replies);
+    assert!(matches!(run_during(&endpoint, &hour, || Err::<(), _>(Failure::Thread)), Err(Failure::Thread)));
+}
+
+#[test]
 fn a_closed_loop_gets_every_reply() {
     let _alone = alone();
     let endpoint = start_echo();
