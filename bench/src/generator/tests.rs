@@ -46,7 +46,7 @@ fn an_open_loop_ends_with_what_it_runs_beside() {
     let _alone = alone();
     let endpoint = start_echo();
     let hour = Load { rate: Some(10_000.0), extent: Extent::Seconds(3600.0), ..load(2, 1, 1, 1) };
-    let beside = std::time::Duration::from_millis(50);
+    let beside = Duration::from_millis(50);
     let (measurement, told) = run_during(&endpoint, &hour, || {
         std::thread::sleep(beside);
         Ok(7)
