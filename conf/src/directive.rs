@@ -151,6 +151,8 @@ directives! {
         /// Whether a master that had replicas serves its slots when it comes back without data. Else it is silent until
         /// a replica has taken over, lest the replicas take its emptiness for the data.
         CLUSTER_START_EMPTY: bool = boolean("cluster-start-empty", "no").fixed();
+        /// Seconds that a master that is to stop leaves a replica to take over. 0 = it stops at once.
+        SHUTDOWN_TIMEOUT: u64 = integer("shutdown-timeout", "10", 0, I32);
         /// Seconds between two signs of life that a master gives to its replicas.
         REPL_PING_REPLICA_PERIOD: u32 =
             integer("repl-ping-replica-period", "10", 1, I32).aliases(&["repl-ping-slave-period"]);
@@ -358,7 +360,6 @@ directives! {
         integer("rdb-key-save-delay", "0", -I32 - 1, I32).hidden();
         integer("key-load-delay", "0", -I32 - 1, I32).hidden();
         integer("watchdog-period", "0", 0, I32).hidden();
-        integer("shutdown-timeout", "10", 0, I32);
         integer("repl-diskless-sync-max-replicas", "0", 0, I32);
         integer("socket-mark-id", "0", 0, U32).fixed();
         integer("active-defrag-max-scan-fields", "1000", 1, I64);

@@ -106,6 +106,7 @@ impl Core {
             self.run_batch();
             self.exchange_mail();
             self.engine.drive_replication(&mut self.io);
+            self.engine.pass_slots_on(&mut self.io);
             self.drive_bus();
             self.look_at_answered();
             self.settle_heard();
@@ -584,7 +585,7 @@ impl Core {
         loop {
             let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
             let Some(served) = self.engine.serve(&mut hands, core) else { return };
-            self.stopping |= served.stop;
+            self.stopping |= served.stop && self.engine.process.is_stopping();
             if let Some(bus) = &mut self.engine.bus {
                 served.bus.into_iter().for_each(|mail| bus.take_mail(core as u16, mail));
             }

@@ -8,6 +8,7 @@ use crate::bus::Bus;
 use crate::client::Connection;
 use crate::drill::Drill;
 use crate::exchange::Service;
+use crate::handover::Handover;
 use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Lending;
 use crate::membership::{Unsettled, at_node, key_count};
@@ -69,6 +70,8 @@ pub(crate) struct Engine {
     pub(crate) seat: Option<Seat>,
     /// Its cluster bus, then.
     pub(crate) bus: Option<Box<Bus>>,
+    /// How far it is with handing its slots over before the process stops.
+    pub(crate) handover: Handover,
     /// What its cluster has changed and was not followed to the end.
     pub(crate) unsettled: Unsettled,
     /// The replication of the stream that we own, if we own one.
@@ -145,6 +148,7 @@ impl Engine {
             replication: None,
             replication_orders: Vec::new(),
             standing: Standing::default(),
+            handover: Handover::default(),
             unsettled: Unsettled::default(),
             map: process.map(),
             process,
@@ -459,7 +463,7 @@ impl Engine {
             NodeAction::Done => Done::Yes,
             NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
             NodeAction::KillClients { filter, counts } => self.kill_anywhere(hands, index, &filter, counts),
-            NodeAction::Shutdown { expects_save } => self.shut_down(hands, expects_save),
+            NodeAction::Shutdown { expects_save, may_wait } => self.shut_down(hands, expects_save, may_wait),
             NodeAction::Replicate(order) => self.replicate(hands, index, order),
             NodeAction::Refresh => self.refresh_everywhere(hands, index),
             NodeAction::Inspect(what) => self.inspect_all(hands, index, what, args),

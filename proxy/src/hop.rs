@@ -93,7 +93,7 @@ pub(crate) enum RequestKind {
     TellNodes,
     /// A parcel comes with it.
     Parcel,
-    /// Stop after this turn.
+    /// Look whether the process stops, or hands over before.
     Stop,
 }
 

@@ -113,19 +113,32 @@ impl Dealer {
         engine.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
         let expects_save = engine.process.settings().value(wishes).iter().any(|wish| wish == "save");
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-        engine.shut_down(&mut hands, expects_save);
-        true
+        // Who asks again does not want to wait.
+        let may_wait = !engine.process.is_handing_over();
+        engine.shut_down(&mut hands, expects_save, may_wait);
+        io.poll_readable(self.signals.as_fd(), SIGNALS);
+        engine.process.is_stopping()
     }
 }
 
 impl Engine {
-    /// Stops the process: tells all cores, which end their turns.
-    pub(crate) fn shut_down(&mut self, hands: &mut Hands<'_>, expects_save: bool) -> Done {
+    /// Stops the process, as soon as replicas have taken over from our shards if that is to be waited for.
+    pub(crate) fn shut_down(&mut self, hands: &mut Hands<'_>, expects_save: bool, may_wait: bool) -> Done {
         self.process.log.notice(format_args!("User requested shutdown..."));
         if expects_save {
             self.process.log.warning(format_args!("There is no persistence yet: nothing is saved"));
         }
-        self.process.stop();
+        let timeout_ms = self.settings.value(directive::SHUTDOWN_TIMEOUT).saturating_mul(1000);
+        let waits = may_wait && timeout_ms > 0;
+        if !waits || !self.process.begin_handover(self.monotonic.plus_millis(timeout_ms)) {
+            self.process.stop();
+        }
+        self.wake_all(hands);
+        Done::Yes
+    }
+
+    /// Has all cores look whether the process stops.
+    pub(crate) fn wake_all(&mut self, hands: &mut Hands<'_>) {
         let head = RequestHead::bare(RequestKind::Stop);
         for core in hands.mail.peers() {
             // A core whose mailbox is full is awake and sees the process's flag.
@@ -133,7 +146,6 @@ impl Engine {
                 hop::write_request(&head, std::iter::empty(), room);
             }
         }
-        Done::Yes
     }
 }
 

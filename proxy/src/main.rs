@@ -18,6 +18,7 @@ mod drill;
 mod engine;
 mod exchange;
 mod formation;
+mod handover;
 mod hop;
 mod lending;
 mod listener;

@@ -76,6 +76,10 @@ pub(crate) struct Process {
     meter: Mutex<Meter>,
     /// Set when the process shall stop.
     stopping: AtomicBool,
+    /// When nodes stop to hand their slots over, on the monotonic clock; 0 if they do not.
+    handover_until: AtomicU64,
+    /// Cores that do it still.
+    handing_over: AtomicUsize,
     pub(crate) pauses: Pauses,
     /// What clients hear.
     pub(crate) audience: Arc<Audience>,
@@ -118,6 +122,8 @@ impl Process {
             peak_bytes: AtomicU64::new(0),
             meter: Mutex::default(),
             stopping: AtomicBool::new(false),
+            handover_until: AtomicU64::new(0),
+            handing_over: AtomicUsize::new(0),
             pauses: Pauses::default(),
             expires_actively: AtomicBool::new(true),
         }
@@ -221,6 +227,34 @@ impl Process {
         if !self.stopping.swap(true, Ordering::AcqRel) {
             self.identity.supervisor.stopping();
         }
+    }
+
+    /// Has each node hand its slots over before the process stops, until then at the latest; `false` if there are no
+    /// nodes, or they do it already.
+    pub(crate) fn begin_handover(&self, until: Monotonic) -> bool {
+        if !self.is_clustered || self.is_handing_over() {
+            return false;
+        }
+        self.handing_over.store(self.boards.len(), Ordering::Release);
+        self.handover_until.store(until.0, Ordering::Release);
+        true
+    }
+
+    /// Whether nodes hand their slots over.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.handover_until.load(Ordering::Acquire) > 0
+    }
+
+    /// When that ends at the latest, if it is done.
+    #[inline]
+    pub(crate) fn handover_until(&self) -> Option<Monotonic> {
+        let until = self.handover_until.load(Ordering::Acquire);
+        (until > 0).then_some(Monotonic(until))
+    }
+
+    /// A core has nothing to hand over any more; whether it is the last one.
+    pub(crate) fn end_handover(&self) -> bool {
+        self.handing_over.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// Whether the cores shall stop.

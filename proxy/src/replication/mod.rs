@@ -141,6 +141,14 @@ impl Replication {
         self.link.is_some()
     }
 
+    /// What the replica with this port for clients has acknowledged, if it is on line.
+    pub(crate) fn acked_by(&self, port: u16) -> Option<u64> {
+        let is_it = |replica: &&slotmesh_replication::Replica<SocketId>| {
+            replica.state == ReplicaState::Online && replica.facts.listening_port == port
+        };
+        self.source.replicas().iter().find(is_it).map(|replica| replica.acked)
+    }
+
     /// Whether what our shard does is to be recorded.
     fn wants_effects(&self) -> bool {
         self.link.is_none() && self.source.backlog().is_some()

@@ -286,6 +286,8 @@ pub enum NodeAction {
     Shutdown {
         /// Whether somebody may expect that data are saved, which cannot be yet.
         expects_save: bool,
+        /// Whether replicas may take over before (not with NOW).
+        may_wait: bool,
     },
     /// Change the node's replication, or ask it.
     Replicate(ReplicationOrder),

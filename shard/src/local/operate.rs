@@ -45,7 +45,7 @@ pub(super) fn shutdown(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) -
     } else {
         // Nothing is saved, which is no news to those who want nothing saved.
         let expects_save = save || !nosave && has_save_points(node);
-        return NodeAction::Shutdown { expects_save };
+        return NodeAction::Shutdown { expects_save, may_wait: !now };
     }
     NodeAction::Done
 }

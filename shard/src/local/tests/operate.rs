@@ -14,9 +14,10 @@ fn a_shutdown_is_told_whether_data_matter() {
         ("SHUTDOWN SAVE FORCE", true),
     ];
     for (request, expects_save) in table {
+        let may_wait = !request.contains("now");
         let mut session = session();
         assert_eq!(session.say(request), "", "{request}");
-        assert_eq!(session.action, NodeAction::Shutdown { expects_save }, "{request}");
+        assert_eq!(session.action, NodeAction::Shutdown { expects_save, may_wait }, "{request}");
     }
     session().expect(&[
         ("SHUTDOWN ABORT", "-ERR No shutdown in progress.\r\n"),
