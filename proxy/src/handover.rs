@@ -26,7 +26,7 @@ pub(crate) enum Handover {
 impl Engine {
     /// Goes on with what has to be done before the process stops.
     pub(crate) fn pass_slots_on(&mut self, io: &mut DataLoop<Parcel>) {
-        let Some(until) = self.process.handover_until() else { return };
+        let Some(until) = self.process.handover_until(self.core) else { return };
         if matches!(self.handover, Handover::Over) {
             return;
         }
@@ -49,9 +49,9 @@ impl Engine {
             self.handover = Handover::Over;
             if self.process.end_handover() {
                 self.process.stop();
-                let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-                self.wake_all(&mut hands);
             }
+            let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+            self.wake_all(&mut hands);
         }
     }
 
@@ -66,7 +66,9 @@ impl Engine {
         let siblings = machine.cluster.siblings();
         let ill = NodeFlags::FAIL | NodeFlags::PFAIL;
         let can = |node: &&slotmesh_cluster::Node| !siblings.contains(&node.id) && !node.flags.intersects(ill);
-        let replicas = seat.topology.replicas(seat.myself).filter(can);
+        // What they have they have told us themselves; the view shows what clients are to know.
+        let nodes = seat.topology.nodes().map(|(_, node)| node);
+        let replicas = nodes.filter(|node| node.master == Some(seat.myself)).filter(can);
         let online = replicas.filter_map(|node| Some((replication.acked_by(node.port)?, node)));
         let Some((_, heir)) = online.max_by_key(|&(acked, _)| acked) else { return };
         let Ok(ip) = heir.ip.parse::<IpAddr>() else { return };

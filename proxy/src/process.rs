@@ -78,8 +78,8 @@ pub(crate) struct Process {
     stopping: AtomicBool,
     /// When nodes stop to hand their slots over, on the monotonic clock; 0 if they do not.
     handover_until: AtomicU64,
-    /// Cores that do it still.
-    handing_over: AtomicUsize,
+    /// The core whose turn it is.
+    handover_turn: AtomicUsize,
     pub(crate) pauses: Pauses,
     /// What clients hear.
     pub(crate) audience: Arc<Audience>,
@@ -123,7 +123,7 @@ impl Process {
             meter: Mutex::default(),
             stopping: AtomicBool::new(false),
             handover_until: AtomicU64::new(0),
-            handing_over: AtomicUsize::new(0),
+            handover_turn: AtomicUsize::new(0),
             pauses: Pauses::default(),
             expires_actively: AtomicBool::new(true),
         }
@@ -235,7 +235,7 @@ impl Process {
         if !self.is_clustered || self.is_handing_over() {
             return false;
         }
-        self.handing_over.store(self.boards.len(), Ordering::Release);
+        self.handover_turn.store(0, Ordering::Release);
         self.handover_until.store(until.0, Ordering::Release);
         true
     }
@@ -245,16 +245,18 @@ impl Process {
         self.handover_until.load(Ordering::Acquire) > 0
     }
 
-    /// When that ends at the latest, if it is done.
+    /// When that ends at the latest, if it is this core's turn to do it.
     #[inline]
-    pub(crate) fn handover_until(&self) -> Option<Monotonic> {
+    pub(crate) fn handover_until(&self, core: u16) -> Option<Monotonic> {
         let until = self.handover_until.load(Ordering::Acquire);
-        (until > 0).then_some(Monotonic(until))
+        // One after the other: two candidates of one moment would share the votes.
+        let is_its_turn = || self.handover_turn.load(Ordering::Acquire) == usize::from(core);
+        (until > 0 && is_its_turn()).then_some(Monotonic(until))
     }
 
-    /// A core has nothing to hand over any more; whether it is the last one.
+    /// The core whose turn it was has nothing to hand over any more; whether it was the last one.
     pub(crate) fn end_handover(&self) -> bool {
-        self.handing_over.fetch_sub(1, Ordering::AcqRel) == 1
+        self.handover_turn.fetch_add(1, Ordering::AcqRel) + 1 == self.boards.len()
     }
 
     /// Whether the cores shall stop.
