@@ -3,11 +3,17 @@
 
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
+use slotmesh_base::Monotonic;
 use slotmesh_cluster::wire::NodeFlags;
 use slotmesh_conf::directive;
 use slotmesh_io::{DataLoop, Dials};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+
+/// How long a replica is looked for that can take over, in ms: what the cluster says of it may be on its way.
+const LOOKING_MS: u64 = 500;
+/// How long a replica has until it is asked again, in ms.
+const ASKING_MS: u64 = 200;
 
 /// How far a core is.
 #[derive(Debug, Default)]
@@ -15,10 +21,12 @@ pub(crate) enum Handover {
     /// Nobody wants it to stop.
     #[default]
     Idle,
-    /// It dials the replica that shall take over.
+    /// It looks for a replica that can take over, until then.
+    Looks(Monotonic),
+    /// It dials the replica.
     Dials(Dials<()>),
-    /// It has asked it.
-    Asked,
+    /// It has asked it, and does again then.
+    Asked(Monotonic),
     /// It has nothing to hand over any more.
     Over,
 }
@@ -27,25 +35,26 @@ impl Engine {
     /// Goes on with what has to be done before the process stops.
     pub(crate) fn pass_slots_on(&mut self, io: &mut DataLoop<Parcel>) {
         let Some(until) = self.process.handover_until(self.core) else { return };
-        if matches!(self.handover, Handover::Over) {
-            return;
-        }
-        if matches!(self.handover, Handover::Idle) {
-            self.begin_handover();
-        }
-        if let Handover::Dials(dials) = &mut self.handover
-            && let Some((_, outcome)) = dials.take().pop()
-        {
-            self.handover = match outcome {
-                Ok(socket) => {
-                    self.ask_to_take_over(io, socket);
-                    Handover::Asked
+        let now = self.monotonic;
+        match &mut self.handover {
+            Handover::Idle => {
+                self.handover = Handover::Looks(now.plus_millis(LOOKING_MS));
+                self.ask_somebody();
+            }
+            Handover::Looks(end) if now >= *end => self.handover = Handover::Over,
+            Handover::Asked(again) if now < *again => {}
+            Handover::Looks(_) | Handover::Asked(_) => self.ask_somebody(),
+            Handover::Dials(dials) => match dials.take().pop() {
+                Some((_, Ok(socket))) => {
+                    self.order_to_take_over(io, socket);
+                    self.handover = Handover::Asked(now.plus_millis(ASKING_MS));
                 }
-                Err(_) => Handover::Over,
-            };
+                Some((_, Err(_))) => self.handover = Handover::Over,
+                None => {}
+            },
+            Handover::Over => {}
         }
-        let is_done = self.is_replica() || self.monotonic >= until || matches!(self.handover, Handover::Over);
-        if is_done {
+        if !self.has_slots_to_pass_on() || now >= until || matches!(self.handover, Handover::Over) {
             self.handover = Handover::Over;
             if self.process.end_handover() {
                 self.process.stop();
@@ -55,20 +64,26 @@ impl Engine {
         }
     }
 
-    /// Dials the replica that has most of our data, if there is one in another process.
-    fn begin_handover(&mut self) {
-        self.handover = Handover::Over;
-        let (Some(seat), Some(bus), Some(replication)) = (&self.seat, &self.bus, &self.replication) else { return };
-        if seat.topology.ranges_of(seat.myself).next().is_none() || replication.is_replica() {
+    /// Whether our shard is a master with slots, and somebody follows it.
+    fn has_slots_to_pass_on(&self) -> bool {
+        let (Some(seat), Some(replication)) = (&self.seat, &self.replication) else { return false };
+        seat.topology.ranges_of(seat.myself).next().is_some() && replication.is_followed()
+    }
+
+    /// Asks the replica that has most of our data, if there is one in another process: one of our kind on the bus, another
+    /// as an operator would.
+    fn ask_somebody(&mut self) {
+        let (Some(seat), Some(bus), Some(replication)) = (&self.seat, &mut self.bus, &self.replication) else { return };
+        if let Some(id) = bus.machine.get_mut().hand_over() {
+            self.process.log.notice(format_args!("The replica {id} is asked to take over before we stop"));
+            self.handover = Handover::Asked(self.monotonic.plus_millis(ASKING_MS));
             return;
         }
-        let machine = bus.machine.borrow();
+        let machine = bus.machine.get_mut();
         let siblings = machine.cluster.siblings();
         let ill = NodeFlags::FAIL | NodeFlags::PFAIL;
         let can = |node: &&slotmesh_cluster::Node| !siblings.contains(&node.id) && !node.flags.intersects(ill);
-        // What they have they have told us themselves; the view shows what clients are to know.
-        let nodes = seat.topology.nodes().map(|(_, node)| node);
-        let replicas = nodes.filter(|node| node.master == Some(seat.myself)).filter(can);
+        let replicas = seat.topology.replicas(seat.myself).filter(can);
         let online = replicas.filter_map(|node| Some((replication.acked_by(node.port)?, node)));
         let Some((_, heir)) = online.max_by_key(|&(acked, _)| acked) else { return };
         let Ok(ip) = heir.ip.parse::<IpAddr>() else { return };
@@ -76,12 +91,11 @@ impl Engine {
         let source = self.settings.value(directive::BIND_SOURCE_ADDR).parse().ok();
         let mut dials = Dials::default();
         dials.dial((), SocketAddr::new(ip, heir.port), source);
-        drop(machine);
         self.handover = Handover::Dials(dials);
     }
 
     /// Whoever may be a master of ours may be told so as well: the password is the one of the links to masters.
-    fn ask_to_take_over(&mut self, io: &mut DataLoop<Parcel>, socket: OwnedFd) {
+    fn order_to_take_over(&mut self, io: &mut DataLoop<Parcel>, socket: OwnedFd) {
         let (user, password) = (self.settings.value(directive::MASTERUSER), self.settings.value(directive::MASTERAUTH));
         let mut words: Vec<Vec<&str>> = Vec::new();
         match (user, password) {

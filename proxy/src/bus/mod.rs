@@ -61,6 +61,11 @@ impl Machine {
         self.actions.save |= before;
     }
 
+    /// We are about to stop: who is asked to take over, if somebody of our kind can.
+    pub(crate) fn hand_over(&mut self) -> Option<NodeId> {
+        self.cluster.hand_over(&mut self.actions)
+    }
+
     fn handle(&mut self, input: Input<'_>) {
         self.cluster.handle(self.now, input, &mut self.actions);
     }

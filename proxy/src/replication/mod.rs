@@ -141,6 +141,11 @@ impl Replication {
         self.link.is_some()
     }
 
+    /// Whether a replica is on line.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.link.is_none() && self.source.replicas().iter().any(|replica| replica.state == ReplicaState::Online)
+    }
+
     /// What the replica with this port for clients has acknowledged, if it is on line.
     pub(crate) fn acked_by(&self, port: u16) -> Option<u64> {
         let is_it = |replica: &&slotmesh_replication::Replica<SocketId>| {
