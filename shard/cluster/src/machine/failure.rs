@@ -144,6 +144,10 @@ impl Cluster {
     ) {
         let Some(candidate) = sender else { return };
         self.note_rival(header);
+        if header.master.is_some() {
+            // Whom it follows it says itself, and may not have told us yet: pings are few between our kind.
+            self.learn_role(candidate, header, actions);
+        }
         if !self.is_master() || self.slots.count(self.myself) == 0 {
             return;
         }
