@@ -372,6 +372,55 @@ fn pauses(cluster: &mut Cluster, ports: &[u16]) {
     cluster.servers[0].restart();
     await_settled(ports, 3);
     assert_eq!(lines(ports[5]), before, "who has no replica stays what it is");
+    let moved = moves(cluster, ports);
+    // None of this was a death in the eyes of anybody.
+    for server in &cluster.servers[1..] {
+        let log = server.log();
+        let about = |line: &&str| line.contains("FAIL message received") || line.contains("as failing");
+        assert_eq!(log.lines().find(about), None, "port {}", server.port());
+    }
+    falls_silent(cluster, ports, moved.port());
+}
+
+/// A master without a replica comes back at another address, with what it remembers.
+fn moves(cluster: &mut Cluster, ports: &[u16]) -> Server {
+    let before = lines(ports[5]);
+    let memory = std::fs::read(cluster.servers[0].dir().join("nodes.conf")).expect("a node has its file");
+    cluster.servers[0].signal("TERM");
+    cluster.servers[0].await_end();
+    let port = unused_ports(2);
+    let bus = (port + 1).to_string();
+    let args = ["--cluster-enabled", "yes", "--cores", "1", "--shards", "1", "--cluster-port", &bus];
+    let prepare = |dir: &std::path::Path| std::fs::write(dir.join("nodes.conf"), &memory).expect("a new file");
+    let moved = Server::start_with(port, "slotmesh", OURS.command(), &[&args[..], ARGS].concat(), prepare);
+    let now: Vec<u16> = std::iter::once(port).chain(ports[1..].iter().copied()).collect();
+    await_settled(&now, 3);
+    let unplaced = |view: Vec<NodeLine>| -> Vec<NodeLine> {
+        view.into_iter().map(|line| NodeLine { address: String::new(), ..line }).collect()
+    };
+    assert_eq!(unplaced(lines(ports[5])), unplaced(before), "only its address is another one");
+    moved
+}
+
+/// `cluster-node-timeout`: a master that is silent is replaced after it, and not before; when it speaks again, it follows.
+fn falls_silent(cluster: &Cluster, ports: &[u16], moved: u16) {
+    let set = |millis: u64| {
+        for &port in ports[1..].iter().chain([&moved]).filter(|&&port| port != ports[2]) {
+            assert_eq!(connect(port).say(&format!("CONFIG SET cluster-node-timeout {millis}")), b"+OK\r\n");
+        }
+    };
+    let (master, heir) = (ports[2], ports[5]);
+    assert!(!is_master(heir));
+    set(30 * NODE_TIMEOUT_MS);
+    cluster.servers[2].pause();
+    stays_for(3 * NODE_TIMEOUT_MS / 2, "time is not up", || !is_master(heir));
+    set(NODE_TIMEOUT_MS);
+    await_condition("its replica takes its place", SECONDS_MAX, || is_master(heir));
+    cluster.servers[2].signal("CONT");
+    await_condition("it follows", SECONDS_MAX, || !is_master(master));
+    let now: Vec<u16> = std::iter::once(moved).chain(ports[1..].iter().copied()).collect();
+    await_settled(&now, 3);
+    assert_eq!(line_at(moved, master).master, line_at(moved, heir).id);
 }
 
 // ---- The directives.
