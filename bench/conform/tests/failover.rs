@@ -511,6 +511,15 @@ fn spare_replicas_go_where_they_are_needed() {
     await_condition("one goes", SECONDS_MAX, goes);
     let left = spares.iter().filter(|&&spare| line_at(spare, spare).master == line_at(spare, ports[1]).id).count();
     assert_eq!(left, 1);
+    let [dead, heir] = [ports[2], ports[5]];
+    assert_eq!(connect(heir).say("CONFIG SET cluster-replica-no-failover yes"), b"+OK\r\n");
+    cluster.servers[2].signal("KILL");
+    await_condition("its master is dead", SECONDS_MAX, || line_at(heir, dead).is("fail"));
+    let text = "-ERR Master is down or failed, please use CLUSTER FAILOVER FORCE\\r\\n";
+    assert_eq!(show(&connect(heir).say("CLUSTER FAILOVER")), text);
+    assert!(!is_master(heir), "it may not by itself");
+    assert_eq!(connect(heir).say("CLUSTER FAILOVER FORCE"), b"+OK\r\n");
+    await_condition("it leads when it is told to", SECONDS_MAX, || is_master(heir));
 }
 
 /// Three masters; the second has two replicas, the others one.
