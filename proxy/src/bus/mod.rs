@@ -189,8 +189,9 @@ impl Bus {
         if matches!(actions.role, Some(RoleChange::Replica { .. })) {
             self.log
                 .notice(format_args!("Another node has taken our slots: we follow it, and take part in the cluster"));
-            let kept = self.silence.take().map(Silence::end).unwrap_or_default();
-            for link in kept {
+            let (kept, owed) = self.silence.take().map(Silence::end).unwrap_or_default();
+            actions.links.extend(owed.iter().map(|&link| LinkOrder::Close(link)));
+            for link in kept.into_iter().chain(owed) {
                 self.machine.get_mut().handle(Input::LinkDown { link, why: LinkEnd::Other });
             }
             return;
@@ -303,6 +304,9 @@ impl Bus {
     pub(crate) fn ended(&mut self, io: &mut DataLoop<Parcel>, socket: SocketId, error: Option<&io::Error>) {
         if let Some(link) = self.links.find(socket) {
             self.links.close(io, link);
+            if let Some(silence) = &mut self.silence {
+                silence.forget(link);
+            }
             let why = error.map_or(LinkEnd::Closed, end_of);
             self.machine.get_mut().handle(Input::LinkDown { link, why });
         }
@@ -324,6 +328,9 @@ impl Bus {
             SiblingMail::Close(link) => {
                 if let Some(link) = self.links.of_sibling(from, link) {
                     self.links.forget(link);
+                    if let Some(silence) = &mut self.silence {
+                        silence.forget(link);
+                    }
                     machine.handle(Input::LinkDown { link, why: LinkEnd::Other });
                 }
             }
