@@ -179,6 +179,13 @@ fn cpu_model() -> String {
     model.map_or("unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
 }
 
+/// What else the machine does before a part begins that shares it with everything: figures of a busy one are worse.
+fn other_load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let average = text.split(' ').next().filter(|average| !average.is_empty()).unwrap_or("unknown");
+    format!("the machine's load average was {average} before")
+}
+
 /// Our server's default place: where cargo puts it, beside this program.
 fn beside_this_program() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.join("slotmesh"))

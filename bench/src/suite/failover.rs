@@ -39,6 +39,8 @@ enum Blow {
     Kill,
     /// SIGSTOP of them: the host is there and says nothing.
     Silence,
+    /// SIGTERM: the master is told to stop.
+    Stop,
     /// CLUSTER FAILOVER at the replica.
     Handover,
 }
@@ -52,7 +54,7 @@ struct Trial {
     target_seconds: Option<f64>,
 }
 
-const TRIALS: [Trial; 4] = [
+const TRIALS: [Trial; 5] = [
     Trial { title: "`kill -9` of a master", layout: Layout::Apart, blow: Blow::Kill, target_seconds: Some(1.0) },
     Trial {
         title: "`kill -9` of a host with two masters and two replicas",
@@ -65,6 +67,12 @@ const TRIALS: [Trial; 4] = [
         layout: Layout::Apart,
         blow: Blow::Silence,
         target_seconds: Some(1.5 * NODE_TIMEOUT.as_secs() as f64 + 1.0),
+    },
+    Trial {
+        title: "SIGTERM of a master: the longest write",
+        layout: Layout::Apart,
+        blow: Blow::Stop,
+        target_seconds: Some(0.2),
     },
     Trial {
         title: "planned (CLUSTER FAILOVER): the longest write",
@@ -81,8 +89,10 @@ const KINDS: [Kind; 2] = [Kind::Redis, Kind::Slotmesh];
 /// # Errors
 /// If a server failed, a cluster does not recover, or slots take no writes within a minute.
 pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs) -> Result<String, Failure> {
-    let bar = ProgressBar::new((scale.failures * TRIALS.len() * KINDS.len()) as u64);
+    let rounds = TRIALS.iter().map(|trial| trial.rounds(scale.failures)).sum::<usize>();
+    let bar = ProgressBar::new((rounds * KINDS.len()) as u64);
     let mut rng = Rng::new(options.seed);
+    let load = super::other_load();
     let mut rows = String::new();
     let mut kept = Vec::new();
     for layout in [Layout::Apart, Layout::Shared] {
@@ -92,7 +102,7 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
         }
         for trial in TRIALS.iter().filter(|trial| trial.layout == layout) {
             let mut seconds = [Vec::new(), Vec::new()];
-            for round in 0..scale.failures {
+            for round in 0..trial.rounds(scale.failures) {
                 for (cluster, seconds) in clusters.iter_mut().zip(&mut seconds) {
                     let taken = strike(cluster, trial.blow, round, &mut rng)?;
                     bar.suspend(|| eprintln!("{}: {}: {} s", cluster.name(), trial.title, figure(taken)));
@@ -110,16 +120,16 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     bar.finish_and_clear();
     kept.dedup();
     kept.iter().for_each(|path| eprintln!("a target was missed; the logs of that cluster: {}", path.display()));
-    Ok(introduction(scale.failures) + &rows)
+    Ok(introduction(scale.failures, &load) + &rows)
 }
 
-fn introduction(rounds: usize) -> String {
+fn introduction(rounds: usize, load: &str) -> String {
     let timeout = NODE_TIMEOUT.as_secs();
     format!(
         "Seconds from the blow to the first write that is taken for the slots of the masters concerned (of several \
-         masters: of the last one); where nobody dies the longest time that a write took from its first try on. \
-         `cluster-node-timeout` {timeout} s, {rounds} times each, redis-server and slotmesh in turn; nothing is bound \
-         to a CPU. A write is tried each millisecond, at the old master and at its replica in turn (one that does not \
+         masters: of the last one); of what is planned the longest time that a write took from its first try on. \
+         `cluster-node-timeout` {timeout} s; {rounds} kills of each kind, half as many of the rest; redis-server and \
+         slotmesh in turn; nothing is bound to a CPU; {load}. A write is tried each millisecond, at the old master and at its replica in turn (one that does not \
          answer is left for the other one after {} ms; in a planned failover it is waited for). After each blow the \
          dead are started again and the next one falls when all replicas are in step. Masters and replicas on six \
          hosts: a process each, three groups. On three hosts of four nodes: six groups, of which no two nodes share a \
@@ -132,6 +142,11 @@ fn introduction(rounds: usize) -> String {
 }
 
 impl Trial {
+    /// How often it is done, where masters are killed so often.
+    fn rounds(&self, kills: usize) -> usize {
+        if self.blow == Blow::Kill { kills } else { kills.div_ceil(2) }
+    }
+
     fn row(&self, [redis, slotmesh]: &[Vec<f64>; 2]) -> String {
         let worst = |values: &[f64]| Spread::of(values).map_or(f64::NAN, |spread| spread.max);
         let mut row = format!("| {} ", self.title);
@@ -158,7 +173,7 @@ fn strike(cluster: &mut Cluster<'_>, blow: Blow, round: usize, rng: &mut Rng) ->
             std::thread::sleep(Duration::from_millis(rng.below(PHASE_MILLIS)));
             match blow {
                 Blow::Kill | Blow::Silence => fell(cluster, blow, round, &mut writers),
-                Blow::Handover => hand_over(cluster, round % targets.len(), &mut writers),
+                Blow::Stop | Blow::Handover => hand_over(cluster, blow, round % targets.len(), &mut writers),
             }
         });
         writers.stop();
@@ -180,7 +195,7 @@ fn fell(cluster: &mut Cluster<'_>, blow: Blow, round: usize, writers: &mut Write
     let begin = Instant::now();
     match blow {
         Blow::Kill => cluster.kill(host),
-        Blow::Silence | Blow::Handover => cluster.silence(host)?,
+        Blow::Silence | Blow::Stop | Blow::Handover => cluster.silence(host)?,
     }
     let mut last = Duration::ZERO;
     for group in concerned {
@@ -193,13 +208,18 @@ fn fell(cluster: &mut Cluster<'_>, blow: Blow, round: usize, writers: &mut Write
     Ok(last.as_secs_f64())
 }
 
-/// Makes a replica the master; the longest time that a write of the group took.
-fn hand_over(cluster: &mut Cluster<'_>, group: usize, writers: &mut Writers) -> Result<f64, Failure> {
-    let replica = cluster.targets()?[group].replica;
+/// Makes a replica the master, by its own order or since its master is told to stop; the longest time that a write of
+/// the group took.
+fn hand_over(cluster: &mut Cluster<'_>, blow: Blow, group: usize, writers: &mut Writers) -> Result<f64, Failure> {
+    let target = &cluster.targets()?[group];
+    let mut client = cluster.client(target.replica)?;
     let begin = Instant::now();
-    cluster.client(replica)?.ask(&["CLUSTER", "FAILOVER"])?;
+    match blow {
+        Blow::Stop => cluster.end(cluster.host_of(target.master))?,
+        Blow::Kill | Blow::Silence | Blow::Handover => _ = client.ask(&["CLUSTER", "FAILOVER"])?,
+    }
     let longest = writers
-        .longest_write(group, cluster.port(replica), begin, AFTERWARDS, DEADLINE)
+        .longest_write(group, cluster.port(target.replica), begin, AFTERWARDS, DEADLINE)
         .ok_or_else(|| cluster.failure("the replica took no write within the deadline"))?;
     Ok(longest.as_secs_f64())
 }

@@ -63,7 +63,7 @@ struct Sync {
 /// # Errors
 /// If a server or a run failed, or a replica does not come into step.
 pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs) -> Result<String, Failure> {
-    let rounds = scale.rounds.div_ceil(2);
+    let (rounds, other_load) = (scale.rounds.div_ceil(2), super::other_load());
     let bar = ProgressBar::new(rounds as u64 * 4);
     let load = Load {
         clients: CLIENTS,
@@ -86,10 +86,10 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     }
     bar.finish_and_clear();
     let payload_mb = load.keys as f64 * (load.sizes.key_bytes + load.sizes.value_bytes) as f64 / 1e6;
-    Ok(introduction(&load, rounds) + &pairs.map(|pair| pair.row(payload_mb)).concat())
+    Ok(introduction(&load, rounds, &other_load) + &pairs.map(|pair| pair.row(payload_mb)).concat())
 }
 
-fn introduction(load: &Load, rounds: usize) -> String {
+fn introduction(load: &Load, rounds: usize, other_load: &str) -> String {
     format!(
         "{} keys of {} B with values of {} B; SETs at random, {RATE} per second by the clock (open loop: latency counts \
          from when a request should have been sent), {CLIENTS} clients. {rounds} times each, redis-server and slotmesh \
@@ -97,7 +97,7 @@ fn introduction(load: &Load, rounds: usize) -> String {
          master had written. Latencies are those of all rounds together, times and MB/s (of keys and values, until the \
          image is loaded) medians, memory is the worst. The master and what it forks are on the servers' CPU; the \
          replica shares the load's, at a lower priority (nice 5). `repl-diskless-sync-delay` 0, else as the servers are \
-         without a configuration.\n\n\
+         without a configuration; {other_load}.\n\n\
          | | p50 µs: idle | sync | p99 | | p99.9 | | worst | | image loaded after s | MB/s | in step after s | extra \
          MiB at the peak |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",

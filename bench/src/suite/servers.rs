@@ -148,7 +148,7 @@ pub(super) struct Server {
     /// What it prints.
     output: File,
     port: u16,
-    is_killed: bool,
+    is_ending: bool,
     pub(super) endpoint: Endpoint,
 }
 
@@ -175,7 +175,7 @@ impl Server {
         command.stdout(output.try_clone().map_err(failed)?).stderr(output.try_clone().map_err(failed)?);
         let child = command.spawn().map_err(failed)?;
         let endpoint = Endpoint::local(name, port, child.id());
-        let mut server = Self { child, output, port, is_killed: false, endpoint };
+        let mut server = Self { child, output, port, is_ending: false, endpoint };
         server.await_readiness(port)?;
         Ok(server)
     }
@@ -211,12 +211,22 @@ impl Server {
     pub(super) fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.child.kill();
-        self.is_killed = true;
+        self.is_ending = true;
     }
 
-    /// Whether it has ended, or is about to after [`kill`](Self::kill).
+    /// It was told to end.
+    pub(super) fn expect_end(&mut self) {
+        self.is_ending = true;
+    }
+
+    /// Whether it was killed or told to end.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    /// Whether it has ended.
     pub(super) fn has_ended(&mut self) -> bool {
-        self.is_killed || !matches!(self.child.try_wait(), Ok(None))
+        !matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Its process.

@@ -268,6 +268,16 @@ impl<'a> Cluster<'a> {
         self.signal(host, "-STOP")
     }
 
+    /// Tells the processes of a host to stop, and does not wait until they have.
+    ///
+    /// # Errors
+    /// If that is refused.
+    pub(super) fn end(&mut self, host: usize) -> Result<(), Failure> {
+        self.signal(host, "-TERM")?;
+        self.hosts[host].iter_mut().for_each(Server::expect_end);
+        Ok(())
+    }
+
     fn signal(&self, host: usize, signal: &str) -> Result<(), Failure> {
         let mut command = Command::new("kill");
         command.arg(signal).args(self.hosts[host].iter().map(|server| server.pid().to_string()));
@@ -285,8 +295,14 @@ impl<'a> Cluster<'a> {
     /// If a process does not start, or the cluster does not recover.
     pub(super) fn recover(&mut self) -> Result<(), Failure> {
         for host in 0..self.hosts.len() {
-            if self.hosts[host].iter_mut().any(|server| server.has_ended()) {
-                // The old ones are waited for before the new ones start.
+            if self.hosts[host].iter().any(Server::is_ending) {
+                let until = Instant::now() + DEADLINE;
+                while !self.hosts[host].iter_mut().all(Server::has_ended) {
+                    if Instant::now() > until {
+                        return Err(self.failure("a process does not end"));
+                    }
+                    std::thread::sleep(INTERVAL);
+                }
                 self.hosts[host].clear();
                 self.start_host(host)?;
             } else {
