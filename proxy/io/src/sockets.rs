@@ -68,6 +68,8 @@ struct Socket {
     corked: bool,
     /// Whether [`Sockets::take_closed`] counts it.
     is_client: bool,
+    /// Its descriptor is not closed but handed out.
+    leaves: bool,
     range: (usize, usize),
     queue: Vec<u8>,
     flying: Vec<u8>,
@@ -88,6 +90,7 @@ impl Socket {
             dirty: false,
             corked: false,
             is_client: true,
+            leaves: false,
             range: (0, 0),
             queue: Vec::new(),
             flying: Vec::new(),
@@ -123,6 +126,8 @@ pub struct Sockets {
     open: usize,
     /// Sockets whose descriptors were closed since they were last asked for.
     closed: usize,
+    /// Descriptors that are to serve elsewhere.
+    handed_out: Vec<(SocketId, OwnedFd)>,
     /// Bytes handed to the kernel.
     pub(crate) sent_bytes: u64,
 }
@@ -279,6 +284,21 @@ impl Sockets {
         self.leave(id, Phase::Closing);
     }
 
+    /// Gives a socket up without closing it: its descriptor is given by [`handed_out`](Self::handed_out) as soon as the
+    /// kernel has nothing of it any more. What is received meanwhile is lost, so the peer must be waiting for an answer.
+    pub fn hand_out(&mut self, id: SocketId) {
+        if let Some(socket) = self.find_mut(id) {
+            socket.leaves = true;
+        }
+        self.leave(id, Phase::Closing);
+    }
+
+    /// A descriptor that was given up by [`hand_out`](Self::hand_out), by the name that it had.
+    #[inline]
+    pub fn handed_out(&mut self) -> Option<(SocketId, OwnedFd)> {
+        self.handed_out.pop()
+    }
+
     /// Closes a socket once its replies are sent. No event names it afterwards; nothing more can be written.
     pub fn close_when_sent(&mut self, id: SocketId) {
         self.leave(id, Phase::Finishing { idle: 0 });
@@ -380,6 +400,11 @@ impl Sockets {
         if socket.receiving == Receiving::Idle && !socket.sending {
             kernel.forget(index);
             self.closed += usize::from(socket.is_client);
+            if socket.leaves
+                && let Some(fd) = socket.fd.take()
+            {
+                self.handed_out.push((SocketId { index, generation: socket.generation }, fd));
+            }
             *socket = Socket::free((socket.generation + 1) & 0xff_ffff);
             self.free.push(index);
             self.open -= 1;
