@@ -129,6 +129,13 @@ impl RdbWriter {
         self.add(out, start);
     }
 
+    /// Takes entries that another writer has written, one that began anew: they stand in the file now, and their databases
+    /// are not known here.
+    pub fn splice(&mut self, entries: &[u8]) {
+        self.add(entries, 0);
+        self.db = None;
+    }
+
     /// Writes the end.
     pub fn end(mut self, out: &mut Vec<u8>) {
         let start = out.len();
