@@ -160,7 +160,17 @@ pub(crate) fn run_together(
             shards[place].note_command();
         }
     }
+    join_effects(shards);
     outcome
+}
+
+/// What a command of a block has done on several shards, whose stream is one, stands in the order of the commands with
+/// the first shard in hand.
+pub(crate) fn join_effects(shards: &mut [&mut Shard]) {
+    let Some((first, others)) = shards.split_first_mut() else { return };
+    if first.effects.is_joint() {
+        others.iter_mut().for_each(|other| first.effects.join(&mut other.effects));
+    }
 }
 
 /// Where among the shards in hand a command runs: home first, then the others that it touches.

@@ -84,6 +84,11 @@ impl Shard {
     }
 
     /// The recorded effects.
+    pub fn effects(&self) -> &Effects {
+        &self.effects
+    }
+
+    /// The recorded effects.
     pub fn effects_mut(&mut self) -> &mut Effects {
         &mut self.effects
     }

@@ -42,6 +42,18 @@ impl Standing {
         Self(bits)
     }
 
+    /// Why a write is refused that somebody has admitted before, if it is: a replica's data are its master's.
+    #[inline]
+    pub fn refusal_of_write(self, command: &Spec) -> Option<ReplyError> {
+        (self.has(Self::READ_ONLY) && command.flags.contains(Flags::WRITE)).then_some(ReplyError::ReadOnlyReplica)
+    }
+
+    /// The same for an EXEC of what the client has queued.
+    pub fn refusal_of_exec(self, client: &Client) -> Option<ReplyError> {
+        let mut queued = client.transaction.iter().flat_map(|transaction| transaction.commands());
+        queued.find_map(|(spec, _)| self.refusal_of_write(spec))
+    }
+
     const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }

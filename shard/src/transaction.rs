@@ -3,7 +3,7 @@
 //! Mirrors Redis 7.2 `multi.c`. The queue is the client's; EXEC runs where the client is, with all shards in hand that
 //! its commands and its watched keys need.
 
-use crate::exec::{end_blocks, run_together};
+use crate::exec::{end_blocks, join_effects, run_together};
 use crate::{
     Client, Context, Gather, KeptRequests, Node, NodeAction, ReplicationOrder, Shard, SlotMap, Speech, Watcher,
     run_connection_command, run_node_command,
@@ -31,6 +31,11 @@ impl Transaction {
     /// Number of commands.
     pub fn len(&self) -> usize {
         self.requests.len()
+    }
+
+    /// Refuses the EXEC.
+    pub fn refuse(&mut self, why: ReplyError) {
+        (self.is_refused, self.refused_exec) = (true, Some(why));
     }
 
     /// Whether there are no commands.
@@ -296,6 +301,7 @@ fn run_on_shards(
             run_together(shards, spec, args, &context, out);
         }
     }
+    join_effects(shards);
 }
 
 /// Runs a read on every shard and joins the replies.

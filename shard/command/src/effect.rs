@@ -21,6 +21,10 @@ pub struct Effects {
     stream: Vec<u8>,
     /// Bytes that were drained from the stream.
     drained: u64,
+    /// Whether the stream is one of several shards.
+    is_shared: bool,
+    /// Pieces that were numbered.
+    pieces: u64,
 }
 
 /// Commands, without the SELECTs between them.
@@ -44,6 +48,29 @@ impl Effects {
         self.db = None;
     }
 
+    /// Says whether the effects of several shards make up one stream: what several do together is one block then, and
+    /// stands with the first of them.
+    pub fn share(&mut self, is_shared: bool) {
+        self.is_shared = is_shared;
+    }
+
+    /// Whether what this shard does together with others is one block of all of them.
+    #[inline]
+    pub fn is_joint(&self) -> bool {
+        self.is_recording && self.is_shared
+    }
+
+    /// Takes over what the running block has done on another shard.
+    pub fn join(&mut self, other: &mut Self) {
+        self.block.append(&mut other.block);
+    }
+
+    /// A number for what was drained: its place among all that was taken from this shard.
+    pub fn number(&mut self) -> u64 {
+        self.pieces += 1;
+        self.pieces - 1
+    }
+
     /// The next block selects its database, also if it is the one before's: the stream can be read from here.
     pub fn select_anew(&mut self) {
         self.db = None;
@@ -57,6 +84,12 @@ impl Effects {
     /// Bytes of the stream from its beginning to the end of the last block.
     pub fn offset(&self) -> u64 {
         self.drained + self.stream.len() as u64
+    }
+
+    /// Whether the stream has gained anything since it was drained last.
+    #[inline]
+    pub fn has_gained(&self) -> bool {
+        !self.stream.is_empty()
     }
 
     /// Takes what the stream has gained since it was drained last.

@@ -98,12 +98,14 @@ impl<'c> Call<'c> {
         }
     }
 
-    /// As [`replay`](Self::replay), for commands that do the same on every shard at hand.
+    /// As [`replay`](Self::replay), for commands that do the same on every shard at hand: once for each
+    /// stream.
     pub(crate) fn replay_everywhere(&mut self, changes: usize) {
         self.count_changes(changes);
         self.replays = true;
         let (db, args) = (self.db, self.args);
-        self.others.iter_mut().for_each(|other| other.effects.push(db as u16, args.iter_from(0)));
+        let own_streams = self.others.iter_mut().filter(|other| !other.effects.is_joint());
+        own_streams.for_each(|other| other.effects.push(db as u16, args.iter_from(0)));
     }
 
     /// Whether somebody wants effects.
