@@ -5,6 +5,7 @@ use crate::engine::{Done, Engine, Hands, has_room, send_request};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
 use crate::meter::Sender;
 use crate::post::Errand;
+use crate::replication::{ReplicaCount, waits_for_replicas};
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_reply};
 use slotmesh_io::{SocketId, Sockets};
@@ -190,19 +191,23 @@ impl Engine {
     pub(crate) fn end_wait(&mut self, hands: &mut Hands<'_>, index: u32, why: Unblock) -> bool {
         let Some(connection) = self.connection(index) else { return false };
         let (socket, Some(wait)) = (connection.socket, connection.wait.as_deref()) else { return false };
-        if !wait.is_shared || why == Unblock::Silently {
+        let (spec, is_shared) = (wait.spec, wait.is_shared);
+        let mut count = ReplicaCount::Unknown;
+        if waits_for_replicas(spec) {
+            count = self.end_replica_wait(hands, socket, why);
+        }
+        if !is_shared || why == Unblock::Silently || count == ReplicaCount::Later {
             return self.leave_lines(hands, index, why).is_some();
         }
-        let replicas = self.end_replica_wait(socket);
-        self.end_wait_here(hands, index, |spec, reply| match (why, replicas) {
+        self.end_wait_here(hands, index, |spec, reply| match (why, count) {
             (Unblock::Error, _) => reply.error(ReplyError::Unblocked),
-            (_, Some((on_disk, count))) => answer_wait(on_disk, count, reply),
-            (Unblock::Timeout | Unblock::Silently, None) => timeout_reply(spec, reply),
+            (_, ReplicaCount::Here(on_disk, count)) => answer_wait(on_disk, count, reply),
+            (_, ReplicaCount::Unknown | ReplicaCount::Later) => timeout_reply(spec, reply),
         })
     }
 
     /// Ends a wait on several shards with a reply from here; whether there was one.
-    fn end_wait_here(
+    pub(crate) fn end_wait_here(
         &mut self,
         hands: &mut Hands<'_>,
         index: u32,

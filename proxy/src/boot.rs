@@ -394,10 +394,11 @@ impl CoreTask {
         });
         let (log, backend) = (process.clone(), process.backend());
         let mut engine = Engine::new(core as u16, shard, process, hasher, settings.clone());
-        // A node's stream is its shard's; else there is one, of the only shard.
-        if map.is_of_cluster() && bus.is_some() || !map.is_of_cluster() && core == 0 && map.shards() == 1 {
+        // A node's stream is its shard's; else there is one, of all shards.
+        if map.is_of_cluster() && bus.is_some() || !map.is_of_cluster() && core == 0 {
+            let cores = if map.is_of_cluster() { vec![core as u16] } else { (0..map.shards()).collect() };
             let port = formation::node_port(&settings, core as u16).unwrap_or(0);
-            engine.replication = Some(Box::new(Replication::new(&settings, port, log.log.clone())));
+            engine.replication = Some(Box::new(Replication::new(&settings, cores, port, log.log.clone())));
         }
         if let Some(bus) = bus
             && let Err(error) = engine.join_bus(bus)

@@ -93,6 +93,7 @@ impl Core {
                 dealer.follow(&mut self.io, listeners);
             }
             self.engine.refresh_pause();
+            self.engine.refresh_standing();
             self.engine.meter.now = self.engine.now;
             if let Some(bus) = &mut self.engine.bus {
                 bus.begin_turn(self.engine.monotonic, self.engine.now);
@@ -666,7 +667,8 @@ impl Core {
         let has_more = engine.is_late && !engine.stalled.is_empty()
             || !engine.stalled.is_empty() && engine.has_released
             || engine.lending.desk.has_grant()
-            || walks_on;
+            || walks_on
+            || engine.owes_effects();
         // Nobody tells when a lane has room again.
         let next = if engine.post.waits() { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
         let bus_waits = engine.bus.as_ref().is_some_and(|bus| bus.waits());

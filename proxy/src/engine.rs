@@ -16,7 +16,7 @@ use crate::meter::{Meter, Sender};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
-use crate::replication::Replication;
+use crate::replication::{Replication, StreamErrands};
 use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
@@ -25,8 +25,8 @@ use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
 use slotmesh_shard::{
-    Context, Gather, NodeAction, Part, PauseScope, Placement, ReplicationOrder, Replies, Shard, SlotMap, Standing,
-    Subscriptions, admit, admit_at_node, place, run_connection_command, run_node_command, split,
+    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, SlotMap, Standing, Subscriptions, admit,
+    admit_at_node, place, run_connection_command, run_node_command, split,
 };
 use std::sync::Arc;
 
@@ -76,8 +76,8 @@ pub(crate) struct Engine {
     pub(crate) unsettled: Unsettled,
     /// The replication of the stream that we own, if we own one.
     pub(crate) replication: Option<Box<Replication>>,
-    /// What transactions want of it, to be done when the turn's requests are.
-    pub(crate) replication_orders: Vec<(u32, ReplicationOrder)>,
+    /// What we do for the stream, whosever it is.
+    pub(crate) errands: StreamErrands,
     /// What replication forbids our clients.
     pub(crate) standing: Standing,
     /// Which core owns which slot.
@@ -146,7 +146,7 @@ impl Engine {
             seat: None,
             bus: None,
             replication: None,
-            replication_orders: Vec::new(),
+            errands: StreamErrands::default(),
             standing: Standing::default(),
             handover: Handover::default(),
             unsettled: Unsettled::default(),
@@ -193,7 +193,7 @@ impl Engine {
 
     /// Whether our shard holds what a master says.
     pub(crate) fn is_replica(&self) -> bool {
-        self.replication.as_ref().is_some_and(|replication| replication.is_replica())
+        self.replication.as_ref().map_or(self.errands.is_replica, |replication| replication.is_replica())
     }
 
     /// What is remembered of accesses to keys.

@@ -11,6 +11,7 @@ use crate::lending::Arrival;
 use crate::meter::Sender;
 use crate::post::Freight;
 use crate::pubsub::Message;
+use crate::replication::waits_for_replicas;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{ChannelKind, Flags, Outcome, Spec, Wait, resolve};
@@ -185,6 +186,7 @@ impl Engine {
             None => reply.bytes,
             Some(Parcel::Bytes(bytes)) => bytes,
             Some(Parcel::Shard(_)) => return self.take_shard(from, reply, parcel),
+            Some(Parcel::Replication(_)) => return self.take_replication_mail(from, parcel),
             Some(Parcel::Connection { .. } | Parcel::Bus(_)) => unreachable!("neither is a reply"),
         };
         match reply.kind {
@@ -197,6 +199,14 @@ impl Engine {
             }
             ReplyKind::Waits => self.note_wait(sockets, from, back, bytes),
             ReplyKind::Lent | ReplyKind::GivenBack | ReplyKind::Called => unreachable!("a shard is a parcel"),
+            ReplyKind::Stream => unreachable!("so is mail"),
+        }
+    }
+
+    #[cold]
+    fn take_replication_mail(&mut self, from: u16, parcel: Option<Parcel>) {
+        if let Some(Parcel::Replication(mail)) = parcel {
+            self.errands.mail.push((from, mail));
         }
     }
 
@@ -207,7 +217,9 @@ impl Engine {
             ReplyKind::Lent => Arrival::Lent { from, loan: reply.back.ticket, shard },
             ReplyKind::GivenBack => Arrival::GivenBack { shard },
             ReplyKind::Called => Arrival::Called { from, ticket: reply.back.to_ticket(self.core), shard },
-            ReplyKind::Answer | ReplyKind::Waits | ReplyKind::Late => unreachable!("only shards travel so"),
+            ReplyKind::Answer | ReplyKind::Waits | ReplyKind::Late | ReplyKind::Stream => {
+                unreachable!("only shards travel so")
+            }
         });
     }
 
@@ -239,7 +251,7 @@ impl Engine {
         }
         uncork_if_answered(connection, sockets);
         if connection.barrier == Some(back.ticket) {
-            self.lower_barrier(index);
+            self.lower_barrier(index, reply);
         }
         if self.answered.last() != Some(&index) {
             self.answered.push(index);
@@ -248,8 +260,14 @@ impl Engine {
 
     /// What waited for a reply may go on.
     #[cold]
-    fn lower_barrier(&mut self, index: u32) {
-        self.forget_wait(index);
+    fn lower_barrier(&mut self, index: u32, reply: &[u8]) {
+        if let Some(wait) = self.forget_wait(index)
+            && waits_for_replicas(wait.spec)
+        {
+            self.count_wait(index, wait.spec, reply);
+        }
+        // It may be that of an order to the stream.
+        self.refresh_standing();
         if let Some(connection) = self.connection(index) {
             connection.barrier = None;
             self.stalled.push(index);
@@ -285,7 +303,7 @@ impl Engine {
                             self.answer(sockets, core as u16, &head, &record, &mut service, &mut served);
                         }
                         Parcel::Bus(mail) => served.bus.push(*mail),
-                        Parcel::Shard(_) => unreachable!("a shard is no request"),
+                        Parcel::Shard(_) | Parcel::Replication(_) => unreachable!("neither is a request"),
                     },
                     _ => self.answer(sockets, core as u16, &head, record, &mut service, &mut served),
                 }
@@ -485,8 +503,14 @@ impl Engine {
             may_block,
         };
         self.shard_used = true;
-        let shard = self.lending.home().expect("requests are served while the shard is at home");
         let start = out.len();
+        // The sender may not have known how we stand now.
+        if let Some(error) = self.standing.refusal_of_write(spec) {
+            Reply::new(out, head.protocol).error(error);
+            self.meter.note_failed(spec);
+            return Outcome::Replied;
+        }
+        let shard = self.lending.home().expect("requests are served while the shard is at home");
         let outcome = catch_unwind(AssertUnwindSafe(|| shard.execute(spec, args, &context, out)));
         let outcome = outcome.unwrap_or_else(|_| {
             self.process.log.warning(format_args!("A bug was met while running '{}'", spec.full_name));

@@ -24,6 +24,7 @@
 //! | the reply | 24 | |
 
 use crate::bus::SiblingMail;
+use crate::replication::ReplicationMail;
 use slotmesh_base::Slot;
 use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
@@ -54,6 +55,8 @@ pub(crate) enum Parcel {
     Shard(Box<Shard>),
     /// What the bus of one shard says to that of another.
     Bus(Box<SiblingMail>),
+    /// What cores say to each other about the stream of the process.
+    Replication(Box<ReplicationMail>),
 }
 
 /// What a request record asks for.
@@ -137,6 +140,8 @@ pub(crate) enum ReplyKind {
     GivenBack,
     /// A shard, as a parcel, on which the client with this ticket can be served.
     Called,
+    /// Mail about the stream, as a parcel.
+    Stream,
 }
 
 impl ReplyKind {
@@ -148,6 +153,7 @@ impl ReplyKind {
             3 => Self::Lent,
             4 => Self::GivenBack,
             5 => Self::Called,
+            6 => Self::Stream,
             other => panic!("cores of one process agree on replies, and {other} is none"),
         }
     }
@@ -376,7 +382,7 @@ mod tests {
     #[test]
     fn kinds_are_read_as_they_were_written() {
         (0..16).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
-        (0..6).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
+        (0..7).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
         for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
             assert_eq!(read_unblock_word(unblock_word(why)), why);
         }

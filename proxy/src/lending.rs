@@ -7,9 +7,10 @@ use crate::engine::{Done, Engine, Hands};
 use crate::hop::{ReplyKind, RequestKind, ReturnAddress};
 use crate::meter::Sender;
 use crate::post::{Errand, Freight};
+use crate::replication::{Joint, StreamWork};
 use slotmesh_command::{Outcome, Spec};
 use slotmesh_io::SocketId;
-use slotmesh_resp::Args;
+use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{
     Context, Desk, KeptRequests, Letter, LoanAction, Served, Shard, Ticket, Unblock, execute_together, loan_cores,
     serve_called_together,
@@ -25,6 +26,8 @@ pub(crate) enum Work {
     Exec { socket: SocketId, ticket: u32 },
     /// Serve a blocked client that needs several shards at once.
     Serve(Ticket),
+    /// Something that is done to our stream.
+    Stream(StreamWork),
 }
 
 /// A shard that has arrived.
@@ -109,7 +112,7 @@ impl Engine {
     }
 
     /// Takes the shards of these cores, one after the other, and then does the work.
-    fn begin_loan(&mut self, hands: &mut Hands<'_>, cores: &[u16], work: Work) {
+    pub(crate) fn begin_loan(&mut self, hands: &mut Hands<'_>, cores: &[u16], work: Work) {
         let mut actions = Vec::new();
         self.lending.desk.begin(cores, work, &mut actions);
         self.carry_out(hands, actions);
@@ -184,6 +187,7 @@ impl Engine {
 
     /// Deals with the shards that have arrived.
     pub(crate) fn take_arrivals(&mut self, hands: &mut Hands<'_>) {
+        self.read_replication_mail(hands);
         for arrival in std::mem::take(&mut self.lending.arrivals) {
             match arrival {
                 Arrival::Lent { from, loan, shard } => {
@@ -205,6 +209,7 @@ impl Engine {
     pub(crate) fn return_home(&mut self, hands: &mut Hands<'_>, mut shard: Box<Shard>) {
         // A bug in here would lose the shard: it is not to be laid at the door of a request.
         self.running = None;
+        self.refresh_standing();
         for errand in std::mem::take(&mut self.lending.errands) {
             self.run_own_errand(&mut shard, &errand);
         }
@@ -294,7 +299,11 @@ impl Engine {
     fn do_work(&mut self, hands: &mut Hands<'_>, shards: &mut [(u16, Box<Shard>)], cores: Option<&[u16]>, work: Work) {
         let asked_for = shards.iter_mut().filter(|(core, _)| cores.is_none_or(|cores| cores.contains(core)));
         self.meter.begin();
-        let mut in_hand: Vec<&mut Shard> = asked_for.map(|(_, shard)| &mut **shard).collect();
+        let (cores, mut in_hand): (Vec<u16>, Vec<&mut Shard>) =
+            asked_for.map(|(core, shard)| (*core, &mut **shard)).unzip();
+        // Another core may have become a replica's since the work was admitted.
+        self.refresh_standing();
+        let mut joint = Joint::begin(&mut in_hand, &work);
         match work {
             Work::Command { socket, ticket, request } => {
                 self.run_in_hand(hands, &mut in_hand, socket, ticket, &request);
@@ -302,7 +311,9 @@ impl Engine {
             Work::Exec { socket, ticket } => {
                 let mut reply = Vec::new();
                 if self.is_behind_barrier(socket, ticket) {
-                    self.exec_in_hand(socket.index, &mut in_hand, &mut reply);
+                    if !self.refuse_stale_exec(hands, socket.index, &mut reply) {
+                        self.exec_in_hand(socket.index, &mut in_hand, &mut reply);
+                    }
                     self.hand_over(hands.sockets, ReturnAddress { socket, ticket, part: 0 }, &reply);
                     self.tell_said(hands, socket.index);
                 }
@@ -313,12 +324,13 @@ impl Engine {
                 let served = is_waiting.then(|| serve_called_together(&mut in_hand, ticket, now, limits)).flatten();
                 if let Some(served) = served {
                     self.count_served(ticket, &served);
-                    let cores: Vec<u16> = shards.iter().map(|&(core, _)| core).collect();
                     self.end_shared_wait(hands, ticket, &cores);
                     self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &served.reply);
                 }
             }
+            Work::Stream(work) => self.work_on_stream(hands, &mut in_hand, &mut joint, work),
         }
+        self.hand_in(hands, &cores, &mut in_hand, joint);
     }
 
     /// Whether a connection is still there, and waits for that ticket. A client that has left before its command had its
@@ -349,6 +361,10 @@ impl Engine {
             Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: true };
         let back = ReturnAddress { socket, ticket, part: 0 };
         let mut reply = Vec::new();
+        if let Some(error) = self.standing.refusal_of_write(spec) {
+            Reply::new(&mut reply, protocol).error(error);
+            return self.hand_over(hands.sockets, back, &reply);
+        }
         match execute_together(shards, spec, args, &context, &mut reply) {
             Outcome::Replied => {
                 if let Some(connection) = self.connections[socket.index as usize].as_deref() {

@@ -3,6 +3,7 @@
 
 use crate::engine::send_request;
 use crate::hop::{self, Parcel, ReplyKind, RequestHead, RequestKind, ReturnAddress};
+use crate::replication::ReplicationMail;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_io::{Lane, Mail};
 use slotmesh_resp::Protocol;
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 pub(crate) enum Freight {
     Bytes(Vec<u8>),
     Shard(Box<Shard>),
+    Replication(Box<ReplicationMail>),
 }
 
 #[derive(Debug)]
@@ -29,7 +31,7 @@ impl Letter {
     fn len(&self) -> usize {
         let whole = match &self.freight {
             Freight::Bytes(bytes) => hop::REPLY_HEAD + bytes.len(),
-            Freight::Shard(_) => hop::REPLY_HEAD,
+            Freight::Shard(_) | Freight::Replication(_) => hop::REPLY_HEAD,
         };
         if whole <= MAILBOX_RECORD_BYTES_MAX { whole } else { hop::REPLY_HEAD }
     }
@@ -41,6 +43,7 @@ impl Letter {
             Freight::Bytes(bytes) if hop::REPLY_HEAD + bytes.len() == len => (bytes, None),
             Freight::Bytes(bytes) => (Vec::new(), Some(Parcel::Bytes(bytes))),
             Freight::Shard(shard) => (Vec::new(), Some(Parcel::Shard(shard))),
+            Freight::Replication(mail) => (Vec::new(), Some(Parcel::Replication(mail))),
         };
         let is_parcel = parcel.is_some();
         if let Some(parcel) = parcel {

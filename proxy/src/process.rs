@@ -9,7 +9,7 @@ use crate::log::Log;
 use crate::oom_score::OomScore;
 use crate::pauses::Pauses;
 use crate::presence;
-use crate::replication::Replication;
+use crate::replication::{Replication, StreamBoard};
 use crate::statistics::Statistics;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
@@ -93,6 +93,8 @@ pub(crate) struct Process {
     latency: Mutex<LatencyMonitor>,
     /// `allocated_bytes` when the first second was over, or somebody asked; 0: not yet.
     startup_bytes: AtomicU64,
+    /// How the stream of the process stands, unless it is part of a cluster.
+    pub(crate) stream: StreamBoard,
     /// What the boards showed when CONFIG RESETSTAT came.
     baseline: Mutex<Vec<CoreFacts>>,
 }
@@ -110,6 +112,7 @@ impl Process {
             unsigned: AtomicUsize::new(0),
             latency: Mutex::default(),
             startup_bytes: AtomicU64::new(0),
+            stream: StreamBoard::default(),
             audience: Arc::new(Audience::new(boards.len(), KeyHasher::new([random_u64(), random_u64()]))),
             boards,
             is_clustered: map.is_of_cluster(),
@@ -153,6 +156,12 @@ impl Process {
     /// The settings in force, unless somebody is changing them: for who must not wait.
     pub(crate) fn settings_at_once(&self) -> Option<Arc<Settings>> {
         self.settings.try_read().ok().map(|settings| settings.clone())
+    }
+
+    /// Whether the shards are nodes of a cluster.
+    #[inline]
+    pub(crate) fn is_clustered(&self) -> bool {
+        self.is_clustered
     }
 
     /// Who watches over us.
@@ -505,7 +514,11 @@ impl Node for NodeView<'_> {
 
     fn replication(&self) -> ReplicationFacts {
         let facts = |(replication, now): (&Replication, _)| replication.facts(self.settings, now);
-        self.replication.map_or_else(ReplicationFacts::default, facts)
+        match self.replication {
+            Some(replication) => facts(replication),
+            None if self.process.is_clustered => ReplicationFacts::default(),
+            None => self.process.stream.facts(),
+        }
     }
 
     fn keys_in_slot(&self, slot: Slot) -> usize {

@@ -17,6 +17,7 @@ use slotmesh_conf::OutputLimit;
 use slotmesh_io::{SocketId, Sockets};
 use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{Client, ClientKind, Gather, Said, write_message};
+use std::ops::Range;
 
 /// What the clients of a core were told in this turn, and room to tell it.
 #[derive(Debug, Default)]
@@ -191,7 +192,7 @@ impl Engine {
             (Some(bus), _) => bus.publish(message.channel, message.text, message.kind == ChannelKind::Shard),
             // Replicas hear it by the stream; in a cluster the bus is enough.
             (None, Some(replication)) => replication.say(message.kind, message.channel, message.text),
-            (None, None) => {}
+            (None, None) => self.errands.say(message.kind, message.channel, message.text),
         }
         let mut receivers = Receivers::default();
         let limit = self.hot.output_limits.pubsub;
@@ -235,9 +236,21 @@ impl Engine {
     /// Tells our clients what another process has said, that has reached our node over the bus. Cores without a node hear
     /// it from the first one.
     pub(crate) fn hear_from_bus(&mut self, hands: &mut Hands<'_>, message: Message<'_>) {
-        if self.core == 0 {
-            let cores = self.map.shards()..self.process.boards.len() as u16;
-            for core in cores {
+        let cores = self.map.shards()..self.process.boards.len() as u16;
+        self.hear_from_outside(hands, message, if self.core == 0 { cores } else { 0..0 });
+    }
+
+    /// Tells our clients, and those of other cores, what our master has passed on.
+    pub(crate) fn hear_from_master(&mut self, hands: &mut Hands<'_>, message: Message<'_>) {
+        if self.process.is_clustered() {
+            return self.hear_from_bus(hands, message);
+        }
+        self.hear_from_outside(hands, message, 0..self.process.boards.len() as u16);
+    }
+
+    fn hear_from_outside(&mut self, hands: &mut Hands<'_>, message: Message<'_>, cores: Range<u16>) {
+        for core in cores {
+            if core != self.core {
                 let words = message.words().map(<[u8]>::to_vec).to_vec();
                 let back = ReturnAddress::number(0);
                 self.post.run(hands.mail, Errand { core, kind: RequestKind::Tell, back, words });

@@ -138,11 +138,26 @@ impl Engine {
                 client.id, client.address
             ));
         }
-        self.replication_orders.extend(orders.into_iter().map(|order| (index, order)));
+        self.errands.orders.extend(orders.into_iter().map(|order| (index, order)));
         self.follow_order();
         self.refresh_settings();
         self.refresh_pause();
         self.meter.enter_span();
+    }
+
+    /// Refuses an EXEC that was admitted before we became a replica; whether it did.
+    pub(crate) fn refuse_stale_exec(&mut self, hands: &mut Hands<'_>, index: u32, reply: &mut Vec<u8>) -> bool {
+        let standing = self.standing;
+        let Some(connection) = self.connection(index) else { return false };
+        let client = &mut connection.client;
+        let Some(error) = standing.refusal_of_exec(client) else { return false };
+        if let Some(transaction) = &mut client.transaction {
+            transaction.refuse(error);
+        }
+        let mut reply = Reply::new(reply, client.protocol);
+        run_transaction_command(TransactionCommand::Exec, client, &mut reply);
+        self.end_watch(hands, index);
+        true
     }
 
     fn watch(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {

@@ -8,6 +8,7 @@
 //!
 //! After an error the shard is not what the stream says, and only a new beginning helps.
 
+use crate::exec::{end_blocks, run_together};
 use crate::{Context, KeptRequests, Shard};
 use slotmesh_base::limits::{REPLAY_BYTES_KEPT, REQUEST_BYTES_MAX};
 use slotmesh_base::{Slot, UnixMillis};
@@ -104,64 +105,64 @@ impl Shard {
     /// If it is no such stream, or not the whole of one.
     pub fn replay(&mut self, stream: &[u8], limits: ValueLimits) -> Result<(), ReplayError> {
         let mut replay = Replay::default();
-        replay.feed(self, stream, limits)?;
+        replay.feed(&mut [self], stream, limits)?;
         replay.finish()
     }
+}
 
-    /// Runs an effect in a block.
-    fn replay_one(
-        &mut self,
-        spec: &'static Spec,
-        args: Args<'_>,
-        db: u16,
-        limits: ValueLimits,
-        reply: &mut Vec<u8>,
-    ) -> Result<(), ReplayFault> {
-        let limits = ValueLimits { string_bytes_max: usize::MAX, ..limits };
-        let (now, protocol) = (BEFORE_ALL_EXPIRIES, Protocol::Resp3);
-        let context =
-            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: false };
-        reply.clear();
-        self.run(spec, args, &context, &mut [], reply);
-        if self.is_noted() {
-            self.note_command();
-        }
-        if reply.first() == Some(&b'-') { Err(ReplayFault::Refused(spec.full_name)) } else { Ok(()) }
+/// Runs an effect in a block.
+fn replay_one(
+    shards: &mut [&mut Shard],
+    spec: &'static Spec,
+    args: Args<'_>,
+    db: u16,
+    limits: ValueLimits,
+    reply: &mut Vec<u8>,
+) -> Result<(), ReplayFault> {
+    let limits = ValueLimits { string_bytes_max: usize::MAX, ..limits };
+    let (now, protocol) = (BEFORE_ALL_EXPIRIES, Protocol::Resp3);
+    let context =
+        Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: false };
+    reply.clear();
+    run_together(shards, spec, args, &context, reply);
+    if reply.first() == Some(&b'-') { Err(ReplayFault::Refused(spec.full_name)) } else { Ok(()) }
+}
+
+/// Whether this is an effect that these shards can take, and which.
+fn admit_effect(shards: &[&mut Shard], args: Args<'_>, takes_all_slots: bool) -> Result<&'static Spec, ReplayFault> {
+    let spec = resolve(args).map_err(|_| ReplayFault::UnknownCommand)?;
+    if !spec.accepts(args.len()) {
+        return Err(ReplayFault::WrongArity(spec.full_name));
     }
-
-    /// Whether this is an effect that this shard can take, and which.
-    fn admit_effect(&self, args: Args<'_>, takes_all_slots: bool) -> Result<&'static Spec, ReplayFault> {
-        let spec = resolve(args).map_err(|_| ReplayFault::UnknownCommand)?;
-        if !spec.accepts(args.len()) {
-            return Err(ReplayFault::WrongArity(spec.full_name));
+    match spec.reach {
+        Reach::Connection(ConnectionCommand::Select | ConnectionCommand::Ping)
+        | Reach::Node(NodeCommand::ReplConf)
+        | Reach::PubSub(PubSubCommand::Publish(_))
+        | Reach::Transaction(TransactionCommand::Multi | TransactionCommand::Exec) => Ok(spec),
+        Reach::Slot(_) | Reach::Shard(_) if spec.flags.contains(Flags::WRITE) => {
+            let is_here = |index| {
+                let slot = Slot::of_key(args.at(index));
+                shards.iter().any(|shard| shard.keyspace.holds(slot))
+            };
+            let all_are_here = takes_all_slots || key_indexes(spec, args).all(is_here);
+            if all_are_here { Ok(spec) } else { Err(ReplayFault::KeyElsewhere(spec.full_name)) }
         }
-        match spec.reach {
-            Reach::Connection(ConnectionCommand::Select | ConnectionCommand::Ping)
-            | Reach::Node(NodeCommand::ReplConf)
-            | Reach::PubSub(PubSubCommand::Publish(_))
-            | Reach::Transaction(TransactionCommand::Multi | TransactionCommand::Exec) => Ok(spec),
-            Reach::Slot(_) | Reach::Shard(_) if spec.flags.contains(Flags::WRITE) => {
-                let is_here = |index| self.keyspace.holds(Slot::of_key(args.at(index)));
-                let all_are_here = takes_all_slots || key_indexes(spec, args).all(is_here);
-                if all_are_here { Ok(spec) } else { Err(ReplayFault::KeyElsewhere(spec.full_name)) }
-            }
-            Reach::Slot(_)
-            | Reach::Shard(_)
-            | Reach::Connection(_)
-            | Reach::Transaction(_)
-            | Reach::Node(_)
-            | Reach::PubSub(_)
-            | Reach::Container => Err(ReplayFault::NoEffect(spec.full_name)),
-        }
+        Reach::Slot(_)
+        | Reach::Shard(_)
+        | Reach::Connection(_)
+        | Reach::Transaction(_)
+        | Reach::Node(_)
+        | Reach::PubSub(_)
+        | Reach::Container => Err(ReplayFault::NoEffect(spec.full_name)),
     }
 }
 
 impl Replay {
-    /// Replays what the stream has gained.
+    /// Replays what the stream has gained, on the shards that have its keys; ascending by slots.
     ///
     /// # Errors
-    /// If it is no stream of effects of that shard. Nothing can be replayed after that.
-    pub fn feed(&mut self, shard: &mut Shard, gained: &[u8], limits: ValueLimits) -> Result<(), ReplayError> {
+    /// If it is no stream of effects of those shards. Nothing can be replayed after that.
+    pub fn feed(&mut self, shards: &mut [&mut Shard], gained: &[u8], limits: ValueLimits) -> Result<(), ReplayError> {
         let mut bytes = take(&mut self.unfinished);
         bytes.extend_from_slice(gained);
         let mut position = 0;
@@ -177,7 +178,7 @@ impl Replay {
             let step = step.map_err(|error| fail(ReplayFault::Broken(error)))?;
             if step == Step::Request {
                 let end = self.decoded + position as u64;
-                self.take_effect(shard, Args::new(&bytes, &ranges), at, end, limits)?;
+                self.take_effect(shards, Args::new(&bytes, &ranges), at, end, limits)?;
             }
             self.ranges = ranges;
             if step == Step::Incomplete {
@@ -232,17 +233,17 @@ impl Replay {
     /// Runs an effect, or keeps it for the EXEC of its block. It stands in the stream from `at` to `end`.
     fn take_effect(
         &mut self,
-        shard: &mut Shard,
+        shards: &mut [&mut Shard],
         args: Args<'_>,
         at: u64,
         end: u64,
         limits: ValueLimits,
     ) -> Result<(), ReplayError> {
         let fail = |fault| ReplayError { fault, at };
-        let spec = shard.admit_effect(args, self.takes_all_slots).map_err(fail)?;
+        let spec = admit_effect(shards, args, self.takes_all_slots).map_err(fail)?;
         match (spec.reach, &mut self.block) {
             (Reach::Transaction(TransactionCommand::Multi), block @ None) => *block = Some(Block::default()),
-            (Reach::Transaction(TransactionCommand::Exec), Some(_)) => self.end_block(shard, end, limits)?,
+            (Reach::Transaction(TransactionCommand::Exec), Some(_)) => self.end_block(shards, end, limits)?,
             (Reach::Transaction(_), _) => return Err(fail(ReplayFault::Misplaced(spec.full_name))),
             (_, Some(block)) => block.keep(spec, args, at).map_err(fail)?,
             (Reach::Node(_), None) => {
@@ -253,28 +254,28 @@ impl Replay {
                 self.applied = end;
             }
             (_, None) => {
-                self.run(shard, spec, args, limits).map_err(fail)?;
-                shard.end_block(BEFORE_ALL_EXPIRIES, limits);
+                self.run(shards, spec, args, limits).map_err(fail)?;
+                end_blocks(shards, BEFORE_ALL_EXPIRIES, limits);
                 self.applied = end;
             }
         }
         Ok(())
     }
 
-    fn end_block(&mut self, shard: &mut Shard, end: u64, limits: ValueLimits) -> Result<(), ReplayError> {
+    fn end_block(&mut self, shards: &mut [&mut Shard], end: u64, limits: ValueLimits) -> Result<(), ReplayError> {
         let Block { requests, at } = self.block.take().unwrap_or_default();
         for (request, at) in requests.iter().zip(at) {
             let spec = request.spec.expect("an effect has its row");
-            self.run(shard, spec, requests.args(request), limits).map_err(|fault| ReplayError { fault, at })?;
+            self.run(shards, spec, requests.args(request), limits).map_err(|fault| ReplayError { fault, at })?;
         }
-        shard.end_block(BEFORE_ALL_EXPIRIES, limits);
+        end_blocks(shards, BEFORE_ALL_EXPIRIES, limits);
         self.applied = end;
         Ok(())
     }
 
     fn run(
         &mut self,
-        shard: &mut Shard,
+        shards: &mut [&mut Shard],
         spec: &'static Spec,
         args: Args<'_>,
         limits: ValueLimits,
@@ -288,13 +289,13 @@ impl Replay {
             _ => {}
         }
         if let Reach::Connection(_) = spec.reach {
-            let databases = shard.keyspace.databases();
+            let databases = shards.first().map_or(0, |shard| shard.keyspace.databases());
             let is_there = |index: &u16| usize::from(*index) < databases;
             let index = parse_integer(args.at(1)).ok().and_then(|index| u16::try_from(index).ok()).filter(is_there);
             self.db = index.ok_or(ReplayFault::NoSuchDatabase)?;
             return Ok(());
         }
-        shard.replay_one(spec, args, self.db, limits, &mut self.reply)
+        replay_one(shards, spec, args, self.db, limits, &mut self.reply)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::bus::{BellEnd, Dialler, bell};
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use crate::pubsub::Message;
-use slotmesh_base::UnixMillis;
+use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_cluster::Host;
 use slotmesh_command::{ChannelKind, ValueLimits};
 use slotmesh_conf::directive;
@@ -59,7 +59,8 @@ struct Image {
     id: ReplicationId,
     offset: u64,
     reader: Option<RdbReader>,
-    keyspace: Keyspace,
+    /// One for each shard.
+    keyspaces: Vec<Keyspace>,
     hasher: KeyHasher,
     bytes: u64,
 }
@@ -142,8 +143,8 @@ impl Link {
 }
 
 /// Where what comes from a master goes.
-struct Sink<'a> {
-    shard: &'a mut Shard,
+struct Sink<'a, 'b> {
+    shards: &'a mut [&'b mut Shard],
     source: &'a mut Source<SocketId>,
     stream: &'a mut Stream,
     image: &'a mut Option<Image>,
@@ -156,12 +157,14 @@ struct Sink<'a> {
     log: Vec<String>,
 }
 
-impl Sink<'_> {
+impl Sink<'_, '_> {
     fn take(&mut self, received: Received<'_>) -> Result<(), String> {
         match received {
             Received::Full(id, offset) => {
-                let (keyspace, hasher) = (self.shard.blank(), self.shard.hasher());
-                *self.image = Some(Image { id, offset, reader: None, keyspace, hasher, bytes: 0 });
+                let Some(first) = self.shards.first() else { return Ok(()) };
+                let hasher = first.hasher();
+                let keyspaces = self.shards.iter().map(|shard| shard.blank()).collect();
+                *self.image = Some(Image { id, offset, reader: None, keyspaces, hasher, bytes: 0 });
                 Ok(())
             }
             Received::ImageBegins(_) => {
@@ -197,10 +200,14 @@ impl Sink<'_> {
                 |why: &dyn std::fmt::Display| format!("Failed trying to load the MASTER synchronization DB: {why}");
             reader.finish().map_err(|error| refuse(&error))?;
         }
-        let keys: usize =
-            (0..image.keyspace.databases()).filter_map(|db| Some(image.keyspace.find_db(db)?.len())).sum();
+        let keys_of = |keyspace: &Keyspace| -> usize {
+            (0..keyspace.databases()).filter_map(|db| Some(keyspace.find_db(db)?.len())).sum()
+        };
+        let keys: usize = image.keyspaces.iter().map(keys_of).sum();
         self.log.push(format!("MASTER <-> REPLICA sync: Loading DB in memory: {keys} keys, {} bytes", image.bytes));
-        self.shard.take_over(image.keyspace, self.limits);
+        for (shard, keyspace) in self.shards.iter_mut().zip(image.keyspaces) {
+            shard.take_over(keyspace, self.limits);
+        }
         self.expelled.extend(self.source.adopt(image.id, image.offset));
         *self.stream = Stream { is_known: true, ..Stream::new() };
         self.log.push("MASTER <-> REPLICA sync: Finished with success".to_owned());
@@ -211,7 +218,7 @@ impl Sink<'_> {
         let stream = &mut *self.stream;
         stream.unapplied.extend_from_slice(bytes);
         let before = stream.replay.applied();
-        let fed = stream.replay.feed(self.shard, bytes, self.limits);
+        let fed = stream.replay.feed(self.shards, bytes, self.limits);
         let applied = (stream.replay.applied() - before) as usize;
         // What we pass on and count is what we hold.
         self.source.append(&stream.unapplied[..applied]);
@@ -255,8 +262,13 @@ impl Image {
                     let name = String::from_utf8_lossy(&entry.key).into_owned();
                     // What is over is the master's to remove.
                     let never = UnixMillis(i64::MIN);
+                    let slot = Slot::of_key(&entry.key);
+                    let place = match &*self.keyspaces {
+                        [_] => 0,
+                        several => several.iter().position(|keyspace| keyspace.holds(slot)).unwrap_or(0),
+                    };
                     entry
-                        .insert_into(&mut self.keyspace, &self.hasher, never)
+                        .insert_into(&mut self.keyspaces[place], &self.hasher, never)
                         .map_err(|_| format!("the key '{name}' comes twice"))?;
                 }
                 Item::Function(_) => {
@@ -293,27 +305,51 @@ impl Replication {
                 Err(error) => link.follower.lost(Lost::NotDialled(error.to_string()), now, &mut orders),
             }
         }
-        let news = self.hear(&mut link, engine, io, &mut orders);
-        if std::mem::take(&mut link.has_ended) && link.socket.is_some() && !orders.close {
-            link.follower.lost(Lost::Closed, now, &mut orders);
+        if link.inbox.len() > INBOX_BYTES_MAX
+            && let Some(socket) = link.socket
+        {
+            link.is_paused = true;
+            io.sockets.pause(socket);
+        }
+        // What has come before the end counts.
+        if link.has_ended && link.inbox.is_empty() {
+            link.has_ended = false;
+            if link.socket.is_some() {
+                link.follower.lost(Lost::Closed, now, &mut orders);
+            }
         }
         if now >= link.follower.deadline() {
             link.follower.tick(now, self.source.history().offset(), &mut orders);
         }
-        self.obey(&mut link, io, orders);
-        self.link = Some(link);
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        self.obey(&mut link, &mut hands, orders);
+        self.link = Some(link);
+    }
+
+    /// Whether something has come that nobody has looked at.
+    pub(super) fn wants_to_hear(&self) -> bool {
+        !self.is_hearing && self.link.as_ref().is_some_and(|link| !link.inbox.is_empty())
+    }
+
+    /// Takes what has come, with our shards in hand.
+    pub(super) fn hear(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, shards: &mut [&mut Shard]) {
+        let Some(mut link) = self.link.take() else { return };
+        let mut orders = FollowerOrders::default();
+        let news = self.take_inbox(&mut link, engine, hands, shards, &mut orders);
+        self.obey(&mut link, hands, orders);
+        self.link = Some(link);
         for (kind, channel, text) in news {
-            engine.hear_from_bus(&mut hands, Message { kind, channel: &channel, text: &text });
+            engine.hear_from_master(hands, Message { kind, channel: &channel, text: &text });
         }
     }
 
-    /// Takes what has come, as soon as our shard is at home; messages for our clients.
-    fn hear(
+    /// Takes what has come; messages for our clients.
+    fn take_inbox(
         &mut self,
         link: &mut Link,
         engine: &mut Engine,
-        io: &mut DataLoop<Parcel>,
+        hands: &mut Hands<'_>,
+        shards: &mut [&mut Shard],
         orders: &mut FollowerOrders,
     ) -> Vec<(ChannelKind, Vec<u8>, Vec<u8>)> {
         let position = self.source.backlog().is_some() && !link.stream.is_broken;
@@ -326,19 +362,10 @@ impl Replication {
             checksum: self.rules.checksum,
         };
         let now = engine.monotonic;
-        let Some(shard) = engine.lending.home() else {
-            if link.inbox.len() > INBOX_BYTES_MAX
-                && let Some(socket) = link.socket
-            {
-                link.is_paused = true;
-                io.sockets.pause(socket);
-            }
-            return Vec::new();
-        };
         if std::mem::take(&mut link.is_paused)
             && let Some(socket) = link.socket
         {
-            io.sockets.resume(socket);
+            hands.sockets.resume(socket);
         }
         let inbox = std::mem::take(&mut link.inbox);
         if inbox.is_empty() {
@@ -346,7 +373,7 @@ impl Replication {
         }
         let (expelled, news, log) = (Vec::new(), Vec::new(), Vec::new());
         let Link { follower, stream, image, .. } = link;
-        let mut sink = Sink { shard, source: &mut self.source, stream, image, limits, read, expelled, news, log };
+        let mut sink = Sink { shards, source: &mut self.source, stream, image, limits, read, expelled, news, log };
         follower.receive(now, &inbox, orders, &mut |received| sink.take(received));
         let Sink { expelled, news, log, stream, source, .. } = sink;
         log.into_iter().for_each(|line| orders.log.push((false, line)));
@@ -366,7 +393,7 @@ impl Replication {
         messages
     }
 
-    fn obey(&mut self, link: &mut Link, io: &mut DataLoop<Parcel>, orders: FollowerOrders) {
+    fn obey(&mut self, link: &mut Link, hands: &mut Hands<'_>, orders: FollowerOrders) {
         for (warns, line) in orders.log {
             match warns {
                 true => self.log.warning(format_args!("{line}")),
@@ -375,14 +402,13 @@ impl Replication {
         }
         if let Some(socket) = link.socket
             && !orders.send.is_empty()
-            && let Some(output) = io.sockets.output(socket)
+            && let Some(output) = hands.sockets.output(socket)
         {
             output.extend_from_slice(&orders.send);
-            io.sockets.commit(socket);
+            hands.sockets.commit(socket);
         }
         if orders.close {
-            let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-            link.close(&mut hands);
+            link.close(hands);
             link.image = None;
             link.inbox.clear();
         }

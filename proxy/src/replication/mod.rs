@@ -6,28 +6,38 @@
 //! of the turn; a replica's connection is a client's, its master's link is a socket of our own; nothing of the stream
 //! is written while a shard is in another core's hand. *Read first*: `drive` below.
 //!
-//! In a cluster each shard owns a stream; else the process has one, and needs a single shard for it.
+//! In a cluster each shard owns a stream. Else the process has one, on its first core: the other cores send it what their
+//! shards have done (`mail.rs`), it brings that into one order (`stream.rs`), and whatever changes the stream as a whole
+//! is done with all shards in hand.
 
+mod board;
 mod facts;
 mod image;
 mod link;
+mod mail;
 mod orders;
+mod stream;
 mod waits;
 
 use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use crate::log::Log;
+pub(crate) use board::StreamBoard;
 use image::Image;
 use link::Link;
+pub(crate) use mail::{ReplicationMail, StreamErrands};
 use slotmesh_base::{Monotonic, Rng};
 use slotmesh_command::ChannelKind;
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{DataLoop, SocketId, entropy};
-use slotmesh_replication::{DropReason, FollowerPhase, Identity, ReplicaState, Source, SourceSettings};
+use slotmesh_replication::{DropReason, FollowerPhase, Identity, ReplicaState, Sequence, Source, SourceSettings};
 use slotmesh_shard::Standing;
 use std::sync::Arc;
+use stream::Gain;
+pub(crate) use stream::{Joint, StreamWork};
 use waits::ReplicaWait;
+pub(crate) use waits::{ReplicaCount, waits_for_replicas};
 
 /// Token of the bell that tells of resolved names.
 pub(crate) const MASTER_BELL: u32 = 6;
@@ -108,10 +118,36 @@ pub(crate) struct Replication {
     port: u16,
     next_second: Monotonic,
     log: Arc<Log>,
+    /// The cores whose shards' effects make up the stream, ascending.
+    cores: Vec<u16>,
+    /// What they have done and has no place in the stream yet.
+    sequence: Sequence<Gain>,
+    /// The database that is selected at the end of the stream, if that is known.
+    selected: Option<u16>,
+    /// The end of the last effect in the stream.
+    written: u64,
+    /// Whether the shards record what they do.
+    records: bool,
+    /// We are about to follow a master: nothing is written any more, and what was is on its way here.
+    follows_soon: bool,
+    /// Works on the stream whose ends have no place in it yet.
+    underway: u32,
+    /// Works that have been begun and do not have their shards.
+    is_hearing: bool,
+    is_imaging: bool,
+    is_marking: bool,
+    is_setting: bool,
+    /// Number of the last mark, and of the last image.
+    marks: u64,
+    image_number: u64,
+    /// When images are tried again that could not be begun.
+    next_images: Monotonic,
+    /// What was shown last of what changes with each turn.
+    shown: Option<(u64, u64)>,
 }
 
 impl Replication {
-    pub(crate) fn new(settings: &Settings, port: u16, log: Arc<Log>) -> Self {
+    pub(crate) fn new(settings: &Settings, cores: Vec<u16>, port: u16, log: Arc<Log>) -> Self {
         Self {
             source: Source::new(source_settings(settings), Rng::new(entropy::random_u64())),
             link: None,
@@ -123,6 +159,21 @@ impl Replication {
             port,
             next_second: Monotonic::default(),
             log,
+            cores,
+            sequence: Sequence::default(),
+            selected: None,
+            written: 0,
+            records: false,
+            follows_soon: false,
+            underway: 0,
+            is_hearing: false,
+            is_imaging: false,
+            is_marking: false,
+            is_setting: false,
+            marks: 0,
+            image_number: 0,
+            next_images: Monotonic::default(),
+            shown: None,
         }
     }
 
@@ -138,7 +189,7 @@ impl Replication {
 
     /// Whether we follow a master.
     pub(crate) fn is_replica(&self) -> bool {
-        self.link.is_some()
+        self.link.is_some() || self.follows_soon
     }
 
     /// Whether a replica is on line.
@@ -154,14 +205,19 @@ impl Replication {
         self.source.replicas().iter().find(is_it).map(|replica| replica.acked)
     }
 
-    /// Whether what our shard does is to be recorded.
+    /// Whether what our shards do is to be recorded.
     fn wants_effects(&self) -> bool {
-        self.link.is_none() && self.source.backlog().is_some()
+        !self.is_replica() && self.source.backlog().is_some()
     }
 
     /// Whether there is nothing to do in any turn.
     fn is_idle(&self) -> bool {
-        self.link.is_none() && self.waits.is_empty() && self.source.backlog().is_none() && self.rules.replicas_min == 0
+        !self.is_replica()
+            && self.waits.is_empty()
+            && self.source.backlog().is_none()
+            && self.rules.replicas_min == 0
+            && !self.records
+            && self.underway == 0
     }
 
     /// What is refused to clients.
@@ -172,6 +228,7 @@ impl Replication {
                 let hides = Standing::MASTER_DOWN.when(is_down && !self.rules.serves_stale_data);
                 Standing::READ_ONLY.when(self.rules.is_read_only).and(hides)
             }
+            None if self.follows_soon => Standing::READ_ONLY.when(self.rules.is_read_only),
             None => {
                 let Rules { replicas_min, lag_s_max, .. } = self.rules;
                 let lacks = replicas_min > 0 && (self.source.count_fresh(lag_s_max, now) as u64) < replicas_min;
@@ -180,20 +237,17 @@ impl Replication {
         }
     }
 
-    /// Takes what our shard has done since it was last asked.
-    fn collect(&mut self, engine: &mut Engine) {
-        let wanted = self.wants_effects();
-        let Some(shard) = engine.lending.home() else { return };
-        let effects = shard.effects_mut();
-        if effects.is_recording() {
-            let gained = effects.drain();
-            if !gained.is_empty() {
-                self.source.append(&gained);
-            }
+    /// Shows what is refused from now on.
+    fn show_standing(&self, engine: &mut Engine) {
+        let lacks_data = Standing::LOADING.when(engine.is_empty_handed());
+        engine.standing = self.standing(engine.monotonic).and(lacks_data);
+        if !engine.process.is_clustered() {
+            engine.process.stream.set_standing(engine.standing, self.is_replica(), self.wants_effects());
         }
-        if effects.is_recording() != wanted {
-            shard.record_effects(wanted);
-        }
+    }
+
+    /// What was said on channels comes behind what was done before.
+    fn pass_on_said(&mut self) {
         if !self.said.is_empty() {
             self.source.append(&std::mem::take(&mut self.said));
         }
@@ -213,20 +267,58 @@ impl Replication {
         }
     }
 
-    /// What a turn does.
+    /// Shows the other cores what INFO and ROLE say.
+    fn publish(&self, engine: &Engine) {
+        if !engine.process.is_clustered() && engine.process.boards.len() > 1 {
+            engine.process.stream.set_facts(self.facts(&engine.settings, engine.monotonic));
+        }
+    }
+
+    /// The works on the stream that are due.
+    fn wanted_works(&mut self, now: Monotonic) -> Vec<StreamWork> {
+        let mut works = Vec::new();
+        if self.records != self.wants_effects() && self.underway == 0 && !self.is_setting {
+            self.is_setting = true;
+            works.push(StreamWork::Record);
+        }
+        if self.wants_to_hear() {
+            self.is_hearing = true;
+            works.push(StreamWork::Hear);
+        }
+        if self.wants_mark() {
+            self.is_marking = true;
+            works.push(StreamWork::Mark);
+        }
+        if !self.is_imaging && now >= self.next_images && self.wants_images() {
+            self.is_imaging = true;
+            works.push(StreamWork::Images);
+        }
+        works
+    }
+
+    /// What a turn does once the works have been begun.
     fn drive(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
-        self.collect(engine);
-        self.follow(engine, io);
         self.send_images(engine, io);
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-        self.ask_for_waits();
         self.answer_waits(engine, &mut hands);
         self.feed(engine, io);
-        if engine.monotonic >= self.next_second {
+        let is_new_second = engine.monotonic >= self.next_second;
+        if is_new_second {
             self.next_second = engine.monotonic.plus_millis(1000);
             self.tick(engine, io);
         }
-        engine.standing = self.standing(engine.monotonic);
+        self.show_standing(engine);
+        let shown = Some((self.source.history().offset(), self.stamp()));
+        if std::mem::replace(&mut self.shown, shown) != shown || is_new_second {
+            self.publish(engine);
+        }
+    }
+
+    /// Differs when anything of the facts has changed beside time and offset, as far as numbers can tell.
+    fn stamp(&self) -> u64 {
+        let replicas = self.source.replicas().iter().map(|replica| (replica.acked << 3) | replica.state as u64);
+        let link = self.link.as_ref().map_or(0, |link| 1 + link.follower.phase() as u64);
+        replicas.fold(link, |stamp, replica| stamp.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(replica + 1))
     }
 
     /// Sends the stream to those who are on line.
@@ -290,7 +382,8 @@ impl Replication {
     /// When it wants a turn at the latest.
     fn deadline(&self) -> Monotonic {
         let link = self.link.as_ref().map(|link| link.follower.deadline());
-        link.map_or(self.next_second, |deadline| deadline.min(self.next_second))
+        let next = link.map_or(self.next_second, |deadline| deadline.min(self.next_second));
+        self.waits_deadline().map_or(next, |deadline| deadline.min(next))
     }
 }
 
@@ -298,15 +391,41 @@ impl Engine {
     /// Lets replication do what this turn has given it to do; behind the turn's requests.
     pub(crate) fn drive_replication(&mut self, io: &mut DataLoop<Parcel>) {
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-        for (index, order) in std::mem::take(&mut self.replication_orders) {
+        for (index, order) in std::mem::take(&mut self.errands.orders) {
             self.replicate(&mut hands, index, order);
         }
-        let Some(mut replication) = self.replication.take_if(|replication| !replication.is_idle()) else {
-            self.standing = Standing::LOADING.when(self.is_empty_handed());
+        if self.stream_is_elsewhere() {
+            return self.serve_stream(&mut hands);
+        }
+        let Some(replication) = &self.replication else { return };
+        if replication.is_idle() {
+            let shown = Some((u64::MAX, 2 * self.settings_version + u64::from(self.is_empty_handed())));
+            if replication.shown != shown
+                && let Some(mut replication) = self.replication.take()
+            {
+                replication.show_standing(self);
+                replication.publish(self);
+                replication.shown = shown;
+                self.replication = Some(replication);
+            }
             return;
-        };
+        }
+        if let Some((places, gain)) = self.take_own_gain()
+            && let Some(replication) = &mut self.replication
+        {
+            replication.sequence.add(places, gain);
+            self.settle_stream(&mut hands);
+        }
+        let Some(mut replication) = self.replication.take() else { return };
+        self.walk_for_stream(&mut hands);
+        replication.pass_on_said();
+        replication.follow(self, io);
+        let works = replication.wanted_works(self.monotonic);
+        self.replication = Some(replication);
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        works.into_iter().for_each(|work| self.begin_stream_work(&mut hands, work));
+        let Some(mut replication) = self.replication.take() else { return };
         replication.drive(self, io);
-        self.standing = self.standing.and(Standing::LOADING.when(self.is_empty_handed()));
         self.replication = Some(replication);
     }
 
@@ -361,7 +480,7 @@ impl Engine {
         else {
             return;
         };
-        replication.waits.retain(|wait| wait.connection != connection.socket);
+        replication.forget_wait(self.core, connection.socket);
         let Some(replica) = connection.client.replica.as_ref().filter(|replica| replica.is_attached) else { return };
         let facts = &replica.facts;
         replication.log.notice(format_args!("Connection with replica {facts} lost."));

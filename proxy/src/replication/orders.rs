@@ -2,17 +2,42 @@
 
 use super::Replication;
 use super::link::Link;
+use super::mail::{ReplicationMail, STREAM_CORE};
+use super::stream::StreamWork;
+use crate::client::{Connection, Wait};
 use crate::engine::{Done, Engine, Hands};
+use crate::hop::{ReplyKind, ReturnAddress};
+use crate::post::Freight;
 use slotmesh_base::{ReplyError, Rng};
 use slotmesh_command::Spec;
-use slotmesh_io::entropy;
+use slotmesh_io::{SocketId, entropy};
 use slotmesh_replication::{Answer, Follower, Request};
 use slotmesh_resp::{Args, Protocol, Reply};
-use slotmesh_shard::{ReplicaClient, ReplicaOption, ReplicationOrder, Ticket};
+use slotmesh_shard::{ReplicaClient, ReplicaOption, ReplicationOrder, Shard, Ticket};
 
 /// What clients get that wait while their node becomes a replica.
 const INSTANCE_CHANGED: &str =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+
+/// A client that is to become a replica.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attaching {
+    socket: SocketId,
+    /// The ticket behind which it waits.
+    ticket: u32,
+    pub(super) request: Request,
+    pub(super) is_old: bool,
+}
+
+/// That we shall lead, or follow a master.
+#[derive(Debug)]
+pub(crate) struct RoleOrder {
+    pub(super) master: Option<(String, u16)>,
+    /// The client that wants it, in words; nobody, if the cluster does.
+    by: Option<String>,
+    /// Who waits for it, and for which reply.
+    asker: Option<(u16, ReturnAddress, Vec<u8>)>,
+}
 
 impl Engine {
     /// Does what a command wants; its reply, if it has one, stands in the scratch buffer.
@@ -20,28 +45,36 @@ impl Engine {
         match order {
             ReplicationOrder::Describe(options) => self.describe_replica(index, options),
             ReplicationOrder::Attach(request, is_old) => return self.attach_replica(hands, index, request, is_old),
-            ReplicationOrder::Follow(host, port) => {
-                let client = self.describe_user(index);
-                if self.replication.is_none() {
-                    self.scratch.clear();
-                    Reply::new(&mut self.scratch, Protocol::Resp2).error(ReplyError::StreamNotShared);
-                } else {
-                    self.follow_master(hands, host.clone(), port);
-                    self.process
-                        .log
-                        .notice(format_args!("REPLICAOF {host}:{port} enabled (user request from '{client}')"));
-                }
-            }
-            ReplicationOrder::Lead => {
-                let client = self.describe_user(index);
-                self.lead(hands);
-                self.process.log.notice(format_args!("MASTER MODE enabled (user request from '{client}')"));
-            }
+            ReplicationOrder::Follow(host, port) => return self.order_role(hands, index, Some((host, port))),
+            ReplicationOrder::Lead => return self.order_role(hands, index, None),
             ReplicationOrder::Wait { replicas, timeout_ms, on_disk } => {
                 return self.wait_for_replicas(hands, index, replicas, timeout_ms, on_disk);
             }
         }
         self.reply_scratch(hands, index)
+    }
+
+    /// Has the stream lead or follow; the reply in the scratch buffer goes out when that is done.
+    fn order_role(&mut self, hands: &mut Hands<'_>, index: u32, master: Option<(String, u16)>) -> Done {
+        let by = Some(self.describe_user(index));
+        let mut asker = None;
+        if !self.scratch.is_empty() {
+            let reply = std::mem::take(&mut self.scratch);
+            let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
+            asker = Some((self.core, ReturnAddress { socket, ticket, part: 0 }, reply));
+        }
+        let order = RoleOrder { master, by, asker };
+        if self.stream_is_elsewhere() {
+            self.mail(hands, STREAM_CORE, ReplicationMail::Role(order));
+        } else {
+            self.begin_role(hands, order);
+        }
+        Done::Yes
+    }
+
+    /// We lead or follow, as soon as all shards of the stream are in hand.
+    pub(super) fn begin_role(&mut self, hands: &mut Hands<'_>, order: RoleOrder) {
+        self.begin_stream_work(hands, StreamWork::Role(order));
     }
 
     fn describe_user(&self, index: u32) -> String {
@@ -81,83 +114,103 @@ impl Engine {
     }
 
     /// A client becomes a replica.
-    fn attach_replica(&mut self, hands: &mut Hands<'_>, index: u32, request: Request, is_old: bool) -> Done {
-        if self.replication.is_none() {
-            Reply::new(&mut self.scratch, Protocol::Resp2).error(ReplyError::StreamNotShared);
+    pub(super) fn attach_replica(&mut self, hands: &mut Hands<'_>, index: u32, request: Request, is_old: bool) -> Done {
+        let Some(connection) = self.connections[index as usize].as_deref() else { return Done::Yes };
+        let socket = connection.socket;
+        let has_output = !connection.pipeline.is_empty() || hands.sockets.pending_bytes(socket) > 0;
+        let refused = match has_output {
+            true => Some(ReplyError::PendingOutput),
+            false => (self.replication.is_none() && self.process.is_clustered()).then_some(ReplyError::StreamNotShared),
+        };
+        if let Some(error) = refused {
+            Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
             return self.reply_scratch(hands, index);
         }
-        // Nobody else may have our shard in hand: what is done from now on belongs to the stream.
-        if self.lending.home().is_none() {
-            return Done::NotYet;
+        if self.stream_is_elsewhere() {
+            self.send_to_stream(hands, index, Attaching { socket, ticket: 0, request, is_old });
+            return Done::Yes;
         }
-        let Some(mut replication) = self.replication.take() else { return Done::Yes };
-        replication.collect(self);
-        let answer = replication.attach(self, hands, index, request, is_old);
-        replication.collect(self);
-        self.replication = Some(replication);
-        if let Some(error) = answer {
-            Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
-        }
-        self.reply_scratch(hands, index)
+        let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
+        self.begin_stream_work(hands, StreamWork::Attach(Attaching { socket, ticket, request, is_old }));
+        Done::Yes
     }
 
     /// We follow that master from now on.
     pub(crate) fn follow_master(&mut self, hands: &mut Hands<'_>, host: String, port: u16) {
-        let Some(mut replication) = self.replication.take() else { return };
-        replication.collect(self);
-        replication.follow_master(self, hands, host, port);
-        replication.collect(self);
-        self.standing = replication.standing(self.monotonic);
-        self.replication = Some(replication);
+        self.begin_role(hands, RoleOrder { master: Some((host, port)), by: None, asker: None });
     }
 
     /// We are a master from now on.
     pub(crate) fn lead(&mut self, hands: &mut Hands<'_>) {
-        let Some(mut replication) = self.replication.take() else { return };
-        replication.lead(self, hands);
-        replication.collect(self);
-        self.standing = replication.standing(self.monotonic);
-        self.replication = Some(replication);
+        self.begin_role(hands, RoleOrder { master: None, by: None, asker: None });
     }
 
     /// Clients that wait for keys do so in vain: what their node holds is another's from now on.
-    fn end_waits_for_keys(&mut self, hands: &mut Hands<'_>) {
-        let (now, limits, core) = (self.now, self.hot_limits(), self.core);
-        let Some(mut shard) = self.lending.take_home() else { return };
+    pub(super) fn end_waits_for_keys(
+        &mut self,
+        hands: &mut Hands<'_>,
+        shards: &mut [&mut Shard],
+        replication: &mut Replication,
+    ) {
+        let (now, limits) = (self.now, self.hot_limits());
         let mut waiting = Vec::new();
-        shard.refuse_waits(
-            &mut |ticket: Ticket, _: &'static Spec, _: Args<'_>| {
-                waiting.push(ticket);
-                Some(INSTANCE_CHANGED.to_owned())
-            },
-            now,
-            limits,
-        );
-        self.return_home(hands, shard);
-        for ticket in waiting.into_iter().filter(|ticket| ticket.core == core) {
-            if let Some(connection) = self.connection(ticket.connection) {
+        for shard in shards {
+            shard.refuse_waits(
+                &mut |ticket: Ticket, _: &'static Spec, _: Args<'_>| {
+                    waiting.push(ticket);
+                    Some(INSTANCE_CHANGED.to_owned())
+                },
+                now,
+                limits,
+            );
+        }
+        let is_everywhere = replication.cores.len() > 1 || !self.process.is_clustered();
+        let cores = if is_everywhere { self.process.boards.len() as u16 } else { 0 };
+        let own = self.core;
+        for core in (0..cores).filter(|&core| core != own) {
+            let theirs = waiting.iter().copied().filter(|ticket| ticket.core == core).collect();
+            self.mail(hands, core, ReplicationMail::Changed(theirs));
+        }
+        waiting.retain(|ticket| ticket.core == self.core);
+        self.expel_waiting(hands, &waiting);
+    }
+
+    /// Closes those of our clients behind their replies that waited for keys, and ends the waits for several shards.
+    pub(super) fn expel_waiting(&mut self, hands: &mut Hands<'_>, told: &[Ticket]) {
+        for ticket in told {
+            if let Some(connection) = self.connection(ticket.connection)
+                && connection.socket.generation == ticket.generation
+            {
                 connection.client.closing = true;
+                self.answered.push(ticket.connection);
             }
+        }
+        let is_shared = |wait: &Wait| wait.is_shared && !wait.cores.is_empty();
+        let shared = |(index, connection): (usize, &Option<Box<Connection>>)| {
+            connection.as_ref()?.wait.as_deref().filter(|wait| is_shared(wait)).map(|_| index as u32)
+        };
+        let waiting: Vec<u32> = self.connections.iter().enumerate().filter_map(shared).collect();
+        for index in waiting {
+            self.end_wait_here(hands, index, |_, reply| reply.error_text(INSTANCE_CHANGED.as_bytes()));
+            self.finish(index);
         }
     }
 }
 
 impl Replication {
-    /// Takes a replica; an error, if it cannot be one.
-    fn attach(
-        &mut self,
-        engine: &mut Engine,
-        hands: &mut Hands<'_>,
-        index: u32,
-        request: Request,
-        is_old: bool,
-    ) -> Option<ReplyError> {
+    /// Takes a replica.
+    pub(super) fn attach(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, attaching: Attaching) {
+        let Attaching { socket, ticket, request, is_old } = attaching;
         let now = engine.monotonic;
-        let connection = engine.connections[index as usize].as_deref_mut()?;
-        if !connection.pipeline.is_empty() || hands.sockets.pending_bytes(connection.socket) > 0 {
-            return Some(ReplyError::PendingOutput);
+        let index = socket.index;
+        let is_there = |connection: &&mut Connection| connection.socket == socket && !connection.client.closing;
+        if engine.connection(index).filter(is_there).is_none() {
+            return;
         }
-        let (socket, address) = (connection.socket, &connection.client.address);
+        // It may speak again; what it gets is no reply.
+        engine.hand_over(hands.sockets, ReturnAddress { socket, ticket, part: 0 }, &[]);
+        let Some(connection) = engine.connections[index as usize].as_deref_mut() else { return };
+        let address = &connection.client.address;
         let peer_host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
         let peer_host = peer_host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let replica: &mut ReplicaClient = connection.client.replica.get_or_insert_default();
@@ -185,16 +238,36 @@ impl Replication {
                 self.log.notice(format_args!("{why} {facts}"));
             }
         }
-        None
+    }
+
+    /// We lead or follow from now on.
+    pub(super) fn take_role(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, order: RoleOrder) {
+        let RoleOrder { master, by, asker } = order;
+        let what = match &master {
+            Some((host, port)) => format!("REPLICAOF {host}:{port} enabled"),
+            None => "MASTER MODE enabled".to_owned(),
+        };
+        match master {
+            Some((host, port)) => self.follow_master(engine, hands, host, port),
+            None => self.lead(engine, hands),
+        }
+        if let Some(by) = by {
+            self.log.notice(format_args!("{what} (user request from '{by}')"));
+        }
+        self.show_standing(engine);
+        self.publish(engine);
+        let Some((core, back, reply)) = asker else { return };
+        if core == engine.core {
+            engine.hand_over(hands.sockets, back, &reply);
+        } else {
+            engine.post.send(hands.mail, core, ReplyKind::Late, back, Freight::Bytes(reply));
+        }
     }
 
     fn follow_master(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, host: String, port: u16) {
-        let was_master = self.link.is_none();
+        self.follows_soon = false;
         if let Some(mut old) = self.link.take() {
             old.close(hands);
-        }
-        if was_master {
-            engine.end_waits_for_keys(hands);
         }
         let rng = Rng::new(entropy::random_u64());
         let follower = Follower::new(host, port, self.identity.clone(), engine.monotonic, rng);
@@ -202,8 +275,7 @@ impl Replication {
         match Link::new(follower, source) {
             Ok(mut link) => {
                 // The stream that was ours goes on in the database that it had selected.
-                let db = engine.lending.home().and_then(|shard| shard.effects_mut().selected());
-                link.select(db.unwrap_or(0));
+                link.select(self.selected.unwrap_or(0));
                 self.link = Some(Box::new(link));
             }
             Err(error) => {
@@ -216,6 +288,8 @@ impl Replication {
     fn lead(&mut self, engine: &mut Engine, hands: &mut Hands<'_>) {
         let Some(mut link) = self.link.take() else { return };
         link.close(hands);
+        // Whatever the master had selected: the next effects select anew.
+        self.selected = None;
         for key in self.source.promote() {
             engine.killed.push(key.index);
         }

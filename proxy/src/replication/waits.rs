@@ -1,60 +1,132 @@
 //! Clients that wait for replicas (WAIT, WAITAOF).
 
 use super::Replication;
+use super::mail::{ReplicationMail, STREAM_CORE};
 use crate::engine::{Done, Engine, Hands};
-use crate::hop::ReturnAddress;
+use crate::hop::{ReplyKind, ReturnAddress};
+use crate::post::Freight;
+use slotmesh_base::Monotonic;
+use slotmesh_command::{NodeCommand, Reach, Spec};
 use slotmesh_io::SocketId;
 use slotmesh_resp::{Protocol, Reply};
-use slotmesh_shard::answer_wait;
+use slotmesh_shard::{Unblock, answer_wait};
 
 /// A client that waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReplicaWait {
-    pub(super) connection: SocketId,
+    core: u16,
+    back: ReturnAddress,
+    protocol: Protocol,
     replicas: usize,
     on_disk: bool,
-    /// What the replicas must have; not known before the turn's effects are in the stream.
-    offset: Option<u64>,
+    /// When its time is over, if that is not its own core's to say.
+    deadline: Option<Monotonic>,
+    place: Place,
+}
+
+/// The place in the stream that replicas must have reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// Not known yet.
+    Unknown,
+    /// That of the mark with this number, when it comes.
+    Mark(u64),
+    At(u64),
 }
 
 impl Replication {
     fn count(&self, wait: &ReplicaWait) -> usize {
-        let offset = wait.offset.unwrap_or_else(|| self.source.history().offset());
+        let offset = match wait.place {
+            Place::At(offset) => offset,
+            Place::Unknown | Place::Mark(_) => self.source.history().offset(),
+        };
         match wait.on_disk {
             true => self.source.count_acked_on_disk(offset),
             false => self.source.count_acked(offset),
         }
     }
 
-    /// What is in the stream now is what the clients of this turn wait for; the replicas are asked how far they are.
-    pub(super) fn ask_for_waits(&mut self) {
-        let offset = self.source.history().offset();
-        let mut is_new = false;
-        for wait in self.waits.iter_mut().filter(|wait| wait.offset.is_none()) {
-            wait.offset = Some(offset);
-            is_new = true;
-        }
-        if is_new && self.waits.iter().any(|wait| self.count(wait) < wait.replicas) {
+    /// Whether there are clients who do not know what they wait for.
+    pub(super) fn wants_mark(&self) -> bool {
+        !self.is_marking && self.waits.iter().any(|wait| wait.place == Place::Unknown)
+    }
+
+    /// All shards are in hand: what they have done is what those wait for who have asked until now.
+    pub(super) fn mark_waits(&mut self) -> u64 {
+        self.is_marking = false;
+        self.marks += 1;
+        let unknown = self.waits.iter_mut().filter(|wait| wait.place == Place::Unknown);
+        unknown.for_each(|wait| wait.place = Place::Mark(self.marks));
+        self.marks
+    }
+
+    /// All that is in the stream; the replicas are asked how far they are.
+    pub(super) fn end_mark(&mut self, number: u64) {
+        // As in Redis nobody waits for what the stream says beside effects.
+        let offset = self.written.min(self.source.history().offset());
+        let marked = self.waits.iter_mut().filter(|wait| wait.place == Place::Mark(number));
+        marked.for_each(|wait| wait.place = Place::At(offset));
+        if self.waits.iter().any(|wait| wait.place == Place::At(offset) && self.count(wait) < wait.replicas) {
             self.source.ask_for_acks();
         }
     }
 
     /// Answers those whose replicas are there.
     pub(super) fn answer_waits(&mut self, engine: &mut Engine, hands: &mut Hands<'_>) {
+        let now = engine.monotonic;
         let mut done = Vec::new();
-        let waits = std::mem::take(&mut self.waits);
-        for wait in waits {
+        for wait in std::mem::take(&mut self.waits) {
             let count = self.count(&wait);
-            if count >= wait.replicas && wait.offset.is_some() {
+            let is_over = wait.deadline.is_some_and(|deadline| now >= deadline);
+            if (is_over || count >= wait.replicas) && matches!(wait.place, Place::At(_)) {
                 done.push((wait, count));
             } else {
                 self.waits.push(wait);
             }
         }
         for (wait, count) in done {
-            engine.answer_replica_wait(hands, wait.connection, wait.on_disk, count);
+            engine.answer_replica_wait(hands, &wait, count);
         }
     }
+
+    /// When the time of the next client of another core is over.
+    pub(super) fn waits_deadline(&self) -> Option<Monotonic> {
+        self.waits.iter().filter_map(|wait| wait.deadline).min()
+    }
+
+    /// A client waits no more, but wants to know how many replicas there are. Nothing, if its place is not known yet: it is
+    /// answered as soon as that is.
+    fn end_wait(&mut self, core: u16, socket: SocketId, now: Monotonic) -> Option<ReplicaWait> {
+        let wait = self.forget_wait(core, socket)?;
+        if matches!(wait.place, Place::At(_)) {
+            return Some(wait);
+        }
+        self.waits.push(ReplicaWait { deadline: Some(now), ..wait });
+        None
+    }
+
+    /// A client waits no more.
+    pub(super) fn forget_wait(&mut self, core: u16, socket: SocketId) -> Option<ReplicaWait> {
+        let is_its = |wait: &ReplicaWait| wait.core == core && wait.back.socket == socket;
+        let place = self.waits.iter().position(is_its)?;
+        Some(self.waits.swap_remove(place))
+    }
+}
+
+/// How many replicas there are for a client whose wait has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReplicaCount {
+    /// So many; whether on their disks.
+    Here(bool, usize),
+    /// Nobody knows, or wants to know.
+    Unknown,
+    /// The core of the stream will answer.
+    Later,
+}
+
+/// Whether a command waits for replicas.
+pub(crate) fn waits_for_replicas(spec: &Spec) -> bool {
+    matches!(spec.reach, Reach::Node(NodeCommand::Wait | NodeCommand::WaitAof))
 }
 
 impl Engine {
@@ -67,17 +139,53 @@ impl Engine {
         timeout_ms: Option<u64>,
         on_disk: bool,
     ) -> Done {
-        if self.replication.is_none() && replicas == 0 {
+        let is_elsewhere = self.stream_is_elsewhere();
+        if self.replication.is_none() && !is_elsewhere && replicas == 0 {
             answer_wait(on_disk, 0, &mut Reply::new(&mut self.scratch, Protocol::Resp2));
             return self.reply_scratch(hands, index);
         }
-        let done = self.wait_for_nobody(hands, index, timeout_ms);
+        // Where the stream is elsewhere, so is the clock.
+        let done = self.wait_for_nobody(hands, index, timeout_ms.filter(|_| !is_elsewhere));
         let connection = self.connections[index as usize].as_deref().filter(|connection| connection.wait.is_some());
-        if let (Some(replication), Some(connection)) = (&mut self.replication, connection) {
-            let connection = connection.socket;
-            replication.waits.push(ReplicaWait { connection, replicas, on_disk, offset: None });
+        let Some(connection) = connection else { return done };
+        let Some(ticket) = connection.barrier else { return done };
+        let back = ReturnAddress { socket: connection.socket, ticket, part: 0 };
+        let protocol = connection.client.protocol;
+        if is_elsewhere {
+            let wait = ReplicationMail::Wait { back, protocol, replicas, on_disk, timeout_ms };
+            self.mail(hands, STREAM_CORE, wait);
+        } else if let Some(replication) = &mut self.replication {
+            let (core, deadline, place) = (self.core, None, Place::Unknown);
+            replication.waits.push(ReplicaWait { core, back, protocol, replicas, on_disk, deadline, place });
         }
         done
+    }
+
+    /// The same for a client of another core.
+    pub(super) fn wait_for_other(
+        &mut self,
+        (core, back, protocol): (u16, ReturnAddress, Protocol),
+        replicas: usize,
+        on_disk: bool,
+        timeout_ms: Option<u64>,
+    ) {
+        let deadline = timeout_ms.map(|timeout_ms| self.monotonic.plus_millis(timeout_ms));
+        let Some(replication) = &mut self.replication else { return };
+        let place = Place::Unknown;
+        replication.waits.push(ReplicaWait { core, back, protocol, replicas, on_disk, deadline, place });
+    }
+
+    /// A client of another core waits no more.
+    pub(super) fn end_wait_of_other(&mut self, hands: &mut Hands<'_>, core: u16, socket: SocketId, wants_count: bool) {
+        let now = self.monotonic;
+        let Some(replication) = &mut self.replication else { return };
+        if !wants_count {
+            replication.forget_wait(core, socket);
+            return;
+        }
+        let Some(wait) = replication.end_wait(core, socket, now) else { return };
+        let count = replication.count(&wait);
+        self.answer_replica_wait(hands, &wait, count);
     }
 
     /// Ends the connection of a client behind what it was told.
@@ -88,25 +196,34 @@ impl Engine {
         }
     }
 
-    /// The replicas that a connection waits for are there.
-    fn answer_replica_wait(&mut self, hands: &mut Hands<'_>, socket: SocketId, on_disk: bool, count: usize) {
-        let index = socket.index;
-        let Some(wait) = self.forget_wait(index) else { return };
-        let Some(connection) = self.connection(index) else { return };
-        let Some(ticket) = connection.barrier else { return };
-        let back = ReturnAddress { socket, ticket, part: 0 };
+    /// The replicas that a client waits for are there.
+    fn answer_replica_wait(&mut self, hands: &mut Hands<'_>, wait: &ReplicaWait, count: usize) {
+        let ReplicaWait { core, back, protocol, on_disk, .. } = *wait;
         let mut bytes = Vec::new();
-        answer_wait(on_disk, count, &mut Reply::new(&mut bytes, connection.client.protocol));
-        self.count_wait(index, wait.spec, &bytes);
-        self.hand_over(hands.sockets, back, &bytes);
+        answer_wait(on_disk, count, &mut Reply::new(&mut bytes, protocol));
+        if core == self.core {
+            self.hand_over(hands.sockets, back, &bytes);
+        } else {
+            self.post.send(hands.mail, core, ReplyKind::Late, back, Freight::Bytes(bytes));
+        }
     }
 
-    /// How many replicas have what a connection waits for whose time is up; `None` if it waits for something else.
-    /// It waits no more.
-    pub(crate) fn end_replica_wait(&mut self, socket: SocketId) -> Option<(bool, usize)> {
-        let replication = self.replication.as_mut()?;
-        let place = replication.waits.iter().position(|wait| wait.connection == socket)?;
-        let wait = replication.waits.swap_remove(place);
-        Some((wait.on_disk, replication.count(&wait)))
+    /// Ends the wait for replicas of a client of ours; how many there are, if it wants to know.
+    pub(crate) fn end_replica_wait(&mut self, hands: &mut Hands<'_>, socket: SocketId, why: Unblock) -> ReplicaCount {
+        let wants_count = why == Unblock::Timeout;
+        if self.stream_is_elsewhere() {
+            self.mail(hands, STREAM_CORE, ReplicationMail::EndWait(socket, wants_count));
+            return if wants_count { ReplicaCount::Later } else { ReplicaCount::Unknown };
+        }
+        let (core, now) = (self.core, self.monotonic);
+        let Some(replication) = &mut self.replication else { return ReplicaCount::Unknown };
+        if !wants_count {
+            replication.forget_wait(core, socket);
+            return ReplicaCount::Unknown;
+        }
+        match replication.end_wait(core, socket, now) {
+            Some(wait) => ReplicaCount::Here(wait.on_disk, replication.count(&wait)),
+            None => ReplicaCount::Later,
+        }
     }
 }

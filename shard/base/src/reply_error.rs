@@ -305,7 +305,7 @@ impl fmt::Display for ReplyError {
             Self::TooFewReplicas => "NOREPLICAS Not enough good replicas to write.",
             Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             Self::PendingOutput => "ERR SYNC and PSYNC are invalid with pending output",
-            Self::StreamNotShared => "ERR replication outside of a cluster needs 'shards 1' and 'cores 1' so far",
+            Self::StreamNotShared => "ERR the gateway of a cluster has no stream: ask a node at its own port",
             Self::Loading => "LOADING Redis is loading the dataset in memory",
         };
         f.write_str(text)

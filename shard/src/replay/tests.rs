@@ -67,7 +67,7 @@ fn a_follower_that_is_followed_passes_the_same_on() {
         process.run(&Request::words(&random_command(&mut chance, process.now.0)));
         process.follow(&mut chance);
         let gained = process.followers[0].0.effects_mut().drain();
-        second.1.feed(&mut second.0, &gained, limits()).unwrap();
+        second.1.feed(&mut [&mut second.0], &gained, limits()).unwrap();
     }
     process.followers[0] = second;
     process.assert_followed(7);
@@ -92,7 +92,7 @@ fn a_block_is_replayed_whole_or_not_at_all() {
     let second = bytes.len() as u64 - first;
     for cut in 0..=bytes.len() {
         let (mut shard, mut replay) = (shard(&map, 0), Replay::default());
-        replay.feed(&mut shard, &bytes[..cut], limits()).unwrap();
+        replay.feed(&mut [&mut shard], &bytes[..cut], limits()).unwrap();
         let lens = [0, 3].map(|db| content(&shard.keyspace, db).len());
         let a = content(&shard.keyspace, 0).get(&b"a"[..]).map(|made_by| made_by[0].clone());
         let (applied, expected) = match cut as u64 {

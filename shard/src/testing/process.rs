@@ -241,7 +241,7 @@ impl Process {
             let mut rest = &gained[..];
             while !rest.is_empty() {
                 let (piece, behind) = rest.split_at(rest.len().min(1 + chance.below(700) as usize));
-                replay.feed(follower, piece, limits()).unwrap();
+                replay.feed(&mut [&mut *follower], piece, limits()).unwrap();
                 rest = behind;
             }
             assert_eq!(replay.applied(), shard.effects_mut().offset(), "streams end with whole blocks");
