@@ -346,6 +346,45 @@ fn orders_are_obeyed_and_pauses_are_no_deaths() {
     pauses(&mut cluster, &ports);
 }
 
+/// A process that is told to stop hands its slots over before: nobody who writes waits for a failure to be noticed, and
+/// nothing is lost. A master that is killed and comes back at once, without data, is no reason for its replica to lose
+/// them. When nobody has them any more the cluster begins without.
+#[test]
+fn who_stops_hands_over_and_who_forgot_is_not_followed() {
+    let mut cluster = form(&[OURS, OURS, OURS, OURS, OURS, OURS], &["--cluster-node-timeout", "15000"]);
+    let ports: Vec<u16> = cluster.ports().collect();
+    let key = KEYS[0];
+    for value in 1..=50 {
+        assert_eq!(show(&connect(ports[0]).say(&format!("INCR {key}"))), format!(":{value}\\r\\n"));
+    }
+    let began = Instant::now();
+    cluster.servers[0].signal("TERM");
+    cluster.servers[0].await_end();
+    await_condition("the replica leads", SECONDS_MAX, || is_master(ports[3]));
+    // Long before anybody could have missed it.
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    assert!(cluster.servers[0].log().contains("is asked to take over before we stop"));
+    assert_eq!(connect(ports[3]).say(&format!("INCR {key}")), b":51\r\n");
+    cluster.servers[0].restart();
+    await_settled(&ports, 3);
+    // Killed, and back before anybody else knows.
+    cluster.servers[3].signal("KILL");
+    cluster.servers[3].await_end();
+    cluster.servers[3].restart();
+    await_settled(&ports, 3);
+    assert!(cluster.servers[3].log().contains("comes back without data"));
+    assert!(is_master(ports[0]) && !is_master(ports[3]));
+    assert_eq!(connect(ports[0]).say(&format!("INCR {key}")), b":52\r\n");
+    // All of them at once.
+    cluster.servers.iter().for_each(|server| server.signal("KILL"));
+    for server in &mut cluster.servers {
+        server.await_end();
+        server.restart();
+    }
+    await_settled(&ports, 3);
+    assert_eq!(connect(ports[0]).say(&format!("INCR {key}")), b":1\r\n");
+}
+
 /// What is no death: a pause shorter than the timeout, and the restart of a master who has nobody to take its place.
 fn pauses(cluster: &mut Cluster, ports: &[u16]) {
     let before = lines(ports[5]);

@@ -186,9 +186,14 @@ impl Bus {
     /// Does not let out what the machine wants to say, while nothing shall be said.
     fn keep_silent(&mut self, actions: &mut Actions) {
         let Some(silence) = &mut self.silence else { return };
-        if matches!(actions.role, Some(RoleChange::Replica { .. })) {
-            self.log
-                .notice(format_args!("Another node has taken our slots: we follow it, and take part in the cluster"));
+        let is_replaced = matches!(actions.role, Some(RoleChange::Replica { .. }));
+        if is_replaced || self.machine.get_mut().cluster.is_data_lost() {
+            match is_replaced {
+                true => self.log.notice(format_args!("Another node has taken our slots: it is followed from now on")),
+                false => self.log.warning(format_args!(
+                    "All replicas of this node came back without data, too: its slots are served without data"
+                )),
+            }
             let (kept, owed) = self.silence.take().map(Silence::end).unwrap_or_default();
             actions.links.extend(owed.iter().map(|&link| LinkOrder::Close(link)));
             for link in kept.into_iter().chain(owed) {

@@ -2,8 +2,9 @@
 //!
 //! A master that had replicas and comes back without data must not be taken for the master that it was: its replicas would
 //! follow it and lose theirs. So it keeps the port of its bus closed until it has been held for dead, then listens and
-//! reads, and says nothing, until it hears that somebody has taken its slots; then it is that one's replica. Its clients
-//! are told that data are being loaded. (A stock node answers at once, and is followed.)
+//! reads, and says nothing, until it hears that somebody has taken its slots; then it is that one's replica. If it hears from
+//! all its replicas that they hold nothing either, nothing is left to be kept, and it goes on as the master. Its clients are
+//! told meanwhile that data are being loaded. (A stock node answers at once, and is followed.)
 
 use crate::log::Log;
 use slotmesh_base::Monotonic;
