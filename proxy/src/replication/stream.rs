@@ -10,6 +10,9 @@ use slotmesh_io::SocketId;
 use slotmesh_keyspace::SnapshotId;
 use slotmesh_shard::Shard;
 
+/// Time after which images are tried again that could not be begun.
+const IMAGES_RETRY_MS: u64 = 100;
+
 /// What shards have done since they were last asked.
 #[derive(Debug)]
 pub(crate) struct Gain {
@@ -232,6 +235,10 @@ impl Replication {
                 self.is_imaging = false;
                 // What comes next can be read from here.
                 self.selected = None;
+                if begun.is_empty() {
+                    // Too many snapshots are under way, and one of them may last.
+                    self.next_images = engine.monotonic.plus_millis(IMAGES_RETRY_MS);
+                }
                 begun.into_iter().for_each(|begun| self.begin_image(begun, engine, hands));
             }
         }

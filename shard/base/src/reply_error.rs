@@ -192,7 +192,7 @@ pub enum ReplyError {
     Loading,
     /// A replica asks for the stream while it is owed other replies.
     PendingOutput,
-    /// Replication of a process whose shards do not share a stream yet.
+    /// A replica asks the gateway of a cluster's process, whose shards have a stream each.
     StreamNotShared,
 }
 
