@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 backend::each! {
     the_last_word_of_a_turn_decides_whether_a_socket_is_read
+    a_socket_that_is_handed_out_serves_elsewhere
     a_listener_that_goes_on_is_not_started_again_with_those_that_stopped
     a_peer_that_takes_nothing_cannot_keep_its_closed_socket
     whom_nobody_listens_to_does_not_keep_the_loop_awake
@@ -61,6 +62,25 @@ fn the_last_word_of_a_turn_decides_whether_a_socket_is_read(backend: Backend) {
         io.sockets.pause(socket);
         io.sockets.resume(socket);
         client.write_all(b"b").unwrap();
+        assert_eq!(events_within(&mut io, 50).await, ["b"]);
+    });
+}
+
+fn a_socket_that_is_handed_out_serves_elsewhere(backend: Backend) {
+    with_loop(backend, async |mut io| {
+        let (mut client, server) = pair();
+        let socket = io.sockets.adopt(server);
+        client.write_all(b"a").unwrap();
+        assert_eq!(events_within(&mut io, 50).await, ["a"]);
+        io.sockets.hand_out(socket);
+        assert!(events_within(&mut io, 50).await.is_empty(), "nobody hears of it any more");
+        let (named, descriptor) = io.sockets.handed_out().unwrap();
+        assert_eq!((named, io.sockets.take_closed(), io.sockets.len()), (socket, 1, 0));
+        // What comes now waits for the next owner: here the same loop.
+        client.write_all(b"b").unwrap();
+        assert!(events_within(&mut io, 20).await.is_empty());
+        let again = io.sockets.adopt(descriptor);
+        assert!(again != socket && io.sockets.handed_out().is_none());
         assert_eq!(events_within(&mut io, 50).await, ["b"]);
     });
 }
