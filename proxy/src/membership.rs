@@ -5,6 +5,7 @@ use crate::doors::listen_tcp;
 use crate::engine::{Engine, Hands};
 use crate::formation;
 use crate::hop::Parcel;
+use crate::pauses::Reason;
 use crate::process::{AtNode, Seat};
 use crate::pubsub::Message;
 use slotmesh_base::{Monotonic, ReplyError, SLOT_COUNT, Slot, UnixMillis};
@@ -31,6 +32,8 @@ pub(crate) struct Unsettled {
     lost_slots: Vec<Slot>,
     /// All keys are to go.
     must_flush: bool,
+    /// Writes wait until a replica has taken over.
+    is_handing_over: bool,
     /// The cluster is to be told of what was written before clients began to wait.
     must_tell_paused: bool,
 }
@@ -124,12 +127,12 @@ impl Engine {
             PauseOrder::Begin { until } => {
                 let millis = until.nanos_since(self.monotonic) / 1_000_000;
                 let end = UnixMillis(self.now.0.saturating_add(millis as i64));
-                pauses.begin(Some(self.core), end, PauseScope::Writes);
-                self.unsettled.must_tell_paused = true;
+                pauses.begin(Reason::Handover(self.core), end, PauseScope::Writes);
+                (self.unsettled.is_handing_over, self.unsettled.must_tell_paused) = (true, true);
             }
             PauseOrder::End => {
-                pauses.end(Some(self.core));
-                self.unsettled.must_tell_paused = false;
+                pauses.end(Reason::Handover(self.core));
+                (self.unsettled.is_handing_over, self.unsettled.must_tell_paused) = (false, false);
             }
         }
         self.refresh_pause();
@@ -150,6 +153,11 @@ impl Engine {
                 std::process::exit(1);
             }
         }
+    }
+
+    /// Whether no more is written here, since a replica takes over.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.unsettled.is_handing_over && self.pause.is_some()
     }
 
     /// Tells the machine how our replication stands, at the end of a turn's requests.

@@ -12,27 +12,37 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Why clients are paused, and with that who is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Reason {
+    /// CLIENT PAUSE of the process.
+    Everybody,
+    /// CLIENT PAUSE at the port of this core's node: those who came to it.
+    Node(u16),
+    /// This core's node hands its slots over: all of the process, since each may reach it through the gateway.
+    Handover(u16),
+}
+
 /// Who is paused until when.
 #[derive(Debug, Default)]
 pub(crate) struct Pauses {
     /// Whether there may be a pause.
     is_any: AtomicBool,
-    /// The pause of all clients, and those of the nodes of a cluster that speak for themselves, by core.
-    pauses: Mutex<BTreeMap<Option<u16>, Pause>>,
+    pauses: Mutex<BTreeMap<Reason, Pause>>,
 }
 
 impl Pauses {
-    /// Begins a pause of all clients, or of those on a core's node.
-    pub(crate) fn begin(&self, node: Option<u16>, end: UnixMillis, scope: PauseScope) {
+    /// Begins a pause.
+    pub(crate) fn begin(&self, reason: Reason, end: UnixMillis, scope: PauseScope) {
         let now = UnixMillis(clock::unix_millis());
         let mut pauses = self.pauses.lock().expect("no holder panics");
-        pauses.entry(node).or_default().begin(now, end, scope);
+        pauses.entry(reason).or_default().begin(now, end, scope);
         self.is_any.store(true, Ordering::Release);
     }
 
     /// Ends a pause.
-    pub(crate) fn end(&self, node: Option<u16>) {
-        self.pauses.lock().expect("no holder panics").entry(node).or_default().end();
+    pub(crate) fn end(&self, reason: Reason) {
+        self.pauses.lock().expect("no holder panics").entry(reason).or_default().end();
     }
 
     /// The pause that the clients of a core are in, and when it ends.
@@ -43,10 +53,9 @@ impl Pauses {
         let mut pauses = self.pauses.lock().expect("no holder panics");
         pauses.retain(|_, pause| pause.at(now).is_some());
         self.is_any.store(!pauses.is_empty(), Ordering::Release);
-        let found = [None, Some(core)].into_iter().filter_map(|who| {
-            let pause = pauses.get(&who)?;
-            pause.at(now).zip(pause.ends_at(now))
-        });
+        let concerns = |reason: &Reason| !matches!(reason, Reason::Node(node) if *node != core);
+        let concerning = pauses.iter().filter(|(reason, _)| concerns(reason));
+        let found = concerning.filter_map(|(_, pause)| pause.at(now).zip(pause.ends_at(now)));
         found.max_by_key(|&(scope, end)| (scope == PauseScope::All, end))
     }
 }

@@ -7,7 +7,7 @@ use crate::config_file;
 use crate::doors::Doors;
 use crate::log::Log;
 use crate::oom_score::OomScore;
-use crate::pauses::Pauses;
+use crate::pauses::{self, Pauses};
 use crate::presence;
 use crate::replication::{Replication, StreamBoard};
 use crate::statistics::Statistics;
@@ -477,6 +477,13 @@ pub(crate) struct AtNode<'a> {
     pub(crate) key_count: usize,
 }
 
+impl NodeView<'_> {
+    /// Whom CLIENT PAUSE concerns.
+    fn paused(&self) -> pauses::Reason {
+        self.node.as_ref().map_or(pauses::Reason::Everybody, |node| pauses::Reason::Node(node.core))
+    }
+}
+
 impl Node for NodeView<'_> {
     fn settings(&self) -> &Settings {
         self.settings
@@ -539,11 +546,11 @@ impl Node for NodeView<'_> {
     }
 
     fn pause(&self, end: UnixMillis, scope: PauseScope) {
-        self.process.pauses.begin(self.node.as_ref().map(|node| node.core), end, scope);
+        self.process.pauses.begin(self.paused(), end, scope);
     }
 
     fn unpause(&self) {
-        self.process.pauses.end(self.node.as_ref().map(|node| node.core));
+        self.process.pauses.end(self.paused());
     }
 
     fn debug(&self, act: DebugAct<'_>) {

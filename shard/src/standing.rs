@@ -20,6 +20,9 @@ impl Standing {
     /// Data are being loaded.
     pub const LOADING: Self = Self(8);
 
+    /// A replica takes over from us: what others have admitted for us is not written any more. Our own clients wait.
+    pub const HANDING_OVER: Self = Self(16);
+
     /// This and that.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -45,7 +48,13 @@ impl Standing {
     /// Why a write is refused that somebody has admitted before, if it is: a replica's data are its master's.
     #[inline]
     pub fn refusal_of_write(self, command: &Spec) -> Option<ReplyError> {
-        (self.has(Self::READ_ONLY) && command.flags.contains(Flags::WRITE)).then_some(ReplyError::ReadOnlyReplica)
+        if self.0 == 0 || !command.flags.contains(Flags::WRITE) {
+            None
+        } else if self.has(Self::HANDING_OVER) {
+            Some(ReplyError::HandingOver)
+        } else {
+            self.has(Self::READ_ONLY).then_some(ReplyError::ReadOnlyReplica)
+        }
     }
 
     /// The same for an EXEC of what the client has queued.
@@ -130,6 +139,17 @@ mod tests {
         let both = Standing::READ_ONLY.and(Standing::MASTER_DOWN.when(true)).and(Standing::LOADING.when(false));
         assert!(said(&mut client(), both, "SET a 1").starts_with("-READONLY"));
         assert_eq!(Standing::of_bits(both.to_bits()), both);
+    }
+
+    #[test]
+    fn who_hands_over_takes_no_writes_that_others_have_admitted() {
+        let write = Request::words("SET a 1");
+        let (write, read) = (write.spec().unwrap(), Request::words("GET a").spec().unwrap());
+        let refused = |standing: Standing, spec| standing.refusal_of_write(spec);
+        assert_eq!(refused(Standing::HANDING_OVER, write), Some(ReplyError::HandingOver));
+        assert_eq!(refused(Standing::READ_ONLY, write), Some(ReplyError::ReadOnlyReplica));
+        assert_eq!((refused(Standing::HANDING_OVER, read), refused(Standing::default(), write)), (None, None));
+        assert_eq!(said(&mut client(), Standing::HANDING_OVER, "SET a 1"), "admitted", "it waits instead");
     }
 
     #[test]

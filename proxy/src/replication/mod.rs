@@ -240,7 +240,8 @@ impl Replication {
     /// Shows what is refused from now on.
     fn show_standing(&self, engine: &mut Engine) {
         let lacks_data = Standing::LOADING.when(engine.is_empty_handed());
-        engine.standing = self.standing(engine.monotonic).and(lacks_data);
+        let is_leaving = Standing::HANDING_OVER.when(engine.is_handing_over());
+        engine.standing = self.standing(engine.monotonic).and(lacks_data).and(is_leaving);
         if !engine.process.is_clustered() {
             engine.process.stream.set_standing(engine.standing, self.is_replica(), self.wants_effects());
         }

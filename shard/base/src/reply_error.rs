@@ -125,6 +125,9 @@ pub enum ReplyError {
     ClusterReadOnly,
     /// A gateway answers for slots of other hosts.
     ServedElsewhere,
+    /// A write that another core has admitted comes to a node while a replica takes over from it. TRYAGAIN, as it is what
+    /// helps.
+    HandingOver,
     /// A client of the gateway waits for a key whose slot another core of the process has now. TRYAGAIN, as it is what
     /// helps.
     MovedWhileWaiting,
@@ -273,6 +276,7 @@ impl fmt::Display for ReplyError {
             Self::CrossSlot => "CROSSSLOT Keys in request don't hash to the same slot",
             Self::SlotNotServed => "CLUSTERDOWN Hash slot not served",
             Self::ClusterDown => "CLUSTERDOWN The cluster is down",
+            Self::HandingOver => "TRYAGAIN A replica takes over from the node that has the key",
             Self::MovedWhileWaiting => "TRYAGAIN The slot of a key has moved while its command waited",
             Self::ServedElsewhere => "ERR another host serves the slot of a key, and the gateway does not reach it yet",
             Self::ClusterReadOnly => "CLUSTERDOWN The cluster is down and only accepts read commands",
