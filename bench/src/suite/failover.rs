@@ -31,6 +31,9 @@ const PHASE_MILLIS: u64 = 1000;
 const WRITES_BEFORE: usize = 20;
 /// A handover is watched for so long after the new master has taken its first write.
 const AFTERWARDS: Duration = Duration::from_millis(300);
+/// Before a planned failover: masters of Redis vote for the replicas of one master once in two node timeouts, and there
+/// are three groups in turn.
+const VOTES_RENEWED: Duration = NODE_TIMEOUT;
 
 /// What happens to masters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,7 +131,7 @@ fn introduction(rounds: usize, load: &str) -> String {
     format!(
         "Seconds from the blow to the first write that is taken for the slots of the masters concerned (of several \
          masters: of the last one); of what is planned the longest time that a write took from its first try on. \
-         `cluster-node-timeout` {timeout} s; {rounds} kills of each kind, half as many of the rest; redis-server and \
+         `cluster-node-timeout` {timeout} s; {rounds} kills of each kind, a third as many of the rest; redis-server and \
          slotmesh in turn; nothing is bound to a CPU; {load}. A write is tried each millisecond, at the old master and at its replica in turn (one that does not \
          answer is left for the other one after {} ms; in a planned failover it is waited for). After each blow the \
          dead are started again and the next one falls when all replicas are in step. Masters and replicas on six \
@@ -144,7 +147,7 @@ fn introduction(rounds: usize, load: &str) -> String {
 impl Trial {
     /// How often it is done, where masters are killed so often.
     fn rounds(&self, kills: usize) -> usize {
-        if self.blow == Blow::Kill { kills } else { kills.div_ceil(2) }
+        if self.blow == Blow::Kill { kills } else { (kills / 3).max(1) }
     }
 
     fn row(&self, [redis, slotmesh]: &[Vec<f64>; 2]) -> String {
@@ -165,6 +168,9 @@ impl Trial {
 /// Strikes once and lets the cluster recover; how long slots took no writes, in seconds.
 fn strike(cluster: &mut Cluster<'_>, blow: Blow, round: usize, rng: &mut Rng) -> Result<f64, Failure> {
     cluster.await_health()?;
+    if blow == Blow::Handover {
+        std::thread::sleep(VOTES_RENEWED);
+    }
     let targets = cluster.targets()?;
     let patience = if blow == Blow::Handover { DEADLINE } else { writers::PATIENCE };
     let taken = std::thread::scope(|scope| {
