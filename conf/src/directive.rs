@@ -256,6 +256,8 @@ directives! {
         /// Which percentiles of that INFO prints.
         LATENCY_TRACKING_INFO_PERCENTILES: [String] =
             special("latency-tracking-info-percentiles", "50 99 99.9", Kind::Percentiles);
+        /// Host and port of the master that this process follows; `no one` = it is a master. REPLICAOF changes it.
+        REPLICAOF: [String] = special("replicaof", "no one", Kind::Master).aliases(&["slaveof"]).fixed();
         /// Whether a full sync streams the data. Else they go to a file first.
         REPL_DISKLESS_SYNC: bool = boolean("repl-diskless-sync", "yes");
         /// Whether the stream to replicas waits to fill packets.
@@ -406,7 +408,6 @@ directives! {
 
         special("save", "3600 1 300 100 60 10000", Kind::SavePoints).missing(NO_DISK);
         special("notify-keyspace-events", "", Kind::KeyspaceEvents);
-        special("replicaof", "no one", Kind::Master).aliases(&["slaveof"]).fixed().default_only();
 
         // Taken in a file and forgotten, as Redis does.
         dropped("list-max-ziplist-entries");

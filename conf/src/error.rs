@@ -176,6 +176,8 @@ pub enum Reason {
     BadTemplate,
     /// More shards than cores.
     MoreShardsThanCores,
+    /// `replicaof` of a node of a cluster.
+    MasterInCluster,
     /// An option must begin with `--`.
     NotAnOption,
     /// `--check-config`, `--help` and `--version` take nothing.
@@ -248,6 +250,7 @@ impl Reason {
             Reason::BindRefused => "Failed to bind to specified addresses.",
             Reason::BadTemplate => "template format is invalid or contains unknown variables",
             Reason::IncludeTooDeep => "included files are nested too deep",
+            Reason::MasterInCluster => "replicaof directive not allowed in cluster mode",
             Reason::MoreShardsThanCores => "there can't be more shards than cores",
             Reason::NotAnOption => "an option must begin with '--'",
             Reason::TakesNoValue => "this option takes no value",

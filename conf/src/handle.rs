@@ -64,7 +64,7 @@ impl Shape {
             Kind::Choice(_) => Shape::Choice,
             Kind::Text | Kind::Template | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => Shape::Text,
             Kind::CpuList => Shape::Cpus,
-            Kind::Words { .. } | Kind::Flags(_) | Kind::OomScores | Kind::Percentiles => Shape::Words,
+            Kind::Words { .. } | Kind::Flags(_) | Kind::OomScores | Kind::Percentiles | Kind::Master => Shape::Words,
             Kind::OutputLimits => Shape::OutputLimits,
             _ => Shape::Other,
         }

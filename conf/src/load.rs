@@ -216,6 +216,7 @@ fn resolve(mut merged: Map<String, config::Value>) -> Result<Loaded, ConfError> 
         origins.insert(index, set);
     }
     shards_fit(&settings, &origins)?;
+    master_fits(&settings, &origins)?;
     Ok(Loaded { settings, without_effect })
 }
 
@@ -270,6 +271,19 @@ fn shards_fit(settings: &Settings, set: &HashMap<usize, Setting>) -> Result<(), 
     let index = directive::SHARDS.index;
     let setting = set.get(&index).expect("the default of shards is not above any number of cores");
     Err(setting.refuse(&directive::TABLE[index], Reason::MoreShardsThanCores))
+}
+
+/// A node of a cluster is told by the cluster whom to follow (Redis 7.0 `config.c`).
+fn master_fits(settings: &Settings, set: &HashMap<usize, Setting>) -> Result<(), ConfError> {
+    let index = directive::REPLICAOF.index;
+    match set.get(&index) {
+        Some(setting)
+            if settings.value(directive::CLUSTER_ENABLED) && !settings.value(directive::REPLICAOF).is_empty() =>
+        {
+            Err(setting.refuse(&directive::TABLE[index], Reason::MasterInCluster))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ pub fn render(settings: &Settings) -> String {
         for line in row.doc.lines() {
             let _ = writeln!(text, "# {}", line.trim());
         }
-        let _ = writeln!(text, "{}{} {}", if is_unset(row, value) { "# " } else { "" }, row.name, value.to_line());
+        let _ = writeln!(text, "{}{} {}", if is_unset(row, value) { "# " } else { "" }, row.name, line_of(row, value));
     }
     let defaults = Settings::default();
     let others = settings
@@ -65,9 +65,17 @@ pub fn render(settings: &Settings) -> String {
         .zip(defaults.rows())
         .filter(|((row, value), (_, default))| row.standing != Standing::Used && value != default);
     for ((row, value), _) in others {
-        let _ = writeln!(text, "\n{} {}", row.name, value.to_line());
+        let _ = writeln!(text, "\n{} {}", row.name, line_of(row, value));
     }
     text
+}
+
+/// The words behind the name in a file; nobody has a spelling of his own there.
+fn line_of(row: &Directive, value: &Value) -> String {
+    match value {
+        Value::Words(words) if words.is_empty() && row.kind == Kind::Master => "no one".to_owned(),
+        value => value.to_line(),
+    }
 }
 
 /// Whether the directive is empty by default and still is: then its line is only shown.

@@ -67,6 +67,12 @@ impl Settings {
         self.values[directive::DIR.index] = Value::Text(path.to_owned());
     }
 
+    /// What `replicaof` holds from now on: host and port of a master, or nobody (REPLICAOF).
+    pub fn set_master(&mut self, master: Option<(&str, u16)>) {
+        let words = master.map(|(host, port)| vec![host.to_owned(), port.to_string()]).unwrap_or_default();
+        self.values[directive::REPLICAOF.index] = Value::Words(words);
+    }
+
     /// Leaves one database, as a node of a cluster has it (Redis 7.2 `config.c`, `loadServerConfigFromString`); whether
     /// there were more.
     pub fn leave_one_database(&mut self) -> bool {

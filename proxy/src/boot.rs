@@ -399,6 +399,9 @@ impl CoreTask {
             let cores = if map.is_of_cluster() { vec![core as u16] } else { (0..map.shards()).collect() };
             let port = formation::node_port(&settings, core as u16).unwrap_or(0);
             engine.replication = Some(Box::new(Replication::new(&settings, cores, port, log.log.clone())));
+            if let [host, port] = settings.value(directive::REPLICAOF) {
+                engine.errands.first_master = port.parse().ok().map(|port| (host.clone(), port));
+            }
         }
         if let Some(bus) = bus
             && let Err(error) = engine.join_bus(bus)

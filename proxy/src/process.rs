@@ -279,6 +279,15 @@ impl Process {
         self.boards.iter().map(|board| board.clients.load(Ordering::Relaxed)).sum()
     }
 
+    /// The process follows that master from now on, or nobody: `replicaof` says so.
+    pub(crate) fn note_master(&self, master: Option<(&str, u16)>) {
+        let mut settings = self.settings.write().expect("no writer panics");
+        let mut changed = Settings::clone(&settings);
+        changed.set_master(master);
+        *settings = Arc::new(changed);
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
     fn configure(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), SetError> {
         let mut settings = self.settings.write().expect("no writer panics");
         let mut changed = Settings::clone(&settings);

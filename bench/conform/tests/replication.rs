@@ -596,3 +596,22 @@ fn load_and_compare(server: &Server, image: &[u8]) {
     let loaded = Server::start_with(port, "redis-server", Program::Redis(None).command(), &args, prepare);
     assert_eq!(show(&loaded.say("DEBUG DIGEST")), show(&server.say("DEBUG DIGEST")));
 }
+
+/// `replicaof` of the configuration is followed from the start, and tells what REPLICAOF has changed.
+#[test]
+fn a_master_may_stand_in_the_configuration() {
+    let master = Server::redis(&["--repl-diskless-sync-delay", "0"]);
+    assert_eq!(master.connect().say("SET a 1"), b"+OK\r\n");
+    let named = format!("127.0.0.1 {}", master.port());
+    for (cores, shards) in [(1, 1), (2, 2)] {
+        let port = master.port().to_string();
+        let replica = Server::slotmesh(cores, shards, &["--replicaof", "127.0.0.1", &port]);
+        let mut client = replica.connect();
+        await_condition("it follows", SECONDS_MAX, || client.say("GET a") == b"$1\r\n1\r\n");
+        assert_eq!(client.say("SET a 2"), b"-READONLY You can't write against a read only replica.\r\n");
+        assert!(show(&client.say("CONFIG GET replicaof")).contains(&named));
+        assert!(show(&client.say("CONFIG SET replicaof x")).contains("immutable config"));
+        assert_eq!(client.say("REPLICAOF NO ONE"), b"+OK\r\n");
+        assert_eq!(client.say("CONFIG GET replicaof"), b"*2\r\n$9\r\nreplicaof\r\n$0\r\n\r\n");
+    }
+}

@@ -141,7 +141,6 @@ fn a_wrong_line_is_named_with_its_reason() {
         ("nonsense 1", "'nonsense': Bad directive or wrong number of arguments"),
         ("gateway-port 65536", "'gateway-port 65536': argument must be between 0 and 65535 inclusive"),
         ("aclfile u", "'aclfile u': not supported yet"),
-        ("replicaof a 1", "'replicaof a 1': not supported yet"),
         ("slaveof a b", "'slaveof a b': Invalid master port"),
         ("tls-port 1", "'tls-port 1': not supported yet"),
         ("loadmodule /x.so", "'loadmodule /x.so': not supported yet"),
@@ -290,6 +289,17 @@ fn shards_need_cores() {
     assert!(file("shards 4").is_ok());
     assert!(file("shards 4\ncores 4").is_ok());
     assert_eq!(message(file("shards 4\ncores 2")), "a.conf:1: 'shards 4': there can't be more shards than cores");
+}
+
+#[test]
+fn a_master_is_named_outside_of_clusters() {
+    let loaded = file("slaveof 10.0.0.1 6379").unwrap();
+    assert_eq!(value(&loaded, "replicaof"), "10.0.0.1 6379");
+    assert_eq!(value(&file("replicaof a 1\nreplicaof no one").unwrap(), "replicaof"), "");
+    let both = file("cluster-enabled yes\nreplicaof a 1");
+    let why = "replicaof directive not allowed in cluster mode";
+    assert_eq!(message(both), format!("a.conf:2: 'replicaof a 1': {why}"));
+    assert!(file("cluster-enabled yes\nreplicaof no one").is_ok());
 }
 
 #[test]

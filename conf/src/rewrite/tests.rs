@@ -60,7 +60,9 @@ fn text_of(kind: Kind) -> BoxedStrategy<String> {
         Kind::Percentiles => prop_oneof!["", "[0-9]{2}\\.[0-9]{1,5} 100"].boxed(),
         Kind::OomScores => "-?[0-9]{1,3} [0-9]{1,3} 1[0-9]{1,3}".boxed(),
         Kind::KeyspaceEvents => "[AgKEmn$lshzxetd]{0,8}".boxed(),
-        Kind::Master | Kind::Opaque => Just(String::new()).boxed(),
+        // A master does not go with `cluster-enabled`.
+        Kind::Master => Just("no one".to_owned()).boxed(),
+        Kind::Opaque => Just(String::new()).boxed(),
     }
 }
 

@@ -64,6 +64,8 @@ struct Leaving {
 /// What a core does for a stream, whether it owns it or not.
 #[derive(Debug, Default)]
 pub(crate) struct StreamErrands {
+    /// The master that the configuration names, until it is followed.
+    pub(crate) first_master: Option<(String, u16)>,
     /// What transactions want of the stream, to be done when the turn's requests are.
     pub(crate) orders: Vec<(u32, slotmesh_shard::ReplicationOrder)>,
     /// Letters that have come.

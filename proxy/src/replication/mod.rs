@@ -392,6 +392,9 @@ impl Engine {
     /// Lets replication do what this turn has given it to do; behind the turn's requests.
     pub(crate) fn drive_replication(&mut self, io: &mut DataLoop<Parcel>) {
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        if let Some((host, port)) = self.errands.first_master.take() {
+            self.follow_master(&mut hands, host, port);
+        }
         for (index, order) in std::mem::take(&mut self.errands.orders) {
             self.replicate(&mut hands, index, order);
         }

@@ -247,6 +247,9 @@ impl Replication {
             Some((host, port)) => format!("REPLICAOF {host}:{port} enabled"),
             None => "MASTER MODE enabled".to_owned(),
         };
+        if !engine.process.is_clustered() {
+            engine.process.note_master(master.as_ref().map(|(host, port)| (host.as_str(), *port)));
+        }
         match master {
             Some((host, port)) => self.follow_master(engine, hands, host, port),
             None => self.lead(engine, hands),
