@@ -11,9 +11,6 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("gcc_version", "of the C compiler"),
     ("expired_stale_perc", "nothing is estimated from samples: what is due is known"),
     ("total_writes_processed", "sends are counted in bytes only"),
-    ("master_replid", "comes with replication"),
-    ("master_replid2", "comes with replication"),
-    ("repl_backlog_size", "comes with replication"),
     ("used_cpu_sys_main_thread", "no thread is the main one; INFO io has those of all cores"),
     ("used_cpu_user_main_thread", "no thread is the main one; INFO io has those of all cores"),
 ];
