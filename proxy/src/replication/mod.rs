@@ -43,7 +43,7 @@ pub(crate) use waits::{ReplicaCount, waits_for_replicas};
 pub(crate) const MASTER_BELL: u32 = 6;
 /// Bytes that wait at a replica's socket beyond which nothing is added: the rest waits in the backlog, where it is for
 /// all replicas.
-const WINDOW_BYTES: usize = 1 << 20;
+const WINDOW_BYTES: usize = 1 << 18;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What directives say about replication.
