@@ -453,7 +453,6 @@ impl Engine {
         }
     }
 
-    /// Puts a client of another core in line.
     /// Puts a client of another core in line, unless the slot of its key has left while its request was on the way; what
     /// it is answered.
     fn block_for_other(

@@ -11,15 +11,13 @@ use slotmesh_io::{DataLoop, SocketId, Sockets, entropy};
 use slotmesh_keyspace::{SnapshotId, SnapshotWalk};
 use slotmesh_rdb::{Header, RdbWriter, ReplicationState, WriteOptions};
 use slotmesh_replication::{Framing, MARK_BYTES, ReplicaState};
-use slotmesh_shard::Shard;
+use slotmesh_shard::{REDIS_VERSION, Shard};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
 /// Bytes of a file that are sent at once.
 const FILE_PIECE_BYTES: usize = 256 * 1024;
-/// The version as which we present ourselves in images.
-const REDIS_VERSION: &str = "7.2.6";
 
 /// An image on its way to a replica.
 pub(super) struct Image {

@@ -42,7 +42,7 @@ use slotmesh_command::{
 use slotmesh_resp::{Args, Reply};
 
 /// Version of Redis whose behaviour we show.
-const REDIS_VERSION: &str = "7.2.6";
+pub const REDIS_VERSION: &str = "7.2.6";
 
 /// Runs a connection command; the reply is written, `client` changed.
 pub fn run_connection_command(

@@ -110,7 +110,10 @@ impl Cluster {
         }
         let can = |&node: &NodeIndex| {
             let row = self.table.row(node);
-            row.kin > 0 && row.is_linked && row.offset > 0 && !row.is_bad() && !row.has(NodeFlags::NO_FAILOVER)
+            // A sibling stops with us.
+            let outlives_us = !self.siblings.contains(&row.id);
+            let is_well = row.is_linked && row.offset > 0 && !row.is_bad() && !row.has(NodeFlags::NO_FAILOVER);
+            outlives_us && row.kin > 0 && is_well
         };
         let heir = self.replicas_of(self.myself).filter(can).max_by_key(|&node| self.table.row(node).offset)?;
         self.send_start(heir, actions);
