@@ -341,3 +341,18 @@ fn numbers_of_others_are_no_reason_to_fall() {
     network.nodes[0].set_settings(now, longest, &mut actions);
     network.run(1000);
 }
+
+#[test]
+fn who_stops_asks_no_shard_of_its_own_process() {
+    let mut network = Network::formed();
+    let cluster = &mut network.nodes[0];
+    let own = cluster.id();
+    let id = add_candidate(cluster, own, LinkId::accepted(1 << 40));
+    let replica = cluster.table.find(&id).unwrap();
+    let row = cluster.table.row_mut(replica);
+    (row.kin, row.offset) = (1, 100);
+    let mut actions = Actions::default();
+    assert_eq!(cluster.hand_over(&mut actions), Some(id));
+    cluster.siblings = std::vec![own, id];
+    assert_eq!(cluster.hand_over(&mut actions), None, "it stops, too");
+}
