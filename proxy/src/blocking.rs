@@ -1,11 +1,12 @@
 //! Clients that wait in blocking commands: who they are is known here, where they stand in line on the shards.
 
 use crate::client::Wait;
-use crate::engine::{Done, Engine, Hands, has_room, send_request};
+use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
 use crate::meter::Sender;
 use crate::post::Errand;
 use crate::replication::{ReplicaCount, waits_for_replicas};
+use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_reply};
 use slotmesh_io::{SocketId, Sockets};

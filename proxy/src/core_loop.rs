@@ -1,27 +1,23 @@
 //! One core: a turn takes what has arrived, runs it, and hands what it wrote to the kernel and the other cores.
 
-use crate::batch::{Batch, Decoded, LentTail, Origin, Source};
+mod input;
+mod output;
+
+use crate::batch::Batch;
 use crate::bus::{BELL, BUS};
-use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::{Dealer, NODE};
 use crate::node_port::NodePort;
 use crate::replication::MASTER_BELL;
-use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::{Flags, Reach, Spec};
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
-use slotmesh_resp::DecodeLimits;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Bytes of replies that a turn gathers before it sends some of them early.
 pub(crate) const TURN_BYTES_MAX: usize = 4 << 20;
-/// Bytes of requests after which a connection that cannot go on is no longer read.
-const STALLED_BYTES_MAX: usize = 64 * 1024;
-/// Capacity that a connection's empty tail keeps, in bytes.
-const TAIL_BYTES_KEPT: usize = 16 * 1024;
 /// Longest that a turn waits while replies are kept back because others are on their way, in nanoseconds.
 const CORKED_NANOS_MAX: u64 = 100_000;
 /// Time after which it is tried again to send what has found no room, in nanoseconds.
@@ -218,144 +214,6 @@ impl Core {
         self.engine.follow_bus(&mut hands, outcome);
     }
 
-    /// Decodes what has arrived on a connection.
-    fn receive(&mut self, socket: SocketId, chunk: Chunk) {
-        let index = socket.index;
-        let is_lent = self.batch.tails.iter().any(|tail| tail.connection == index);
-        if is_lent {
-            self.run_batch();
-        }
-        if self.engine.is_late {
-            self.engine.hold(&mut self.io.sockets, index);
-        }
-        let Some(connection) = self.engine.connections.get_mut(index as usize).and_then(Option::as_deref_mut) else {
-            return;
-        };
-        if connection.socket != socket || connection.client.closing {
-            return;
-        }
-        // As in Redis a client that is still sending its request is not idle.
-        connection.client.active_at = self.engine.now;
-        if connection.tail.is_empty() && !connection.stalled {
-            // A transaction grows without a tail, if each of its commands comes whole.
-            if connection.client.transaction.is_some() && self.is_query_too_long(index) {
-                return self.close_for_input(index);
-            }
-            return self.decode_chunk(index, chunk);
-        }
-        let bytes = self.io.input.read(chunk);
-        if connection.tail.capacity() - connection.tail.len() < bytes.len() {
-            // An argument that is on its way gets its room in few steps, but never more than has arrived already.
-            let missing = connection.decoder.missing().min(connection.tail.len());
-            connection.tail.reserve(missing.max(bytes.len()));
-        }
-        connection.tail.extend_from_slice(bytes);
-        let is_stalled = connection.stalled;
-        if is_stalled && connection.wait.is_none() {
-            // It goes on soon. What comes is no query that grows, however fast the client sends: the rest waits in the
-            // kernel. Only who waits for other clients is read on, since it may leave meanwhile.
-            if connection.query_bytes() > STALLED_BYTES_MAX {
-                self.io.sockets.pause(socket);
-            }
-        } else if self.is_query_too_long(index) {
-            return self.close_for_input(index);
-        }
-        if !is_stalled {
-            self.decode_tail(index);
-        }
-    }
-
-    fn is_query_too_long(&mut self, index: u32) -> bool {
-        let limit = self.engine.hot.query_buffer_limit_bytes;
-        self.engine.connection(index).is_some_and(|connection| connection.query_bytes() as u64 > limit)
-    }
-
-    fn close_for_input(&mut self, index: u32) {
-        if let Some(connection) = self.engine.connection(index) {
-            let (id, address) = (connection.client.id, connection.client.address.clone());
-            self.engine
-                .process
-                .log
-                .warning(format_args!("Closing client that reached max query buffer length: id={id} addr={address}"));
-        }
-        self.close(index);
-    }
-
-    fn decode_chunk(&mut self, index: u32, chunk: Chunk) {
-        let mut position = 0;
-        loop {
-            let Some(connection) = self.engine.connections[index as usize].as_deref_mut() else { return };
-            if connection.client.closing {
-                return;
-            }
-            if connection.stalled {
-                connection.tail.extend_from_slice(&self.io.input.read(chunk)[position..]);
-                return;
-            }
-            let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
-            let bytes = self.io.input.bytes(chunk);
-            let decoded = self.batch.decode(
-                Origin { connection: index, source: Source::Chunk(chunk) },
-                &mut connection.decoder,
-                bytes,
-                position,
-                &limits,
-                &self.engine.hasher,
-            );
-            match decoded {
-                Decoded::Failed => return,
-                Decoded::Through(end) => {
-                    connection.tail.extend_from_slice(&bytes[end..]);
-                    return;
-                }
-                Decoded::Full(end) => {
-                    position = end;
-                    self.run_and_look_at_clock(index);
-                }
-            }
-        }
-    }
-
-    fn decode_tail(&mut self, index: u32) {
-        loop {
-            let Some(connection) = self.engine.connections[index as usize].as_deref_mut() else { return };
-            if connection.client.closing || connection.stalled || connection.tail.is_empty() {
-                return;
-            }
-            let limits = decode_limits(connection, self.engine.hot.proto_max_bulk_len_bytes);
-            let mut bytes = std::mem::take(&mut connection.tail);
-            let origin = Origin { connection: index, source: Source::Tail(self.batch.tails.len()) };
-            let decoder = &mut connection.decoder;
-            let from = std::mem::take(&mut connection.tail_start);
-            let decoded = self.batch.decode(origin, decoder, &mut bytes, from, &limits, &self.engine.hasher);
-            let used = match decoded {
-                Decoded::Through(end) | Decoded::Full(end) => end,
-                Decoded::Failed => bytes.len(),
-            };
-            if used == from {
-                (connection.tail, connection.tail_start) = (bytes, from);
-                if decoded != Decoded::Full(from) {
-                    return;
-                }
-            } else {
-                self.batch.tails.push(LentTail { connection: index, bytes, used });
-            }
-            match decoded {
-                Decoded::Full(_) => self.run_and_look_at_clock(index),
-                Decoded::Through(_) | Decoded::Failed => return,
-            }
-        }
-    }
-
-    /// Runs the batch; if the turn has lasted too long, the rest of the connection's requests waits for the next.
-    fn run_and_look_at_clock(&mut self, index: u32) {
-        self.run_batch();
-        self.engine.look_at_clock();
-        if self.engine.is_late {
-            self.engine.hold(&mut self.io.sockets, index);
-        }
-    }
-
     /// Runs the decoded requests of this turn, in their order.
     pub(crate) fn run_batch(&mut self) {
         if self.batch.is_empty() {
@@ -427,99 +285,6 @@ impl Core {
             std::process::abort();
         }
         self.engine.scratch = Vec::new();
-        self.close(index);
-    }
-
-    /// Gives tails back to their connections, without what was decoded of them.
-    fn return_tails(&mut self) {
-        for LentTail { connection, mut bytes, used } in self.batch.tails.drain(..) {
-            let Some(connection) = self.engine.connection(connection) else { continue };
-            connection.tail_start = used;
-            if used == bytes.len() {
-                bytes.clear();
-                bytes.shrink_to(TAIL_BYTES_KEPT);
-                connection.tail_start = 0;
-            } else if used > bytes.len() / 2 {
-                // Not for each batch of a long tail: what is moved is less than what was taken.
-                bytes.drain(..used);
-                connection.tail_start = 0;
-            }
-            connection.tail = bytes;
-        }
-    }
-
-    /// Sends early if the turn has written much, and closes a client that lets too much pile up.
-    #[inline]
-    fn bound_output(&mut self, index: u32) {
-        if self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
-            self.io.send_now();
-            self.engine.meter.begin();
-        }
-        if self.engine.heard.bytes > TURN_BYTES_MAX {
-            self.settle_heard();
-        }
-        let hot = &self.engine.hot;
-        if hot.output_limits.normal.hard_bytes > 0 || hot.requirepass.is_some() || !self.engine.subscriptions.is_empty()
-        {
-            self.enforce_hard_limit(index);
-        }
-    }
-
-    fn enforce_hard_limit(&mut self, index: u32) {
-        let Some(connection) = self.engine.connections[index as usize].as_deref() else { return };
-        let hard = match self.engine.output_limit(&connection.client).hard_bytes {
-            _ if !connection.client.authenticated => UNAUTHENTICATED_OUTPUT_BYTES_MAX,
-            0 => return,
-            hard => hard,
-        };
-        let Some(pending) = self.pending_output(index) else { return };
-        if pending > hard {
-            // What this turn wrote may yet fit into the kernel's buffers.
-            self.io.send_now();
-            if self.pending_output(index).is_some_and(|pending| pending > hard) {
-                self.close_for_output(index);
-            }
-        }
-    }
-
-    /// Lets out what clients were told, and closes those who let too much of it pile up.
-    fn settle_heard(&mut self) {
-        if self.engine.heard.connections.is_empty() {
-            return;
-        }
-        let mut told = self.engine.release_heard(&mut self.io.sockets);
-        let hard = self.engine.hot.output_limits.pubsub.hard_bytes;
-        told.retain(|&index| {
-            let is_overrun = self.engine.connection(index).is_some_and(|connection| connection.is_overrun);
-            is_overrun || hard > 0 && self.pending_output(index).is_some_and(|pending| pending > hard)
-        });
-        if !told.is_empty() || self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
-            // What is kept may yet fit into the kernel's buffers.
-            self.io.send_now();
-            self.engine.meter.begin();
-        }
-        for index in told {
-            if self.engine.connection(index).is_some_and(|connection| connection.is_overrun) {
-                self.close_for_output(index);
-            } else {
-                self.enforce_hard_limit(index);
-            }
-        }
-    }
-
-    fn pending_output(&mut self, index: u32) -> Option<u64> {
-        let connection = self.engine.connections[index as usize].as_deref()?;
-        Some((self.io.sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes()) as u64)
-    }
-
-    fn close_for_output(&mut self, index: u32) {
-        if let Some(connection) = self.engine.connection(index) {
-            let (id, address) = (connection.client.id, connection.client.address.clone());
-            self.engine
-                .process
-                .log
-                .warning(format_args!("Client id={id} addr={address} closed for overcoming of output buffer limits."));
-        }
         self.close(index);
     }
 
@@ -681,55 +446,6 @@ impl Core {
         if has_more || walks_images || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 
-    /// Closes idle clients and those that have been slow for too long, and counts the bytes that clients hold.
-    fn check_clients(&mut self) {
-        let board = &self.engine.process.boards[usize::from(self.engine.core)];
-        board.publish_cpu(clock::thread_cpu_micros());
-        self.engine.shard_used = self.engine.lending.desk.owns_shard();
-        let mut buffers = crate::board::BufferBytes::default();
-        let (now, timeout_s) = (self.engine.now, i64::from(self.engine.hot.timeout_s));
-        for index in 0..self.engine.connections.len() as u32 {
-            let Some(pending) = self.pending_output(index) else { continue };
-            let Some(connection) = self.engine.connection(index) else { continue };
-            let held = connection.input_bytes() as u64;
-            buffers.input += held;
-            buffers.output += pending;
-            buffers.input_max = buffers.input_max.max(held);
-            buffers.output_max = buffers.output_max.max(pending);
-            // As in Redis, a client that takes its replies is not idle, however slowly it does.
-            if std::mem::replace(&mut connection.pending_seen, pending) != pending {
-                connection.client.active_at = now;
-            }
-            let client = &connection.client;
-            let (is_blocked, is_subscriber, is_replica) =
-                (client.is_blocked, client.is_subscriber(), client.is_attached());
-            let idle_s = (now.0 - connection.client.active_at.0) / 1000;
-            if timeout_s > 0 && idle_s > timeout_s && !is_blocked && !is_subscriber && !is_replica {
-                self.engine.process.log.verbose(format_args!("Closing idle client"));
-                self.close(index);
-            } else {
-                self.enforce_soft_limit(index, pending);
-            }
-        }
-        self.io.sockets.close_stuck(FINISHING_IDLE_SECONDS_MAX);
-        self.engine.buffers = buffers;
-    }
-
-    fn enforce_soft_limit(&mut self, index: u32, pending: u64) {
-        let now = self.engine.monotonic;
-        let Some(connection) = self.engine.connections[index as usize].as_deref() else { return };
-        let limit = self.engine.output_limit(&connection.client);
-        let Some(connection) = self.engine.connection(index) else { return };
-        if limit.soft_bytes == 0 || pending <= limit.soft_bytes {
-            connection.above_soft_limit_since = None;
-            return;
-        }
-        let since = *connection.above_soft_limit_since.get_or_insert(now);
-        if now.nanos_since(since) / 1_000_000_000 >= limit.soft_seconds {
-            self.close_for_output(index);
-        }
-    }
-
     /// Closes a connection that has said and heard everything.
     fn close_if_finished(&mut self, index: u32) {
         let Some(connection) = self.engine.connection(index) else { return };
@@ -756,13 +472,6 @@ impl Core {
         self.engine.leave_replication(index);
         self.engine.forget_postponed(index);
         self.engine.connections[index as usize] = None;
-    }
-}
-
-fn decode_limits(connection: &Connection, bulk_bytes_max: u64) -> DecodeLimits {
-    DecodeLimits {
-        bulk_bytes_max: i64::try_from(bulk_bytes_max).unwrap_or(i64::MAX),
-        authenticated: connection.client.authenticated,
     }
 }
 

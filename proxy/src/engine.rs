@@ -9,7 +9,7 @@ use crate::client::Connection;
 use crate::drill::Drill;
 use crate::exchange::Service;
 use crate::handover::Handover;
-use crate::hop::{self, Parcel, RequestHead, RequestKind, ReturnAddress};
+use crate::hop::{Parcel, ReturnAddress};
 use crate::lending::Lending;
 use crate::membership::{Unsettled, at_node, key_count};
 use crate::meter::{Meter, Sender};
@@ -17,21 +17,18 @@ use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
 use crate::replication::{Replication, StreamErrands};
-use slotmesh_base::limits::{MAILBOX_RECORD_BYTES_MAX, PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
+use slotmesh_base::limits::{PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
 use slotmesh_conf::{Hot, Settings};
-use slotmesh_io::{Lane, Mail, SocketId, Sockets, clock};
+use slotmesh_io::{Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
-use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
+use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{
-    Context, Gather, NodeAction, Part, PauseScope, Placement, Replies, Shard, SlotMap, Standing, Subscriptions, admit,
-    admit_at_node, place, run_connection_command, run_node_command, split,
+    Context, NodeAction, PauseScope, Placement, Replies, Shard, SlotMap, Standing, Subscriptions, admit, admit_at_node,
+    place, run_connection_command, run_node_command,
 };
 use std::sync::Arc;
-
-/// Turns after which replies go out though others are still on their way.
-const CORKED_TURNS: u64 = 2;
 
 /// What the engine writes with; lent by the data loop.
 pub(crate) struct Hands<'a> {
@@ -347,69 +344,6 @@ impl Engine {
         self.run_here(hands, index, spec, args, key)
     }
 
-    /// Answers an admitted command with an error.
-    #[cold]
-    fn fail_with(
-        &mut self,
-        hands: &mut Hands<'_>,
-        index: u32,
-        spec: &'static Spec,
-        args: Args<'_>,
-        error: ReplyError,
-    ) -> Done {
-        Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
-        self.reply_and_count(hands, index, spec, args)
-    }
-
-    /// Sends what `admit` has written, if anything.
-    #[cold]
-    fn refuse(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
-        if let Some(connection) = self.connections[index as usize].as_deref()
-            && connection.client.closing
-            && self.scratch.is_empty()
-        {
-            self.process.log.warning(format_args!(
-                "A client from {} sent what a web browser sends (POST or Host:): its connection is closed, it may be a cross-protocol attack.",
-                connection.client.address
-            ));
-        }
-        let last_command = self.connections[index as usize].as_deref().and_then(|at| at.client.last_command);
-        if let (Some(spec), Some(b'-')) = (last_command, self.scratch.first()) {
-            self.meter.note_rejected(spec);
-        }
-        self.reply_scratch(hands, index)
-    }
-
-    /// Ends a command whose reply stands in the scratch buffer: counts it, and hands out the reply.
-    pub(crate) fn reply_and_count(
-        &mut self,
-        hands: &mut Hands<'_>,
-        index: u32,
-        spec: &'static Spec,
-        args: Args<'_>,
-    ) -> Done {
-        if let Some(connection) = self.connections[index as usize].as_deref() {
-            self.meter.end(spec, args, Sender::Ours(&connection.client));
-            if self.scratch.first() == Some(&b'-') {
-                self.meter.note_failed(spec);
-            }
-        }
-        self.reply_scratch(hands, index)
-    }
-
-    /// Hands out what was written to the scratch buffer.
-    pub(crate) fn reply_scratch(&mut self, hands: &mut Hands<'_>, index: u32) -> Done {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        if !scratch.is_empty() {
-            self.meter.note_reply(&scratch);
-            self.reply(hands, index, &scratch);
-        }
-        scratch.clear();
-        scratch.shrink_to(MAILBOX_RECORD_BYTES_MAX);
-        self.scratch = scratch;
-        Done::Yes
-    }
-
     /// Runs a command on the connection or the node.
     fn run_locally(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
         self.publish();
@@ -532,200 +466,6 @@ impl Engine {
         Done::Yes
     }
 
-    /// Sends a whole command to another core.
-    fn send_whole(
-        &mut self,
-        hands: &mut Hands<'_>,
-        index: u32,
-        core: u16,
-        args: Args<'_>,
-        first_key: Option<(Slot, u64)>,
-    ) -> Done {
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        let len = hop::request_len(args.iter_from(0));
-        if !has_room(hands.mail, core, len) {
-            return Done::NotYet;
-        }
-        let ticket = connection.pipeline.expect_reply();
-        cork(&mut self.corked, self.turn, connection, hands.sockets);
-        let head = RequestHead {
-            kind: RequestKind::Command,
-            protocol: connection.client.protocol,
-            partial: false,
-            no_touch: connection.client.no_touch,
-            db: connection.client.db,
-            first_key,
-            back: ReturnAddress { socket: connection.socket, ticket, part: 0 },
-        };
-        send_request(hands.mail, core, &head, len, args.iter_from(0));
-        self.outstanding += 1;
-        self.counters.hops_out += 1;
-        Done::Yes
-    }
-
-    /// Sends each core its keys of a command, and gathers.
-    fn run_split(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
-        let parts = split(spec, args, &self.map);
-        let words = |part: &Part| {
-            let mut words = vec![args.at(0)];
-            words.extend(part.arguments.iter().map(|&argument| args.at(argument as usize)));
-            words
-        };
-        let requests: Vec<(u16, Vec<&[u8]>)> = parts.iter().map(|part| (part.core, words(part))).collect();
-        let Some(connection) = self.connection(index) else { return Done::Yes };
-        let gather = Gather::of_parts(spec, args, &parts, connection.client.protocol);
-        self.run_parts(hands, index, spec, gather, &requests)
-    }
-
-    /// Sends a command to every shard, and gathers.
-    fn run_everywhere(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
-        let shards = self.map.shards();
-        let words: Vec<&[u8]> = args.iter_from(0).collect();
-        let requests: Vec<(u16, Vec<&[u8]>)> = (0..shards).map(|core| (core, words.clone())).collect();
-        let chance = slotmesh_io::entropy::random_u64();
-        let Some(connection) = self.connection(index) else { return Done::Yes };
-        let gather = Gather::everywhere(spec, usize::from(shards), connection.client.protocol, chance);
-        self.run_parts(hands, index, spec, gather, &requests)
-    }
-
-    fn run_parts(
-        &mut self,
-        hands: &mut Hands<'_>,
-        index: u32,
-        spec: &'static Spec,
-        gather: Gather,
-        requests: &[(u16, Vec<&[u8]>)],
-    ) -> Done {
-        let len = |words: &Vec<&[u8]>| hop::request_len(words.iter().copied());
-        // All parts go, or none: half a command must not wait.
-        let is_ready = |(core, words): &(u16, Vec<&[u8]>)| {
-            if *core == self.core { self.lending.home().is_some() } else { has_room(hands.mail, *core, len(words)) }
-        };
-        if !requests.iter().all(is_ready) {
-            return Done::NotYet;
-        }
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
-        let no_touch = connection.client.no_touch;
-        let (socket, protocol, db) = (connection.socket, connection.client.protocol, connection.client.db);
-        let ticket = connection.pipeline.expect_gathered(gather);
-        cork(&mut self.corked, self.turn, connection, hands.sockets);
-        for (part, (core, words)) in requests.iter().enumerate() {
-            let back = ReturnAddress { socket, ticket, part: part as u32 };
-            if *core == self.core {
-                self.run_own_part(index, spec, words, back);
-            } else {
-                let kind = RequestKind::Command;
-                let head = RequestHead { kind, protocol, partial: true, no_touch, db, first_key: None, back };
-                send_request(hands.mail, *core, &head, len(words), words.iter().copied());
-                self.outstanding += 1;
-                self.counters.hops_out += 1;
-            }
-        }
-        self.release(hands, index);
-        Done::Yes
-    }
-
-    fn run_own_part(&mut self, index: u32, spec: &'static Spec, words: &[&[u8]], back: ReturnAddress) {
-        let mut request = Vec::new();
-        let mut ranges = Vec::with_capacity(words.len());
-        for word in words {
-            ranges.push(ArgRange { start: request.len() as u32, len: word.len() as u32 });
-            request.extend_from_slice(word);
-        }
-        let mut limits = self.hot_limits();
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
-        limits.access.touches = !connection.client.no_touch;
-        let (db, protocol) = (connection.client.db, connection.client.protocol);
-        let context = Context {
-            db,
-            protocol,
-            now: self.now,
-            first_key: None,
-            limits,
-            partial: true,
-            is_node: false,
-            may_block: false,
-        };
-        let shard = self.lending.home().expect("a part runs here when the shard is at home");
-        let mut reply = Vec::new();
-        shard.execute(spec, Args::new(&request, &ranges), &context, &mut reply);
-        self.shard_used = true;
-        let sender = Sender::Ours(&connection.client);
-        if back.part > 0 {
-            self.meter.end_share(spec, Args::new(&request, &ranges), sender);
-        } else {
-            self.meter.end(spec, Args::new(&request, &ranges), sender);
-            if self.meter.note_reply(&reply) {
-                self.meter.note_failed(spec);
-            }
-        }
-        connection.pipeline.accept(back.ticket, back.part, &reply);
-    }
-
-    /// Hands a reply to a connection: straight out, or behind those that are outstanding.
-    pub(crate) fn reply(&mut self, hands: &mut Hands<'_>, index: u32, bytes: &[u8]) {
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
-        if !connection.pipeline.is_empty() {
-            connection.pipeline.append(|output| output.extend_from_slice(bytes));
-            self.release(hands, index);
-        } else if let Some(output) = hands.sockets.output(connection.socket) {
-            output.extend_from_slice(bytes);
-            hands.sockets.commit(connection.socket);
-        }
-    }
-
-    /// Sends the replies of a connection whose turn has come.
-    pub(crate) fn release(&mut self, hands: &mut Hands<'_>, index: u32) {
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
-        if !connection.pipeline.has_ready() {
-            return;
-        }
-        match hands.sockets.output(connection.socket) {
-            Some(output) => {
-                connection.pipeline.release(output);
-                hands.sockets.commit(connection.socket);
-            }
-            // Broken: the replies have nowhere to go.
-            None => connection.pipeline.release(&mut Vec::new()),
-        }
-        uncork_if_answered(connection, hands.sockets);
-    }
-
-    /// Ends a turn: sends what has waited for other cores' answers for longer than those take as a rule. Whether
-    /// something still waits.
-    pub(crate) fn end_turn(&mut self, sockets: &mut Sockets) -> bool {
-        let (turn, connections) = (self.turn, &mut self.connections);
-        self.corked.retain(|&index| {
-            let Some(connection) = connections[index as usize].as_deref_mut() else { return false };
-            let Some(since) = connection.corked_in else { return false };
-            if turn - since < CORKED_TURNS {
-                return true;
-            }
-            connection.corked_in = None;
-            sockets.uncork(connection.socket);
-            false
-        });
-        self.turn += 1;
-        !self.corked.is_empty()
-    }
-
-    /// Answers bytes that are no protocol; the connection closes behind the answer.
-    pub(crate) fn fail(&mut self, hands: &mut Hands<'_>, index: u32, error: ProtocolError) -> Done {
-        let Some(connection) = self.connection(index) else { return Done::Yes };
-        if connection.stalled {
-            return Done::NotYet;
-        }
-        if !connection.client.closing {
-            let mut bytes = Vec::new();
-            Reply::new(&mut bytes, connection.client.protocol).protocol_error(error);
-            connection.client.closing = true;
-            self.process.log.verbose(format_args!("Protocol error ({error}) from a client"));
-            self.meter.note_reply(&bytes);
-            self.reply(hands, index, &bytes);
-        }
-        Done::Yes
-    }
-
     /// Writes our board.
     pub(crate) fn publish(&mut self) {
         let board = &self.process.boards[usize::from(self.core)];
@@ -745,54 +485,4 @@ impl Engine {
         }
         self.connections[place] = Some(Box::new(connection));
     }
-}
-
-/// Keeps a connection's replies back, since another core's is on its way: one send for all of them.
-pub(crate) fn cork(corked: &mut Vec<u32>, turn: u64, connection: &mut Connection, sockets: &mut Sockets) {
-    if connection.corked_in.is_none() {
-        connection.corked_in = Some(turn);
-        corked.push(connection.socket.index);
-        sockets.cork(connection.socket);
-    }
-}
-
-/// Sends a connection's replies when none is outstanding any more.
-#[inline]
-pub(crate) fn uncork_if_answered(connection: &mut Connection, sockets: &mut Sockets) {
-    if connection.pipeline.is_empty() && connection.corked_in.take().is_some() {
-        sockets.uncork(connection.socket);
-    }
-}
-
-/// Whether a request of `len` bytes can be sent to `core` now, itself or as a parcel.
-pub(crate) fn has_room(mail: &mut Mail<Parcel>, core: u16, len: usize) -> bool {
-    mail.has_room(usize::from(core), Lane::Requests, 1, len.min(MAILBOX_RECORD_BYTES_MAX))
-}
-
-/// Sends a request for which there is room.
-pub(crate) fn send_request<'a>(
-    mail: &mut Mail<Parcel>,
-    core: u16,
-    head: &RequestHead,
-    len: usize,
-    arguments: impl ExactSizeIterator<Item = &'a [u8]>,
-) {
-    let core = usize::from(core);
-    if len <= MAILBOX_RECORD_BYTES_MAX {
-        let room = mail.reserve(core, Lane::Requests, len).expect("room was found before");
-        hop::write_request(head, arguments, room);
-        return;
-    }
-    let mut bytes = vec![0; len];
-    hop::write_request(head, arguments, &mut bytes);
-    mail.put_parcel(core, Lane::Requests, Parcel::Bytes(bytes));
-    announce_parcel(mail, core);
-}
-
-/// Writes the record that speaks of a parcel.
-pub(crate) fn announce_parcel(mail: &mut Mail<Parcel>, core: usize) {
-    let head = RequestHead::bare(RequestKind::Parcel);
-    let len = hop::request_len(std::iter::empty());
-    let room = mail.reserve(core, Lane::Requests, len).expect("room was found before");
-    hop::write_request(&head, std::iter::empty(), room);
 }

@@ -1,8 +1,9 @@
 //! Accepting connections and dealing them evenly to the cores.
 
 use crate::client::Connection;
-use crate::engine::{Done, Engine, Hands, announce_parcel};
+use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, Parcel, RequestHead, RequestKind};
+use crate::scatter::announce_parcel;
 use slotmesh_base::ReplyError;
 use slotmesh_conf::directive;
 use slotmesh_io::{DataLoop, Lane, process, tcp};

@@ -34,6 +34,8 @@ mod process;
 mod pubsub;
 mod questions;
 mod replication;
+mod replies;
+mod scatter;
 mod statistics;
 mod supervisor;
 mod transactions;

@@ -1,9 +1,9 @@
 //! What a core sends to others beside commands and their answers: shards, news for blocked clients, errands. Each waits
 //! here when its lane has no room, and is tried again in the next turn.
 
-use crate::engine::send_request;
 use crate::hop::{self, Parcel, ReplyKind, RequestHead, RequestKind, ReturnAddress};
 use crate::replication::ReplicationMail;
+use crate::scatter::send_request;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_io::{Lane, Mail};
 use slotmesh_resp::Protocol;

@@ -6,10 +6,12 @@
 //! leaves in one send; what it does not take counts against the class `pubsub` of `client-output-buffer-limit`.
 
 use crate::client::Connection;
-use crate::engine::{Done, Engine, Hands, cork, has_room, send_request};
+use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::meter::Sender;
 use crate::post::Errand;
+use crate::replies::cork;
+use crate::scatter::{has_room, send_request};
 use slotmesh_base::Slot;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_command::{ChannelKind, PubSubCommand, Spec};

@@ -1,8 +1,10 @@
 //! What one core asks of all cores, and gathers: the lines of their clients, a walk over each shard, the end of the wait
 //! of a client that may be anybody's.
 
-use crate::engine::{Done, Engine, Hands, cork, has_room, send_request};
+use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
+use crate::replies::cork;
+use crate::scatter::{has_room, send_request};
 use slotmesh_io::Sockets;
 use slotmesh_resp::{Args, Protocol, Reply};
 use slotmesh_shard::{ClientFilter, Context, Gather, Inspection, Unblock};

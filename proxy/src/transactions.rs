@@ -1,13 +1,14 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH of this core's clients: what is decided in `slotmesh_shard` is carried out.
 
 use crate::blocking::read_watcher;
-use crate::engine::{Done, Engine, Hands, has_room, send_request};
+use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Work;
 use crate::membership::{at_node, key_count};
 use crate::meter::Sender;
 use crate::post::Errand;
 use crate::process::NodeView;
+use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Spec, TransactionCommand, key_indexes};
 use slotmesh_resp::{Args, Protocol, Reply};

@@ -4,8 +4,8 @@
 //! messages wait here until those of a link are more than a link may hold, which ends it, and of what a shard tells all
 //! its siblings only the newest is kept.
 
-use crate::engine::announce_parcel;
 use crate::hop::{self, Parcel};
+use crate::scatter::announce_parcel;
 use slotmesh_base::UnixMillis;
 use slotmesh_base::limits::{SIBLING_LETTERS_MAX, SIBLING_LINK_BYTES_MAX};
 use slotmesh_cluster::machine::LinkId;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::board::Board;
+use crate::client::Connection;
 use crate::lending::Work;
 use crate::log::Log;
 use crate::process::{Identity, Process};
