@@ -80,7 +80,7 @@ fn handle(io: &mut DataLoop<()>, replies: &Replies, progress: &mut Vec<Progress>
         Event::Ended { socket, .. } => io.sockets.close_when_sent(socket),
         // Out of descriptors: those that wait are taken when somebody leaves and connects again.
         Event::AcceptFailed { token, .. } => io.listen_again(token),
-        Event::Readable { .. } => {}
+        Event::Readable { .. } | Event::File(_) => {}
     }
 }
 

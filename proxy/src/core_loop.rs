@@ -169,6 +169,8 @@ impl Core {
                     dealer.note_failure(io, engine, token, &error);
                 }
             }
+            // Nobody writes files yet.
+            Event::File(_) => {}
             Event::Readable { .. } => {
                 let Self { dealer, io, engine, .. } = self;
                 if let Some(dealer) = dealer

@@ -433,7 +433,7 @@ impl<'a> Worker<'a> {
                         return Err(self.closed());
                     }
                 }
-                Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Readable { .. } => {}
+                Event::Accepted { .. } | Event::AcceptFailed { .. } | Event::Readable { .. } | Event::File(_) => {}
             }
         }
         self.events = events;

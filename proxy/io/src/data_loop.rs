@@ -6,7 +6,7 @@
 use crate::control::{self, Control};
 use crate::kernel::{Completion, Kernel, Operation};
 use crate::sockets::Outcome;
-use crate::{Backend, Chunk, Mail, ReceiveBuffers, SocketId, Sockets, clock};
+use crate::{Backend, Chunk, FileDone, Files, Mail, ReceiveBuffers, SocketId, Sockets, clock};
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -52,6 +52,8 @@ pub enum Event {
         /// As given to [`DataLoop::poll_readable`].
         token: u32,
     },
+    /// An order to [`Files`] is done.
+    File(FileDone),
 }
 
 /// How a turn may wait.
@@ -88,6 +90,8 @@ pub struct DataLoop<P> {
     pub input: ReceiveBuffers,
     /// Connections and their output.
     pub sockets: Sockets,
+    /// Files that the core writes.
+    pub files: Files,
     /// Mailboxes to the other cores.
     pub mail: Mail<P>,
     /// Whether to look for answers a moment before sleeping: set while answers of other cores are outstanding,
@@ -151,6 +155,7 @@ impl<P> DataLoop<P> {
         let mut data_loop = Self {
             input,
             sockets: Sockets::default(),
+            files: Files::default(),
             mail,
             spins: false,
             kernel,
@@ -224,6 +229,8 @@ impl<P> DataLoop<P> {
         self.stats.turns += 1;
         self.input.give_back();
         self.sockets.flush(&mut self.kernel);
+        self.files.submit(&mut self.kernel);
+        self.early.extend(self.files.take_ended().map(Event::File));
         self.publish_mail();
         self.enter(wait);
         self.mail.awake();
@@ -318,6 +325,14 @@ impl<P> DataLoop<P> {
             Operation::Control => {
                 self.control_due = true;
                 self.arm_control();
+            }
+            Operation::File => {
+                self.files.completed(&mut self.kernel, index, result);
+                self.early.extend(self.files.take_ended().map(Event::File));
+            }
+            Operation::FileBell => {
+                self.files.hear(&mut self.kernel);
+                self.early.extend(self.files.take_ended().map(Event::File));
             }
             Operation::Wake | Operation::Ignored => {}
         }

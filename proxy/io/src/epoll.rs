@@ -246,8 +246,14 @@ impl Epoll {
             match operation {
                 Operation::Receive => self.serve(index, events, buffers),
                 Operation::Accept => self.accept_some(index),
-                Operation::Poll | Operation::Control => self.complete(operation, index, events as i32),
-                Operation::Wake | Operation::Ignored | Operation::SendArena | Operation::SendQueue => {}
+                Operation::Poll | Operation::Control | Operation::FileBell => {
+                    self.complete(operation, index, events as i32);
+                }
+                Operation::Wake
+                | Operation::Ignored
+                | Operation::SendArena
+                | Operation::SendQueue
+                | Operation::File => {}
             }
         }
     }

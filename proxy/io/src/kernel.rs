@@ -47,6 +47,8 @@ pub(crate) enum Operation {
     Poll = 5,
     Wake = 6,
     Control = 7,
+    File = 8,
+    FileBell = 9,
 }
 
 impl Operation {
@@ -59,6 +61,8 @@ impl Operation {
             5 => Self::Poll,
             6 => Self::Wake,
             7 => Self::Control,
+            8 => Self::File,
+            9 => Self::FileBell,
             _ => Self::Ignored,
         }
     }

@@ -62,8 +62,8 @@ impl Ring {
     pub(crate) fn push(&mut self, entry: &squeue::Entry) {
         loop {
             // SAFETY: each caller builds the entry from memory that outlives the operation, as its module's
-            // invariants say: receive buffers live as long as the ring, the arena and a socket's own buffer
-            // are not touched until their completion.
+            // invariants say: receive buffers live as long as the ring, the arena, a socket's own buffer and what
+            // is written to a file are not touched until their completion.
             if unsafe { self.inner.submission().push(entry) }.is_ok() {
                 return;
             }
@@ -121,6 +121,24 @@ impl Ring {
             .build()
             .user_data(Operation::SendQueue.tagged(index));
         self.push(&entry);
+    }
+
+    /// Writes to a file. The bytes stay as they are until the completion.
+    pub(crate) fn write_file(&mut self, place: u32, file: RawFd, bytes: &[u8], offset: u64) {
+        let entry = opcode::Write::new(types::Fd(file), bytes.as_ptr(), bytes.len() as u32).offset(offset).build();
+        self.push(&entry.user_data(Operation::File.tagged(place)));
+    }
+
+    pub(crate) fn sync_file(&mut self, place: u32, file: RawFd, data_only: bool) {
+        let flags = if data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
+        let entry = opcode::Fsync::new(types::Fd(file)).flags(flags).build();
+        self.push(&entry.user_data(Operation::File.tagged(place)));
+    }
+
+    pub(crate) fn flush_file(&mut self, place: u32, file: RawFd, offset: u64, len: u64) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        let entry = opcode::SyncFileRange::new(types::Fd(file), len).offset(offset).flags(libc::SYNC_FILE_RANGE_WRITE);
+        self.push(&entry.build().user_data(Operation::File.tagged(place)));
     }
 
     /// Hands queued operations to the kernel without waiting and without running deferred work.

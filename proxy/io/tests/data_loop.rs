@@ -53,7 +53,7 @@ async fn echo(mut io: DataLoop<()>, listener: std::os::fd::OwnedFd) -> slotmesh_
                 }
                 Event::Ended { socket, .. } => io.sockets.close_when_sent(socket),
                 Event::AcceptFailed { error, .. } => panic!("{error}"),
-                Event::Readable { .. } => unreachable!("nothing is polled"),
+                Event::Readable { .. } | Event::File(_) => unreachable!("nothing is polled, no file is written"),
             }
         }
     }
