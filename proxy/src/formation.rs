@@ -82,7 +82,8 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
             (None, Some(founders)) => Cluster::found(settings, rng, now, founders),
             (None, None) => Cluster::new(settings, rng),
         };
-        let is_empty_handed = !may_start_empty && has_lost_data(&cluster, now);
+        // What it had is its replicas' alone now, since nothing was on a disk.
+        let is_empty_handed = !may_start_empty && cluster.is_backed_up();
         starts.push(BusStart { cluster, file, listeners, is_empty_handed, role: None });
     }
     let ids: Vec<NodeId> = starts.iter().map(|start| start.cluster.id()).collect();
@@ -97,12 +98,6 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
         *role = actions.role.take();
     }
     Ok(starts)
-}
-
-/// Whether a node was a master with slots and replicas: what it had is theirs alone now, since nothing was on a disk.
-fn has_lost_data(cluster: &Cluster, now: Now) -> bool {
-    let (topology, myself) = cluster.view(now);
-    topology.ranges_of(myself).next().is_some() && topology.nodes().any(|(_, node)| node.master == Some(myself))
 }
 
 fn founders(settings: &Settings, shards: u16) -> Vec<Founder> {

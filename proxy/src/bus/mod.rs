@@ -10,7 +10,6 @@ mod links;
 mod news;
 mod nodes_file;
 mod siblings;
-mod silence;
 
 pub(crate) use dialler::Dialler;
 pub(crate) use news::{BellEnd, bell};
@@ -23,11 +22,10 @@ use crate::process::Seat;
 use disk::Disk;
 use links::{Links, Way};
 use siblings::{Outbox, SiblingLink};
-use silence::Silence;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
 use slotmesh_cluster::machine::{
-    Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, PauseOrder, ReplicationFacts, RoleChange,
-    Settings, Target,
+    Actions, Cluster, Input, Level, LinkEnd, LinkId, LinkOrder, Now, PauseOrder, Relief, ReplicationFacts, RoleChange,
+    Settings, Silence, Target,
 };
 use slotmesh_cluster::{Host, NodeId};
 use slotmesh_io::{DataLoop, SocketId};
@@ -94,7 +92,7 @@ pub(crate) struct BusStart {
     pub(crate) cluster: Cluster,
     pub(crate) file: NodesFile,
     pub(crate) listeners: Vec<OwnedFd>,
-    /// Whether it owned slots and had replicas, and comes back without data (see [`silence`]).
+    /// Whether it owned slots and had replicas, and comes back without data (see [`Silence`]).
     pub(crate) is_empty_handed: bool,
     /// Whom it follows, if it was a replica: told when the bus is driven first.
     pub(crate) role: Option<RoleChange>,
@@ -128,7 +126,7 @@ impl Bus {
         let BusStart { cluster, file, listeners, is_empty_handed, role } = start;
         let actions = Actions { role, ..Actions::default() };
         let patience_ms = cluster.settings().replicas.crash_detect_ms;
-        let silence = is_empty_handed.then(|| Silence::begin(now.monotonic, patience_ms, &log));
+        let silence = is_empty_handed.then(|| begin_silence(now, patience_ms, &log));
         let (ringer, bell) = bell()?;
         Ok(Self {
             told_facts: None,
@@ -186,22 +184,19 @@ impl Bus {
     /// Does not let out what the machine wants to say, while nothing shall be said.
     fn keep_silent(&mut self, actions: &mut Actions) {
         let Some(silence) = &mut self.silence else { return };
-        let is_replaced = matches!(actions.role, Some(RoleChange::Replica { .. }));
-        if is_replaced || self.machine.get_mut().cluster.is_data_lost() {
-            match is_replaced {
-                true => self.log.notice(format_args!("Another node has taken our slots: it is followed from now on")),
-                false => self.log.warning(format_args!(
-                    "All replicas of this node came back without data, too: its slots are served without data"
-                )),
+        match silence.keep(&self.machine.get_mut().cluster, actions) {
+            None => return,
+            Some(Relief::Replaced) => {
+                self.log.notice(format_args!("Another node has taken our slots: it is followed from now on"));
             }
-            let (kept, owed) = self.silence.take().map(Silence::end).unwrap_or_default();
-            actions.links.extend(owed.iter().map(|&link| LinkOrder::Close(link)));
-            for link in kept.into_iter().chain(owed) {
-                self.machine.get_mut().handle(Input::LinkDown { link, why: LinkEnd::Other });
-            }
-            return;
+            Some(Relief::NothingLeft) => self.log.warning(format_args!(
+                "All replicas of this node came back without data, too: its slots are served without data"
+            )),
         }
-        silence.swallow(actions);
+        let down = self.silence.take().map(|silence| silence.end(actions));
+        for link in down.into_iter().flatten() {
+            self.machine.get_mut().handle(Input::LinkDown { link, why: LinkEnd::Other });
+        }
     }
 
     /// Whether our shard has lost its data, and serves nobody.
@@ -554,6 +549,14 @@ impl Bus {
             self.outbox.id(core, id);
         }
     }
+}
+
+/// Begins to be silent, and says so in the log alone.
+fn begin_silence(now: Now, patience_ms: i64, log: &Log) -> Silence {
+    log.warning(format_args!(
+        "This node owned slots and had replicas, and comes back without data: it serves nobody until a replica has taken over. With 'cluster-start-empty yes' it would serve its slots without data, and its replicas would lose theirs"
+    ));
+    Silence::begin(now.monotonic, patience_ms)
 }
 
 /// What an error of a link says about the node at its other end.

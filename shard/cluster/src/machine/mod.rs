@@ -23,6 +23,7 @@ mod replication;
 mod roles;
 mod saved;
 mod settings;
+mod silence;
 mod slots;
 mod state;
 mod table;
@@ -41,6 +42,7 @@ pub use replication::{MasterLink, ReplicationFacts};
 pub use roles::Master;
 pub use saved::Founder;
 pub use settings::{ReplicaRules, Settings};
+pub use silence::{Relief, Silence};
 
 use crate::host::Host;
 use crate::node::NodeId;

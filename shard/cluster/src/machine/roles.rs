@@ -29,17 +29,6 @@ impl Cluster {
         Some(Master { id: row.id, host: row.host.clone()?, port: row.port })
     }
 
-    /// Whether each of our replicas has told since we started that it holds nothing: what we have lost nobody has.
-    pub fn is_data_lost(&self) -> bool {
-        let mut replicas = self.replicas_of(self.myself).peekable();
-        // Only a header of our own kind tells the kind, and nothing on the disk does.
-        let holds_nothing = |node| {
-            let row = self.table.row(node);
-            row.kin > 0 && row.offset == 0
-        };
-        replicas.peek().is_some() && replicas.all(holds_nothing)
-    }
-
     /// Our replication offset, in bytes.
     pub fn offset(&self) -> u64 {
         self.replication.offset
