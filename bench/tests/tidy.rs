@@ -39,6 +39,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("slotmesh-command", "shard/command", &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace", "slotmesh-rdb"]),
     ("slotmesh-cluster", "shard/cluster", &["slotmesh-base", "slotmesh-resp"]),
     ("slotmesh-replication", "shard/replication", &["slotmesh-base"]),
+    ("slotmesh-persistence", "shard/persistence", &["slotmesh-base"]),
     (
         "slotmesh-shard",
         "shard",
@@ -65,6 +66,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "slotmesh-cluster",
             "slotmesh-rdb",
             "slotmesh-replication",
+            "slotmesh-persistence",
             "slotmesh-shard",
             "slotmesh-conf",
             "slotmesh-io",
@@ -89,7 +91,8 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 const GUARDED: &[&str] = &["monoio", "io-uring", "io-uring06", "hdrhistogram", "config", "crc16", "libc"];
 
 /// Rooms where a clock, a thread or a socket does not exist.
-const NO_STD: &[&str] = &["shard/base", "shard/resp", "shard/keyspace", "shard/rdb", "shard/cluster"];
+const NO_STD: &[&str] =
+    &["shard/base", "shard/resp", "shard/keyspace", "shard/rdb", "shard/cluster", "shard/persistence"];
 
 const LINES_MAX: usize = 800;
 const TEST_LINES_MAX: usize = 1500;

@@ -157,3 +157,19 @@ pub const SIBLING_LETTERS_MAX: usize = 64;
 /// Most bytes of messages of the bus that wait at the sender on one link between siblings. At the bound the link is
 /// closed, as one by TCP beyond `cluster-link-sendbuf-limit`, which may set a lower one.
 pub const SIBLING_LINK_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest line of a manifest of the append-only file, its end included (Redis 7.0 `aof.c`: `MANIFEST_MAX_LINE`). At the
+/// bound the manifest is refused.
+pub const MANIFEST_LINE_BYTES_MAX: usize = 1024;
+
+/// Longest manifest of the append-only file. At the bound it is refused.
+pub const MANIFEST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest annotation in an append-only file (Redis 7.0: `AOF_ANNOTATION_LINE_MAX_LEN`). At the bound the file is refused.
+pub const ANNOTATION_BYTES_MAX: usize = 1024;
+
+/// Most arguments of a command in an append-only file. Beyond: the file is refused.
+pub const LOGGED_ARGUMENTS_MAX: u64 = i32::MAX as u64;
+
+/// Memory that the writer of the append-only file keeps for what comes next, in bytes. Beyond: given back.
+pub const JOURNAL_BYTES_KEPT: usize = 1024 * 1024;
