@@ -7,6 +7,8 @@ use slotmesh_cluster::{BUS_PORT_DISTANCE, Endpoint, Host, Manners, NodeId};
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{clock, entropy};
 use slotmesh_shard::SlotMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -91,6 +93,9 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
         // Whatever else the machine wants done it says again at its first tick; but whom it follows it says once.
         let mut actions = Actions::default();
         cluster.handle(now, Input::Siblings(&ids), &mut actions);
+        if !is_here(cluster, now) {
+            cluster.forget_host(now, &mut actions);
+        }
         let save = cluster.save(now);
         let refused = |error| NodesFileError::Io(file.path().to_owned(), error);
         file.write(save.serial, &save.text).map_err(refused)?;
@@ -98,6 +103,17 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
         *role = actions.role.take();
     }
     Ok(starts)
+}
+
+/// Whether the address that a node remembers is one of this machine. What it announces may be another's.
+fn is_here(cluster: &Cluster, now: Now) -> bool {
+    let (topology, myself) = cluster.view(now);
+    match topology.node(myself).ip.parse::<IpAddr>() {
+        Ok(ip) if cluster.settings().host.is_none() => {
+            UdpSocket::bind((ip, 0)).err().is_none_or(|error| error.kind() != ErrorKind::AddrNotAvailable)
+        }
+        _ => true,
+    }
 }
 
 fn founders(settings: &Settings, shards: u16) -> Vec<Founder> {

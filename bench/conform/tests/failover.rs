@@ -385,6 +385,43 @@ fn who_stops_hands_over_and_who_forgot_is_not_followed() {
     assert_eq!(connect(ports[0]).say(&format!("INCR {key}")), b":1\r\n");
 }
 
+/// A process dies and comes back at its address without nodes.conf and data: as another node.
+fn wipe(server: &mut Server) {
+    server.signal("KILL");
+    server.await_end();
+    std::fs::remove_file(server.dir().join("nodes.conf")).expect("a node has its file");
+    server.restart();
+}
+
+/// Whoever lives at the address of a master that has lost its name is not the master: the replica keeps its data and takes
+/// over, whichever of the two is ours.
+#[test]
+fn a_master_that_has_lost_its_name_is_replaced_and_not_copied() {
+    let redis = || Program::Redis(None);
+    // Without our own way to find a death: it takes the node timeout, in which the replica comes to the new node.
+    let mut cluster = form(&[redis(), OURS, OURS, OURS, redis(), OURS], &[]);
+    let (ports, count): (Vec<u16>, u64) = (cluster.ports().collect(), 50);
+    for index in [1, 2, 3, 5] {
+        cluster.connect(index).say("CONFIG SET cluster-crash-detect-ms 0");
+    }
+    for (master, heir, key) in [(0, 3, KEYS[0]), (1, 4, KEYS[1])] {
+        (1..=count).for_each(|_| _ = connect(ports[master]).say(&format!("INCR {key}")));
+        await_condition("the replica has it all", SECONDS_MAX, || {
+            let mut reader = connect(ports[heir]);
+            reader.say("READONLY");
+            number(&reader.say(&format!("GET {key}"))) == count
+        });
+        wipe(&mut cluster.servers[master]);
+        await_condition("the replica leads", SECONDS_MAX, || is_master(ports[heir]));
+        await_condition("it serves", SECONDS_MAX, || {
+            connect(ports[heir]).text("CLUSTER INFO").starts_with("cluster_state:ok")
+        });
+        assert_eq!(show(&connect(ports[heir]).say(&format!("INCR {key}"))), format!(":{}\\r\\n", count + 1));
+        assert_eq!(lines(ports[master]).len(), 1, "a new node, which knows nobody");
+    }
+    assert!(cluster.servers[3].log().contains("its data do not replace ours"), "it was offered others' data");
+}
+
 /// What is no death: a pause shorter than the timeout, and the restart of a master who has nobody to take its place.
 fn pauses(cluster: &mut Cluster, ports: &[u16]) {
     let before = lines(ports[5]);

@@ -54,7 +54,7 @@ fn groups_keep_what_clients_were_told() {
 
 #[test]
 fn a_seed_decides_a_run() {
-    for seed in [1, 10] {
+    for seed in [1, 9] {
         let options = Options { seed, ..Options::default() };
         let (first, second) = (run(options).expect("a good seed"), run(options).expect("a good seed"));
         assert_eq!(first, second);

@@ -64,6 +64,11 @@ impl Machine {
         self.cluster.hand_over(&mut self.actions)
     }
 
+    /// Asks our master on the bus whether it is there.
+    pub(crate) fn ask_master(&mut self) {
+        self.cluster.ask_master(self.now, &mut self.actions);
+    }
+
     fn handle(&mut self, input: Input<'_>) {
         self.cluster.handle(self.now, input, &mut self.actions);
     }
@@ -197,6 +202,11 @@ impl Bus {
         for link in down.into_iter().flatten() {
             self.machine.get_mut().handle(Input::LinkDown { link, why: LinkEnd::Other });
         }
+    }
+
+    /// Whether our master has answered behind this moment as the node that serves clients at this port.
+    pub(crate) fn is_master_confirmed(&self, since: Monotonic, port: u16) -> bool {
+        self.machine.borrow().cluster.is_master_confirmed(since, port)
     }
 
     /// Whether our shard has lost its data, and serves nobody.

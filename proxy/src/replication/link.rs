@@ -5,7 +5,7 @@ use crate::bus::{BellEnd, Dialler, bell};
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use crate::pubsub::Message;
-use slotmesh_base::{Slot, UnixMillis};
+use slotmesh_base::{Monotonic, Slot, UnixMillis};
 use slotmesh_cluster::Host;
 use slotmesh_command::{ChannelKind, ValueLimits};
 use slotmesh_conf::directive;
@@ -23,6 +23,9 @@ const INBOX_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a request in which its name is looked for, to tell it.
 const NAME_LOOK_BYTES: usize = 128;
 
+/// Why an image is not taken.
+const UNCONFIRMED: &str = "The node at the master's address has not told on the cluster bus that it is our master: its data do not replace ours";
+
 /// The link to a master.
 pub(super) struct Link {
     pub(super) follower: Follower,
@@ -33,6 +36,8 @@ pub(super) struct Link {
     /// Number of the dial.
     dial: u32,
     pub(super) socket: Option<SocketId>,
+    /// When the socket came to stand.
+    connected_at: Monotonic,
     /// What has come and was not looked at.
     inbox: Vec<u8>,
     is_paused: bool,
@@ -79,6 +84,7 @@ impl Link {
             is_heard: false,
             dial: 0,
             socket: None,
+            connected_at: Monotonic::default(),
             inbox: Vec::new(),
             is_paused: false,
             has_ended: false,
@@ -150,6 +156,8 @@ struct Sink<'a, 'b> {
     image: &'a mut Option<Image>,
     limits: ValueLimits,
     read: ReadLimits,
+    /// Whether it is known to be the data of the node that is our master: else it takes the place of nothing.
+    is_confirmed: bool,
     /// Replicas of ours that are to come again.
     expelled: Vec<SocketId>,
     news: Vec<ReplayNews>,
@@ -162,6 +170,9 @@ impl Sink<'_, '_> {
         match received {
             Received::Full(id, offset) => {
                 let Some(first) = self.shards.first() else { return Ok(()) };
+                if !self.is_confirmed && self.shards.iter().any(|shard| key_count(shard.keyspace()) > 0) {
+                    return Err(UNCONFIRMED.to_owned());
+                }
                 let hasher = first.hasher();
                 let keyspaces = self.shards.iter().map(|shard| shard.blank()).collect();
                 *self.image = Some(Image { id, offset, reader: None, keyspaces, hasher, bytes: 0 });
@@ -200,10 +211,7 @@ impl Sink<'_, '_> {
                 |why: &dyn std::fmt::Display| format!("Failed trying to load the MASTER synchronization DB: {why}");
             reader.finish().map_err(|error| refuse(&error))?;
         }
-        let keys_of = |keyspace: &Keyspace| -> usize {
-            (0..keyspace.databases()).filter_map(|db| Some(keyspace.find_db(db)?.len())).sum()
-        };
-        let keys: usize = image.keyspaces.iter().map(keys_of).sum();
+        let keys: usize = image.keyspaces.iter().map(key_count).sum();
         self.log.push(format!("MASTER <-> REPLICA sync: Loading DB in memory: {keys} keys, {} bytes", image.bytes));
         for (shard, keyspace) in self.shards.iter_mut().zip(image.keyspaces) {
             shard.take_over(keyspace, self.limits);
@@ -235,6 +243,10 @@ impl Sink<'_, '_> {
             format!("The MASTER's stream cannot be followed ({error}{name}): a full resync is needed")
         })
     }
+}
+
+fn key_count(keyspace: &Keyspace) -> usize {
+    (0..keyspace.databases()).filter_map(|db| Some(keyspace.find_db(db)?.len())).sum()
 }
 
 /// For the log: the name of the request at the begin of these bytes, if it is one.
@@ -300,6 +312,10 @@ impl Replication {
             match outcome {
                 Ok(socket) => {
                     link.adopt(io, socket, keepalive_s);
+                    link.connected_at = now;
+                    if let Some(bus) = &mut engine.bus {
+                        bus.machine.get_mut().ask_master();
+                    }
                     link.follower.connected(now, &mut orders);
                 }
                 Err(error) => link.follower.lost(Lost::NotDialled(error.to_string()), now, &mut orders),
@@ -372,8 +388,12 @@ impl Replication {
             return Vec::new();
         }
         let (expelled, news, log) = (Vec::new(), Vec::new(), Vec::new());
+        let (since, (_, port)) = (link.connected_at, link.follower.master());
+        // Outside of a cluster whoever lives at the address that the operator named is the master.
+        let is_confirmed = engine.bus.as_ref().is_none_or(|bus| bus.is_master_confirmed(since, port));
         let Link { follower, stream, image, .. } = link;
-        let mut sink = Sink { shards, source: &mut self.source, stream, image, limits, read, expelled, news, log };
+        let source = &mut self.source;
+        let mut sink = Sink { shards, source, stream, image, limits, read, is_confirmed, expelled, news, log };
         follower.receive(now, &inbox, orders, &mut |received| sink.take(received));
         let Sink { expelled, news, log, stream, source, .. } = sink;
         log.into_iter().for_each(|line| orders.log.push((false, line)));

@@ -7,6 +7,7 @@ use super::stream::StreamWork;
 use crate::client::{Connection, Wait};
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
+use crate::membership::key_count;
 use crate::post::Freight;
 use slotmesh_base::{ReplyError, Rng};
 use slotmesh_command::Spec;
@@ -120,7 +121,8 @@ impl Engine {
         let has_output = !connection.pipeline.is_empty() || hands.sockets.pending_bytes(socket) > 0;
         let refused = match has_output {
             true => Some(ReplyError::PendingOutput),
-            false => (self.replication.is_none() && self.process.is_clustered()).then_some(ReplyError::StreamNotShared),
+            false if self.replication.is_none() && self.process.is_clustered() => Some(ReplyError::StreamNotShared),
+            false => self.has_nothing_for(index, request).then_some(ReplyError::NothingToSync),
         };
         if let Some(error) = refused {
             Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
@@ -133,6 +135,17 @@ impl Engine {
         let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
         self.begin_stream_work(hands, StreamWork::Attach(Attaching { socket, ticket, request, is_old }));
         Done::Yes
+    }
+
+    /// Whether we are a node without slots and keys that somebody takes for his master who has data. So it is when a
+    /// master has lost its nodes.conf: its replicas come to its address as before, and would get our emptiness.
+    fn has_nothing_for(&mut self, index: u32, request: Request) -> bool {
+        let (Some(seat), Request::From(_)) = (&self.seat, request) else { return false };
+        let replica = self.connections[index as usize].as_deref().and_then(|peer| peer.client.replica.as_ref());
+        let port = replica.map_or(0, |replica| replica.facts.listening_port);
+        seat.topology.ranges_of(seat.myself).next().is_none()
+            && seat.topology.replicas(seat.myself).all(|known| known.port != port)
+            && self.lending.home().is_some_and(|shard| key_count(Some(shard)) == 0)
     }
 
     /// We follow that master from now on.

@@ -197,6 +197,9 @@ pub enum ReplyError {
     PendingOutput,
     /// A replica asks the gateway of a cluster's process, whose shards have a stream each.
     StreamNotShared,
+    /// A replica with data asks a node for the stream that has none and is not its master. NOMASTERLINK, after which a
+    /// replica keeps what it has and asks again.
+    NothingToSync,
 }
 
 impl fmt::Display for ReplyError {
@@ -309,6 +312,9 @@ impl fmt::Display for ReplyError {
             Self::TooFewReplicas => "NOREPLICAS Not enough good replicas to write.",
             Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             Self::PendingOutput => "ERR SYNC and PSYNC are invalid with pending output",
+            Self::NothingToSync => {
+                "NOMASTERLINK Can't SYNC: this node holds nothing, and is not your master in the cluster"
+            }
             Self::StreamNotShared => "ERR the gateway of a cluster has no stream: ask a node at its own port",
             Self::Loading => "LOADING Redis is loading the dataset in memory",
         };

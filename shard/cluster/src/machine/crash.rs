@@ -66,8 +66,8 @@ impl Cluster {
         self.crashes.remove(&node);
     }
 
-    /// Suspects those for whose death everything speaks.
-    pub(super) fn detect_crashes(&mut self, now: Now, actions: &mut Actions) {
+    /// Suspects those for whose death everything speaks; they are added to `suspects`.
+    pub(super) fn detect_crashes(&mut self, now: Now, suspects: &mut Vec<NodeIndex>, actions: &mut Actions) {
         if self.crashes.is_empty() {
             return;
         }
@@ -75,13 +75,8 @@ impl Cluster {
         for &node in &dead {
             self.suspect(node, actions);
             self.clear_crash(node);
-            if self.is_lone_voter() {
-                self.condemn_if_agreed(now, node, actions);
-            }
         }
-        if !dead.is_empty() {
-            self.ask_all_masters(now, actions);
-        }
+        suspects.extend(dead);
     }
 
     fn has_crashed(&self, now: Now, node: NodeIndex) -> bool {
@@ -113,17 +108,5 @@ impl Cluster {
         }
         let row = self.table.row(replica);
         row.is_linked && row.offset > 0 && !row.is_bad() && !row.has(NodeFlags::NO_FAILOVER)
-    }
-
-    /// Tells all masters at once whom we suspect, and asks whom they do.
-    fn ask_all_masters(&mut self, now: Now, actions: &mut Actions) {
-        let masters: Vec<NodeIndex> = self.voters().filter(|&node| self.table.row(node).is_linked).collect();
-        for node in masters {
-            let pending = self.table.row(node).ping_sent;
-            self.ping(now, node, false, actions);
-            if pending != 0 {
-                self.table.row_mut(node).ping_sent = pending;
-            }
-        }
     }
 }

@@ -4,8 +4,13 @@ use super::{Actions, Cluster, Level, Now};
 use crate::node::NodeId;
 use crate::topology::NodeIndex;
 use crate::wire::{self, Header, MessageFlags, MessageKind, NodeFlags};
+use alloc::vec::Vec;
 use core::fmt;
 use slotmesh_base::Slot;
+
+/// How many masters are told of a suspicion at once: all of a small cluster, and in a large one no more than cost little
+/// when every master tells them.
+const MOST_TOLD_AT_ONCE: usize = 8;
 
 /// Why a candidate does not get our vote, in the words of Redis.
 enum Denial {
@@ -65,6 +70,29 @@ impl Cluster {
         self.table.note_suspect(node);
         actions.log(Level::Debug, format_args!("*** NODE {id} possibly failing"));
         self.mark_all();
+    }
+
+    /// We have come to suspect these nodes: perhaps ours is the voice that was missing. If not, masters of our own kind
+    /// are told at once and asked whom they suspect, so that the majority is found with the last of its suspicions and
+    /// not when heartbeats happen to bring them together (Redis waits for those). All tell the same few.
+    pub(super) fn share_suspicion(&mut self, now: Now, suspects: &[NodeIndex], actions: &mut Actions) {
+        for &node in suspects {
+            self.condemn_if_agreed(now, node, actions);
+        }
+        let is_open = suspects.iter().any(|&node| self.table.row(node).has(NodeFlags::PFAIL));
+        if !is_open || !self.is_master() || self.slots.count(self.myself) == 0 {
+            return;
+        }
+        let can_hear = |&node: &NodeIndex| {
+            let row = self.table.row(node);
+            node != self.myself && row.is_linked && row.kin > 0 && !row.is_bad()
+        };
+        let mut told: Vec<NodeIndex> = self.voters().filter(can_hear).collect();
+        told.sort_unstable_by_key(|&node| self.table.row(node).id);
+        told.truncate(MOST_TOLD_AT_ONCE);
+        for node in told {
+            self.ask_again(now, node, actions);
+        }
     }
 
     /// How many masters suspect a node by reports that still count.

@@ -92,8 +92,10 @@ impl Cluster {
             }
             picked.keep(drawn, |node| Some(node) != to && self.is_gossip(node));
         }
+        // Also of those whose address is lost, unlike Redis, which does not suspect them.
         let suspected = |row: &Row| {
-            row.has(NodeFlags::PFAIL) && !row.has(NodeFlags::HANDSHAKE | NodeFlags::NO_ADDRESS) && row.host.is_some()
+            let is_lost = row.has(NodeFlags::NO_ADDRESS);
+            row.has(NodeFlags::PFAIL) && !row.has(NodeFlags::HANDSHAKE) && (row.host.is_some() || is_lost)
         };
         picked.nodes.extend(self.table.suspects().filter(|(_, row)| suspected(row)).map(|(node, _)| node));
         self.picked = picked;

@@ -116,7 +116,7 @@ impl Cluster {
                 return None;
             }
             if kind == Heartbeat::Pong {
-                self.answered(now, node, actions);
+                self.answered(now, node, header, actions);
             }
         }
         let sender = self.table.find(&header.sender).filter(|&sender| sender != self.myself);
@@ -165,6 +165,15 @@ impl Cluster {
             }
         }
         self.mark_all();
+    }
+
+    /// What we remember of our address is not so any more: whoever dials us next says it anew.
+    pub fn forget_host(&mut self, now: Now, actions: &mut Actions) {
+        self.table.row_mut(self.myself).host = None;
+        let siblings: Vec<NodeIndex> = self.siblings.iter().filter_map(|id| self.table.find(id)).collect();
+        siblings.into_iter().for_each(|node| self.table.row_mut(node).host = None);
+        self.mark_all();
+        self.settle(now, actions);
     }
 
     /// Somebody whom we do not know wants to be met: we dial back to learn who he is.
@@ -239,7 +248,10 @@ impl Cluster {
     }
 
     /// A PONG has come on the link that we dialled.
-    fn answered(&mut self, now: Now, node: NodeIndex, actions: &mut Actions) {
+    fn answered(&mut self, now: Now, node: NodeIndex, header: &Header, actions: &mut Actions) {
+        if self.leader() == Some(node) {
+            self.leader_heard = Some((now.monotonic, header.port));
+        }
         let row = self.table.row_mut(node);
         (row.pong_received, row.ping_sent) = (now.ms(), 0);
         let (id, flags) = (row.id, row.flags);
@@ -378,6 +390,15 @@ impl Cluster {
         if let (Some(link), true) = (row.link, row.is_linked) {
             let kind = if is_meeting { Heartbeat::Meet } else { Heartbeat::Ping };
             self.send_heartbeat(now, link, Some(node), kind, actions);
+        }
+    }
+
+    /// Sends PING to a node that may have been asked already: the time until it is suspected runs from the first one.
+    pub(super) fn ask_again(&mut self, now: Now, node: NodeIndex, actions: &mut Actions) {
+        let pending = self.table.row(node).ping_sent;
+        self.ping(now, node, false, actions);
+        if pending != 0 {
+            self.table.row_mut(node).ping_sent = pending;
         }
     }
 

@@ -198,6 +198,8 @@ pub struct Cluster {
     /// How our replication stands, and whom it was told to follow.
     replication: ReplicationFacts,
     followed: Option<Master>,
+    /// When our master last answered us on the bus, and the port for clients that it told.
+    leader_heard: Option<(Monotonic, u16)>,
     /// Our own candidacy.
     election: Election,
     /// The manual failover that is under way.
@@ -240,6 +242,7 @@ impl Cluster {
             state: State::default(),
             replication: ReplicationFacts::default(),
             followed: None,
+            leader_heard: None,
             election: Election::default(),
             manual: Manual::default(),
             orphans: Orphans::new(),
@@ -278,7 +281,10 @@ impl Cluster {
             Input::Paused { offset } => self.paused(now, offset, actions),
             Input::SiblingHeard(heard) => self.sibling_heard(now, heard),
             Input::SiblingHost(host) => self.sibling_host(host),
-            Input::Siblings(ids) => self.siblings = ids.to_vec(),
+            Input::Siblings(ids) => {
+                self.siblings = ids.to_vec();
+                self.seat_siblings();
+            }
         }
         self.settle(now, actions);
     }
@@ -332,6 +338,29 @@ impl Cluster {
         row.flags.set(NodeFlags::NO_FAILOVER, self.settings.replicas.never_fails_over);
         if self.settings.host.is_some() {
             row.host.clone_from(&self.settings.host);
+        }
+        self.seat_siblings();
+    }
+
+    /// Our siblings live where we do, at the ports in a row with ours: what a file says of them may be of another place,
+    /// and they tell us nothing before we tell others of them.
+    fn seat_siblings(&mut self) {
+        let own = self.table.row(self.myself);
+        let (host, port, bus_port) = (own.host.clone(), own.port, own.bus_port);
+        let shard = self.settings.shard;
+        let beside = |port: u16, index: u16| (port.checked_sub(shard)?).checked_add(index);
+        for (index, id) in (0..).zip(core::mem::take(&mut self.siblings)) {
+            if let Some(node) = self.table.find(&id).filter(|&node| node != self.myself) {
+                let row = self.table.row_mut(node);
+                if let (Some(port), Some(bus_port)) = (beside(port, index), beside(bus_port, index)) {
+                    (row.port, row.bus_port) = (port, bus_port);
+                }
+                if host.is_some() {
+                    row.host.clone_from(&host);
+                    row.flags.remove(NodeFlags::NO_ADDRESS);
+                }
+            }
+            self.siblings.push(id);
         }
     }
 

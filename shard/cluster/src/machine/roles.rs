@@ -1,10 +1,11 @@
 //! Our own role: whom we follow, and what becomes of us when our slots, or our master's, are another's.
 
-use super::{Actions, Cluster, Level, RoleChange};
+use super::{Actions, Cluster, Level, Now, RoleChange};
 use crate::host::Host;
 use crate::node::NodeId;
 use crate::topology::NodeIndex;
 use crate::wire::NodeFlags;
+use slotmesh_base::Monotonic;
 
 /// The master of a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,6 +28,20 @@ impl Cluster {
     pub fn master(&self) -> Option<Master> {
         let row = self.table.row(self.table.row(self.myself).master?);
         Some(Master { id: row.id, host: row.host.clone()?, port: row.port })
+    }
+
+    /// Whether our master has answered on the bus behind this moment as the node whose clients are served at this port:
+    /// then whoever was reached there at that moment is our master. An address may be another node's by now: its host has
+    /// died, or it has come back without nodes.conf, under another name.
+    pub fn is_master_confirmed(&self, since: Monotonic, port: u16) -> bool {
+        self.leader().is_some() && self.leader_heard.is_some_and(|(at, its)| at > since && its == port)
+    }
+
+    /// Asks our master whether it is there; if there is no link, it is asked when there is one.
+    pub fn ask_master(&mut self, now: Now, actions: &mut Actions) {
+        if let Some(leader) = self.leader().filter(|&leader| self.table.row(leader).is_linked) {
+            self.ask_again(now, leader, actions);
+        }
     }
 
     /// Our replication offset, in bytes.
@@ -58,6 +73,7 @@ impl Cluster {
             self.judge_attraction(former);
         }
         self.replication.link = super::MasterLink::NeverSynced;
+        self.leader_heard = None;
         self.step_down();
         self.end_manual(actions);
         // Gossip tells no role: others would learn it when they next happen to hear from us ourselves.

@@ -356,3 +356,36 @@ fn who_stops_asks_no_shard_of_its_own_process() {
     cluster.siblings = std::vec![own, id];
     assert_eq!(cluster.hand_over(&mut actions), None, "it stops, too");
 }
+
+#[test]
+fn siblings_live_beside_us_whatever_a_file_says() {
+    let name = |digit: char| std::iter::repeat_n(digit, 40).collect::<String>();
+    let line = |digit: char, port: u16, flags: &str| {
+        std::format!("{} 10.0.0.5:{port}@1{port} {flags} - 0 0 1 connected\n", name(digit))
+    };
+    let lines = [line('a', 7000, "master"), line('b', 7001, "myself,master"), line('c', 7002, "master,noaddr")];
+    let text = lines.concat() + &line('d', 7050, "master") + "vars currentEpoch 1 lastVoteEpoch 0\n";
+    let saved = crate::nodes_conf::parse(text.as_bytes()).unwrap();
+    let ids: Vec<NodeId> = ['a', 'b', 'c'].map(|digit| NodeId::parse(name(digit).as_bytes()).unwrap()).into();
+    let now = Network::new(0).now();
+    let own = Settings { shard: 1, shards: 3, port: 7201, bus_port: 17301, ..settings(0) };
+    let places = |cluster: &Cluster| -> Vec<String> {
+        let text = cluster.nodes_text(now, "?");
+        let mut places: Vec<String> =
+            text.lines().map(|line| std::format!("{} {}", &line[..1], line.split(' ').nth(1).unwrap())).collect();
+        places.sort();
+        places
+    };
+    let announced = Settings { host: Host::parse(b"10.0.0.9"), ..own.clone() };
+    let mut cluster = Cluster::load(announced, Rng::new(1), now, &saved);
+    cluster.handle(now, Input::Siblings(&ids), &mut Actions::default());
+    let beside = ["a 10.0.0.9:7200@17300", "b 10.0.0.9:7201@17301", "c 10.0.0.9:7202@17302", "d 10.0.0.5:7050@17050"];
+    assert_eq!(places(&cluster), beside);
+
+    let mut cluster = Cluster::load(own, Rng::new(1), now, &saved);
+    cluster.handle(now, Input::Siblings(&ids), &mut Actions::default());
+    cluster.forget_host(now, &mut Actions::default());
+    assert_eq!(places(&cluster)[0], "a ?:7200@17300", "nobody is told where we are not");
+    cluster.sibling_host(Host::parse(b"10.0.0.9").unwrap());
+    assert_eq!(places(&cluster), beside);
+}

@@ -39,6 +39,7 @@ impl Cluster {
                 None => self.table.rest_until(node, self.rest(node)),
             }
         }
+        let mut suspects = Vec::new();
         for (node, task) in tasks {
             match task {
                 Task::Drop => self.drop_node(node, actions),
@@ -47,14 +48,13 @@ impl Cluster {
                 Task::Ping => self.ping(now, node, false, actions),
                 Task::Suspect => {
                     self.suspect(node, actions);
-                    if self.is_lone_voter() {
-                        self.condemn_if_agreed(now, node, actions);
-                    }
+                    suspects.push(node);
                 }
                 Task::Condemn => self.condemn_if_agreed(now, node, actions),
             }
         }
-        self.detect_crashes(now, actions);
+        self.detect_crashes(now, &mut suspects, actions);
+        self.share_suspicion(now, &suspects, actions);
         self.time_manual(now, actions);
         self.tell_taker(now, actions);
         self.advance_manual(now, actions);
@@ -71,7 +71,14 @@ impl Cluster {
             return Some(Task::Drop);
         }
         if row.has(NodeFlags::NO_ADDRESS) {
-            return None;
+            // Another node answers where it lived. Redis leaves it at that, and its slots with it: nobody is asked to
+            // take them as long as it is not suspected.
+            let is_lost = since(row.data_received.max(row.pong_received).max(row.created_at)) > timeout;
+            return match (is_lost && !row.is_in_handshake(), row.is_bad()) {
+                (true, false) => Some(Task::Suspect),
+                (true, true) if row.has(NodeFlags::PFAIL) && self.is_lone_voter() => Some(Task::Condemn),
+                _ => None,
+            };
         }
         if row.ping_sent != 0 {
             let (unanswered, silent) = (since(row.ping_sent), since(row.data_received));

@@ -33,6 +33,8 @@ pub(crate) struct Stage {
     log: Vec<String>,
     error: Option<String>,
     remembered: Option<String>,
+    /// When the link of our replication came to stand.
+    connected: Monotonic,
     /// What the peers answer.
     replies: VecDeque<(LinkId, Vec<u8>)>,
 }
@@ -54,6 +56,7 @@ impl Default for Stage {
             log: Vec::new(),
             error: None,
             remembered: None,
+            connected: Monotonic(0),
             replies: VecDeque::new(),
         }
     }
@@ -108,6 +111,14 @@ impl Stage {
             "paused" => {
                 let offset = words.number()?;
                 self.tell(Input::Paused { offset })
+            }
+            "connect" => {
+                let (now, mut actions) = (self.now(), Actions::default());
+                self.connected = now.monotonic;
+                self.node().ask_master(now, &mut actions);
+                self.obey(actions)?;
+                self.ms += 1;
+                self.tell_nothing()
             }
             "restart" => {
                 self.restart();
@@ -696,6 +707,11 @@ impl Stage {
             }
             "error" => equal(self.error.clone().unwrap_or_default(), words.rest()),
             "no" => equal(self.error.clone().unwrap_or_default(), String::new()),
+            "confirmed" => {
+                let (connected, port) = (self.connected, words.number()?);
+                let found = self.node().is_master_confirmed(connected, port);
+                equal(found.to_string(), words.rest())
+            }
             "info" => {
                 let found = self.info(words.word()?)?;
                 equal(found, words.rest())
