@@ -231,6 +231,9 @@ directives! {
         OOM_SCORE_ADJ: &'static str = choice("oom-score-adj", "no", &["no", "yes", "relative", "absolute"]);
         /// The scores of a master, a replica, and a child that saves; -2000 to 2000.
         OOM_SCORE_ADJ_VALUES: [String] = special("oom-score-adj-values", "0 200 800", Kind::OomScores);
+        /// Whether the process has no huge pages where the kernel gives them to everybody. (`always` in
+        /// /sys/kernel/mm/transparent_hugepage/enabled.)
+        DISABLE_THP: bool = boolean("disable-thp", "yes").fixed();
         /// Largest piece of a list: -1 to -5 for 4, 8, 16, 32, 64 KiB, or a number of elements. A list
         /// of one piece is the most compact.
         LIST_MAX_LISTPACK_SIZE: i32 =
@@ -326,7 +329,6 @@ directives! {
         boolean("activedefrag", "no");
         boolean("crash-memcheck-enabled", "yes");
         boolean("use-exit-on-panic", "no").hidden();
-        boolean("disable-thp", "yes").fixed();
         boolean("aof-disable-auto-gc", "no").hidden();
         boolean("replica-ignore-disk-write-errors", "no");
 

@@ -162,6 +162,8 @@ pub enum Reason {
     NotSupported,
     /// Files that include each other, or too deep.
     IncludeTooDeep,
+    /// More included files than anybody has.
+    TooManyIncluded,
     /// An included file that cannot be read: what the system said.
     IncludeUnreadable(std::io::ErrorKind),
     /// The system refuses what the value asks for: its error number.
@@ -250,6 +252,7 @@ impl Reason {
             Reason::BindRefused => "Failed to bind to specified addresses.",
             Reason::BadTemplate => "template format is invalid or contains unknown variables",
             Reason::IncludeTooDeep => "included files are nested too deep",
+            Reason::TooManyIncluded => "there are too many included files",
             Reason::MasterInCluster => "replicaof directive not allowed in cluster mode",
             Reason::MoreShardsThanCores => "there can't be more shards than cores",
             Reason::NotAnOption => "an option must begin with '--'",

@@ -23,8 +23,31 @@ use crate::settings::{self, Settings};
 use crate::value::Value;
 use crate::words;
 
-/// Reads a file; the path `-` stands for standard input.
-pub type Reader = Arc<dyn Fn(&Path) -> io::Result<String> + Send + Sync>;
+/// The files that settings are read from.
+pub trait Files: Send + Sync {
+    /// The text of a file; the path `-` stands for standard input.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn read(&self, path: &Path) -> io::Result<String>;
+
+    /// The names in a folder, in any order; none if it cannot be read.
+    fn names(&self, folder: &Path) -> Vec<String>;
+}
+
+/// Files without folders.
+impl<F: Fn(&Path) -> io::Result<String> + Send + Sync> Files for F {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self(path)
+    }
+
+    fn names(&self, _: &Path) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// What files are read with.
+pub type Reader = Arc<dyn Files>;
 
 /// What the environment's variables begin with, before the `_`.
 const ENVIRONMENT_PREFIX: &str = "SLOTMESH";
@@ -94,7 +117,7 @@ fn text_source(
     name: &str,
     reader: &Reader,
 ) -> Result<File<config::FileSourceString, RedisFormat>, ConfError> {
-    let text = reader(path).map_err(|cause| ConfError::Unreadable { path: path.to_path_buf(), cause })?;
+    let text = reader.read(path).map_err(|cause| ConfError::Unreadable { path: path.to_path_buf(), cause })?;
     Ok(File::from_str(&text, RedisFormat::new(name, reader)))
 }
 

@@ -3,10 +3,12 @@
 //! A line is a directive and its words, quoted as `words.rs` says; `#` begins a comment only at the
 //! start of a line; names are read in any case; a later line wins, except that `save` lines add up and
 //! `client-output-buffer-limit` lines set a class each. `include` reads another file in place, with its path
-//! taken from the directory in which the process was started, as in Redis.
+//! taken from the directory in which the process was started, as in Redis; a pattern stands for all files that fit it,
+//! sorted by name, and for nothing if none does.
 
 use std::error::Error;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,11 +16,14 @@ use config::{FileStoredFormat, Format, Map, Value};
 
 use crate::collect::{Collector, Statement};
 use crate::error::{ConfError, Origin, Reason};
+use crate::include;
 use crate::load::Reader;
 use crate::words;
 
 /// Deepest nesting of included files. At the bound: refused.
 const INCLUDE_DEPTH_MAX: usize = 16;
+/// Most files that are read for one file, since files that patterns name may name each other. At the bound: refused.
+const INCLUDED_FILES_MAX: usize = 10_000;
 
 /// The format, for one file.
 #[derive(Clone)]
@@ -48,7 +53,7 @@ impl Format for RedisFormat {
     fn parse(&self, uri: Option<&String>, text: &str) -> Result<Map<String, Value>, Box<dyn Error + Send + Sync>> {
         let name = uri.unwrap_or(&self.name);
         let mut collector = Collector::default();
-        self.read(name, text, 0, &mut collector)?;
+        self.read(name, text, (0, &mut 0), &mut collector)?;
         Ok(collector.into_map())
     }
 }
@@ -60,13 +65,20 @@ impl FileStoredFormat for RedisFormat {
 }
 
 impl RedisFormat {
-    fn read(&self, name: &str, text: &str, depth: usize, collector: &mut Collector) -> Result<(), ConfError> {
+    /// Reads a file that is so deep in others, as the last of so many.
+    fn read(
+        &self,
+        name: &str,
+        text: &str,
+        (depth, files): (usize, &mut usize),
+        collector: &mut Collector,
+    ) -> Result<(), ConfError> {
         for (at, line) in text.split('\n').enumerate() {
             let Some(statement) = statement(Origin::file(name, at + 1), line)? else {
                 continue;
             };
             if statement.name == "include" {
-                self.include(&statement, depth, collector)?;
+                self.include(&statement, (depth, files), collector)?;
             } else {
                 collector.take(&statement)?;
             }
@@ -74,7 +86,12 @@ impl RedisFormat {
         Ok(())
     }
 
-    fn include(&self, statement: &Statement, depth: usize, collector: &mut Collector) -> Result<(), ConfError> {
+    fn include(
+        &self,
+        statement: &Statement,
+        (depth, files): (usize, &mut usize),
+        collector: &mut Collector,
+    ) -> Result<(), ConfError> {
         // A path is no secret, so it is shown although `include` has no row.
         let refuse = |reason| {
             let written = crate::collect::one_line(&format!("include {}", statement.written));
@@ -83,14 +100,27 @@ impl RedisFormat {
         let [path] = statement.words.as_slice() else {
             return Err(refuse(Reason::Unknown));
         };
-        if path.contains(['*', '?', '[']) {
-            return Err(refuse(Reason::NotSupported));
-        }
         if depth == INCLUDE_DEPTH_MAX {
             return Err(refuse(Reason::IncludeTooDeep));
         }
-        let text = (self.reader)(Path::new(path)).map_err(|cause| refuse(Reason::IncludeUnreadable(cause.kind())))?;
-        self.read(path, &text, depth + 1, collector)
+        let is_pattern = include::is_pattern(path);
+        let paths = match is_pattern {
+            true => include::expand(path, &|folder| self.reader.names(folder)),
+            false => vec![path.clone()],
+        };
+        for path in paths {
+            *files += 1;
+            if *files > INCLUDED_FILES_MAX {
+                return Err(refuse(Reason::TooManyIncluded));
+            }
+            let text = match self.reader.read(Path::new(&path)) {
+                // A folder that fits is as good as empty.
+                Err(error) if is_pattern && error.kind() == ErrorKind::IsADirectory => continue,
+                read => read.map_err(|cause| refuse(Reason::IncludeUnreadable(cause.kind())))?,
+            };
+            self.read(&path, &text, (depth + 1, files), collector)?;
+        }
+        Ok(())
     }
 }
 

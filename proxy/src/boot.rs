@@ -7,6 +7,7 @@ use crate::doors::{CannotListen, Doors, listen_tcp, listen_unix};
 use crate::engine::Engine;
 use crate::formation;
 use crate::hop::Parcel;
+use crate::huge_pages;
 use crate::listener::Dealer;
 use crate::log::Log;
 use crate::node_port::NodePort;
@@ -158,6 +159,7 @@ fn start(
     // Whole, because the directory may change under CONFIG SET; there is none for an empty path.
     let unix_path = std::path::absolute(settings.value(directive::UNIXSOCKET)).ok();
     let process = Arc::new(make_process(settings, identity, layout, log.clone()).with_doors(doors));
+    huge_pages::disable(&process.settings(), log);
     // The log says why it cannot be changed; that is no reason not to serve.
     let _ = process.oom_score.apply(&process.settings(), log);
     let asked = process.clone();

@@ -20,6 +20,7 @@ mod exchange;
 mod formation;
 mod handover;
 mod hop;
+mod huge_pages;
 mod lending;
 mod listener;
 mod log;
@@ -79,14 +80,25 @@ fn run() -> Result<(), String> {
 }
 
 fn read_settings(line: &CommandLine) -> Result<Loaded, ConfError> {
-    let reader = |path: &Path| {
+    let reader: slotmesh_conf::Reader = Arc::new(SystemFiles);
+    load(line, std::env::vars_os(), &reader)
+}
+
+/// The files of the system.
+struct SystemFiles;
+
+impl slotmesh_conf::Files for SystemFiles {
+    fn read(&self, path: &Path) -> std::io::Result<String> {
         if path == Path::new("-") {
             let mut text = String::new();
             std::io::stdin().read_to_string(&mut text)?;
             return Ok(text);
         }
         std::fs::read_to_string(path)
-    };
-    let reader: slotmesh_conf::Reader = Arc::new(reader);
-    load(line, std::env::vars_os(), &reader)
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
 }

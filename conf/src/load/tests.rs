@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Loaded, Reader, load};
+use super::{Files, Loaded, Reader, load};
 use crate::command_line::Invocation;
 use crate::declaration::{Change, Kind};
 use crate::directive;
@@ -148,7 +148,6 @@ fn a_wrong_line_is_named_with_its_reason() {
         ("user other on nopass", "'user (secret)': not supported yet"),
         ("rename-command A B", "'rename-command A B': not supported yet"),
         ("graph.threads 2", "'graph.threads': not supported yet"),
-        ("include b*.conf", "'include b*.conf': not supported yet"),
         ("include b.conf", "'include b.conf': can't open the included file: entity not found"),
     ] {
         assert_eq!(message(file(&format!("hz 10\n\n{line}\n"))), format!("a.conf:3: {text}"));
@@ -282,6 +281,49 @@ fn includes_are_read_in_place_and_bounded() {
         message(run(&circle, &[], &["a.conf"])),
         "a.conf:1: 'include a.conf': included files are nested too deep"
     );
+}
+
+/// Files in one folder.
+struct Folder(Vec<(&'static str, &'static str)>);
+
+impl Files for Folder {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        let found = self.0.iter().find(|(name, _)| Path::new(name) == path);
+        match found {
+            Some((_, "a folder")) => Err(io::ErrorKind::IsADirectory.into()),
+            Some((_, "unreadable")) => Err(io::ErrorKind::PermissionDenied.into()),
+            Some((_, text)) => Ok((*text).to_owned()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn names(&self, folder: &Path) -> Vec<String> {
+        if folder == Path::new(".") { self.0.iter().map(|(name, _)| (*name).to_owned()).collect() } else { Vec::new() }
+    }
+}
+
+#[test]
+fn a_pattern_includes_all_files_that_fit_in_their_order() {
+    let run = |files: &[(&'static str, &'static str)]| {
+        let Ok(Invocation::Serve(line)) = Invocation::parse(["main".into()]) else { panic!("a run") };
+        load(&line, [], &(Arc::new(Folder(files.to_vec())) as Reader))
+    };
+    let main = ("main", "port 1\ninclude *.conf\nhz 3");
+    let loaded = run(&[main, ("b.conf", "port 2\nhz 2"), ("a.conf", "port 3\ntimeout 5"), ("c.conf", "a folder")]);
+    let loaded = loaded.unwrap();
+    assert_eq!(["port", "hz", "timeout"].map(|name| value(&loaded, name)), ["2", "3", "5"]);
+    // An empty folder of files is no error; a file that cannot be read is one.
+    assert_eq!(value(&run(&[main]).unwrap(), "port"), "1");
+    assert_eq!(
+        message(run(&[main, ("a.conf", "unreadable")])),
+        "main:2: 'include *.conf': can't open the included file: permission denied"
+    );
+    assert!(message(run(&[main, ("a.conf", "hz x")])).starts_with("a.conf:1: 'hz x'"));
+    // Files that include each other end, however many ways there are.
+    let circle = message(run(&[main, ("a.conf", "include *.conf"), ("b.conf", "include *.conf")]));
+    assert!(circle.ends_with("included files are nested too deep"), "{circle}");
+    let wide = [main, ("a.conf", "include b*\ninclude b*"), ("b0", "include c*\ninclude c*")];
+    assert!(run(&wide).is_ok());
 }
 
 #[test]
