@@ -251,7 +251,7 @@ impl Engine {
             sockets.commit(back.socket);
         }
         uncork_if_answered(connection, sockets);
-        if connection.barrier == Some(back.ticket) {
+        if connection.barrier == Some(back.ticket) && !connection.pipeline.awaits(back.ticket) {
             self.lower_barrier(index, reply);
         }
         if self.answered.last() != Some(&index) {

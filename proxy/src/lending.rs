@@ -309,12 +309,16 @@ impl Engine {
                 self.run_in_hand(hands, &mut in_hand, socket, ticket, &request);
             }
             Work::Exec { socket, ticket } => {
-                let mut reply = Vec::new();
+                let (mut reply, mut questions) = (Vec::new(), Vec::new());
+                let back = ReturnAddress { socket, ticket, part: 0 };
                 if self.is_behind_barrier(socket, ticket) {
                     if !self.refuse_stale_exec(hands, socket.index, &mut reply) {
-                        self.exec_in_hand(socket.index, &mut in_hand, &mut reply);
+                        questions = self.exec_in_hand(hands.sockets, socket.index, &mut in_hand, &mut reply);
                     }
-                    self.hand_over(hands.sockets, ReturnAddress { socket, ticket, part: 0 }, &reply);
+                    match questions.is_empty() {
+                        true => self.hand_over(hands.sockets, back, &reply),
+                        false => self.ask_questions(hands, back, reply, questions),
+                    }
                     self.tell_said(hands, socket.index);
                 }
             }

@@ -1,13 +1,18 @@
 //! What one core asks of all cores, and gathers: the lines of their clients, a walk over each shard, the end of the wait
 //! of a client that may be anybody's.
 
+use crate::client::Connection;
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress, unblock_word};
+use crate::post::Errand;
 use crate::replies::cork;
 use crate::scatter::{has_room, send_request};
+use slotmesh_base::UnixMillis;
 use slotmesh_io::Sockets;
 use slotmesh_resp::{Args, Protocol, Reply};
-use slotmesh_shard::{ClientFilter, Context, Gather, Inspection, Unblock};
+use slotmesh_shard::{
+    Client, ClientFilter, Context, Crowd, Gather, Inspection, NodeAction, Question, Unblock, describe_client,
+};
 
 impl Engine {
     /// Asks every core for the lines of its clients.
@@ -71,23 +76,54 @@ impl Engine {
     /// Closes clients of ours when the requests of this turn are done; how many. `asking` is who of ours asks: it gets
     /// its reply before.
     pub(crate) fn kill_clients(&mut self, filter: &ClientFilter, asking: Option<u32>) -> i64 {
-        let is_asking_at_node = asking
+        let is_at_node = asking
             .and_then(|index| self.connections[index as usize].as_deref())
             .is_some_and(|connection| connection.client.is_at_node);
-        let mut killed = 0;
-        for (index, connection) in (0u32..).zip(&mut self.connections) {
-            let Some(connection) = connection else { continue };
-            let is_hidden = is_asking_at_node && !connection.client.is_at_node;
-            if is_hidden || connection.client.closing || !filter.fits(&connection.client) {
-                continue;
-            }
-            connection.client.closing = true;
-            killed += 1;
-            if asking != Some(index) {
-                self.killed.push(index);
-            }
+        Others { connections: &mut self.connections, killed: &mut self.killed }.kill(filter, asking, is_at_node)
+    }
+
+    /// Asks all cores what a transaction has asked. Its reply, which waits behind a barrier, is whole with their answers.
+    pub(crate) fn ask_questions(
+        &mut self,
+        hands: &mut Hands<'_>,
+        back: ReturnAddress,
+        text: Vec<u8>,
+        questions: Vec<Question>,
+    ) {
+        let own_core = self.core;
+        let Some(connection) = self.connection(back.socket.index) else { return };
+        let (protocol, is_at_node) = (connection.client.protocol, connection.client.is_at_node);
+        let others = || (0..self.process.boards.len() as u16).filter(|&core| core != own_core && !is_at_node);
+        let others: Vec<u16> = others().collect();
+        let cores = others.len() + 1;
+        let gather = Gather::of_questions(text, &questions, cores, protocol);
+        if let Some(connection) = self.connection(back.socket.index) {
+            connection.pipeline.gather_for(back.ticket, gather);
         }
-        killed
+        for (number, question) in questions.into_iter().enumerate() {
+            let part = |place: usize| ReturnAddress { part: (number * cores + place) as u32, ..back };
+            let (kind, words) = request_of(&question.action);
+            for (place, &core) in others.iter().enumerate() {
+                self.outstanding += 1;
+                let errand = Errand { core, kind, back: part(place), words: words.clone() };
+                self.post.run(hands.mail, errand);
+            }
+            let own = question.own.unwrap_or_else(|| self.answer_late(hands, &question.action));
+            self.hand_over(hands.sockets, part(others.len()), &own);
+        }
+    }
+
+    /// This core's part of what could not be answered while shards were in the hand of a transaction.
+    fn answer_late(&mut self, hands: &mut Hands<'_>, action: &NodeAction) -> Vec<u8> {
+        let mut part = Vec::new();
+        let mut reply = Reply::new(&mut part, Protocol::Resp2);
+        match *action {
+            NodeAction::Unblock { client, with_error } => {
+                reply.integer(i64::from(self.unblock_client(hands, client, reason(with_error))));
+            }
+            _ => reply.ok(),
+        }
+        part
     }
 
     /// Has every core look at what the process knows of pauses.
@@ -141,7 +177,7 @@ impl Engine {
         client: u64,
         with_error: bool,
     ) -> Done {
-        let why = if with_error { Unblock::Error } else { Unblock::Timeout };
+        let why = reason(with_error);
         let id = client.to_string();
         let words = [id.as_bytes(), unblock_word(why)];
         self.ask_all_cores(
@@ -219,19 +255,107 @@ impl Engine {
     ) {
         let at_node = asking.and_then(|(index, _)| self.connections[index as usize].as_deref());
         let at_node = at_node.is_some_and(|connection| connection.client.is_at_node);
-        for (index, connection) in (0u32..).zip(&self.connections) {
-            let Some(connection) = connection else { continue };
-            let client = &connection.client;
-            // A node shows its own clients only.
-            if at_node && !client.is_at_node {
-                continue;
-            }
-            if filter.fits(client) {
-                let output = sockets.pending_bytes(connection.socket) + connection.pipeline.kept_bytes();
-                let request = asking.filter(|asking| asking.0 == index).map_or(0, |asking| asking.1);
-                let input = connection.input_bytes() + request;
-                slotmesh_shard::describe_client(client, client.fd, output, input, self.now, text);
-            }
+        write_lines(&self.connections, (sockets, self.now), filter, asking, at_node, text);
+    }
+}
+
+/// Appends the lines of connections whom the filter chooses. A node shows its own clients only.
+fn write_lines(
+    connections: &[Option<Box<Connection>>],
+    (sockets, now): (&Sockets, UnixMillis),
+    filter: &ClientFilter,
+    asking: Option<(u32, usize)>,
+    at_node: bool,
+    text: &mut Vec<u8>,
+) {
+    for (index, connection) in (0u32..).zip(connections) {
+        let Some(connection) = connection else { continue };
+        let client = &connection.client;
+        if (!at_node || client.is_at_node) && filter.fits(client) {
+            let output = connection.output_bytes(sockets);
+            let request = asking.filter(|asking| asking.0 == index).map_or(0, |asking| asking.1);
+            let input = connection.input_bytes() + request;
+            describe_client(client, client.fd, output, input, now, text);
         }
     }
+}
+
+/// A core's connections.
+pub(crate) struct Others<'a> {
+    pub(crate) connections: &'a mut [Option<Box<Connection>>],
+    pub(crate) killed: &'a mut Vec<u32>,
+}
+
+impl Others<'_> {
+    /// Closes those whom the filter chooses, at the end of the turn; `asking` with its own reply. How many.
+    fn kill(&mut self, filter: &ClientFilter, asking: Option<u32>, at_node: bool) -> i64 {
+        let mut killed = 0;
+        for (index, connection) in (0u32..).zip(&mut *self.connections) {
+            let Some(connection) = connection else { continue };
+            let is_hidden = at_node && !connection.client.is_at_node;
+            if is_hidden || connection.client.closing || !filter.fits(&connection.client) {
+                continue;
+            }
+            connection.client.closing = true;
+            killed += 1;
+            if asking != Some(index) {
+                self.killed.push(index);
+            }
+        }
+        killed
+    }
+}
+
+/// The connections beside the one whose transaction runs.
+pub(crate) struct Neighbours<'a> {
+    pub(crate) others: Others<'a>,
+    pub(crate) sockets: &'a Sockets,
+    /// Bytes of replies and of requests that the one holds.
+    pub(crate) asking: (usize, usize),
+    /// Whether the one is to be closed with its reply.
+    pub(crate) kills_itself: bool,
+    pub(crate) now: UnixMillis,
+}
+
+impl Crowd for Neighbours<'_> {
+    fn ask(&mut self, client: &Client, action: &NodeAction) -> Option<Vec<u8>> {
+        let mut part = Vec::new();
+        match action {
+            NodeAction::ListClients { filter, request_bytes } => {
+                let mut text = Vec::new();
+                if filter.fits(client) {
+                    let (output, input) = (self.asking.0, self.asking.1 + request_bytes);
+                    describe_client(client, client.fd, output, input, self.now, &mut text);
+                }
+                let looks = (self.sockets, self.now);
+                write_lines(self.others.connections, looks, filter, None, client.is_at_node, &mut text);
+                Reply::new(&mut part, Protocol::Resp2).bulk(&text);
+            }
+            NodeAction::KillClients { filter, .. } => {
+                let kills_itself = !self.kills_itself && filter.fits(client);
+                self.kills_itself |= kills_itself;
+                let killed = self.others.kill(filter, None, client.is_at_node) + i64::from(kills_itself);
+                Reply::new(&mut part, Protocol::Resp2).integer(killed);
+            }
+            _ => return None,
+        }
+        Some(part)
+    }
+}
+
+/// What another core is asked for a transaction.
+fn request_of(action: &NodeAction) -> (RequestKind, Vec<Vec<u8>>) {
+    match action {
+        NodeAction::ListClients { filter, .. } => (RequestKind::ListClients, filter.to_words()),
+        NodeAction::KillClients { filter, .. } => (RequestKind::KillClients, filter.to_words()),
+        NodeAction::Unblock { client, with_error } => {
+            let words = vec![client.to_string().into_bytes(), unblock_word(reason(*with_error)).to_vec()];
+            (RequestKind::UnblockClient, words)
+        }
+        _ => (RequestKind::Refresh, Vec::new()),
+    }
+}
+
+fn reason(with_error: bool) -> Unblock {
+    if with_error { Unblock::Error } else { Unblock::Timeout }
 }

@@ -8,12 +8,14 @@ use crate::membership::{at_node, key_count};
 use crate::meter::Sender;
 use crate::post::Errand;
 use crate::process::NodeView;
+use crate::questions::{Neighbours, Others};
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Spec, TransactionCommand, key_indexes};
+use slotmesh_io::Sockets;
 use slotmesh_resp::{Args, Protocol, Reply};
 use slotmesh_shard::{
-    Gather, Shard, Speech, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction,
+    Gather, Question, Shard, Speech, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction,
     judge_transaction, run_transaction_command,
 };
 use std::collections::BTreeMap;
@@ -89,26 +91,42 @@ impl Engine {
                 self.scratch = reply;
                 return Done::NotYet;
             };
-            self.exec_in_hand(index, &mut [&mut shard], &mut reply);
-            self.scratch = reply;
-            self.reply_scratch(hands, index);
+            let questions = self.exec_in_hand(hands.sockets, index, &mut [&mut shard], &mut reply);
+            self.answer_exec(hands, index, reply, questions);
             self.tell_said(hands, index);
             self.return_home(hands, shard);
         } else {
-            self.exec_in_hand(index, &mut [], &mut reply);
-            self.scratch = reply;
-            self.reply_scratch(hands, index);
+            let questions = self.exec_in_hand(hands.sockets, index, &mut [], &mut reply);
+            self.answer_exec(hands, index, reply, questions);
             self.tell_said(hands, index);
         }
         Done::Yes
     }
 
-    /// Runs the transaction of a connection with its shards in hand.
-    pub(crate) fn exec_in_hand(&mut self, index: u32, shards: &mut [&mut Shard], reply: &mut Vec<u8>) {
+    /// Answers an EXEC that ran at once.
+    fn answer_exec(&mut self, hands: &mut Hands<'_>, index: u32, reply: Vec<u8>, questions: Vec<Question>) {
+        if questions.is_empty() {
+            self.scratch = reply;
+            self.reply_scratch(hands, index);
+        } else if let Some((socket, ticket)) = self.raise_barrier(index) {
+            self.ask_questions(hands, ReturnAddress { socket, ticket, part: 0 }, reply, questions);
+        }
+    }
+
+    /// Runs the transaction of a connection with its shards in hand; what all cores must be asked before the reply is
+    /// whole.
+    pub(crate) fn exec_in_hand(
+        &mut self,
+        sockets: &Sockets,
+        index: u32,
+        shards: &mut [&mut Shard],
+        reply: &mut Vec<u8>,
+    ) -> Vec<Question> {
         let (now, mut limits) = (self.now, self.hot_limits());
-        let Some(connection) = self.connections[index as usize].as_deref() else { return };
+        // Set aside, so that it is known from all others.
+        let Some(mut connection) = self.connections[index as usize].take() else { return Vec::new() };
         let limit = self.output_limit(&connection.client);
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
+        let (output, input) = (connection.output_bytes(sockets), connection.input_bytes());
         let client = &mut connection.client;
         limits.access.touches = !client.no_touch;
         let exec = client.last_command;
@@ -128,7 +146,10 @@ impl Engine {
         };
         let around = Surroundings { node: &node, now, limits, chance, reply_bytes_max };
         let mut speech = Speech::new(&mut self.subscriptions, index);
-        let orders = execute_transaction(client, shards, &around, &mut self.meter, &mut speech, reply);
+        let connections = Others { connections: &mut self.connections, killed: &mut self.killed };
+        let mut crowd = Neighbours { others: connections, sockets, asking: (output, input), kills_itself: false, now };
+        let sequel = execute_transaction(client, shards, &around, &mut self.meter, &mut speech, &mut crowd, reply);
+        let kills_itself = crowd.kills_itself;
         (self.heard.own, self.heard.said) = (speech.own, speech.said);
         if let Some(exec) = exec {
             self.meter.end_transaction(exec, begin, client);
@@ -139,11 +160,14 @@ impl Engine {
                 client.id, client.address
             ));
         }
-        self.errands.orders.extend(orders.into_iter().map(|order| (index, order)));
+        client.closing |= kills_itself;
+        self.connections[index as usize] = Some(connection);
+        self.errands.orders.extend(sequel.orders.into_iter().map(|order| (index, order)));
         self.follow_order();
         self.refresh_settings();
         self.refresh_pause();
         self.meter.enter_span();
+        sequel.questions
     }
 
     /// Refuses an EXEC that was admitted before we became a replica; whether it did.

@@ -3,8 +3,8 @@
 //! An error of any part is the reply of the whole: the parts that succeeded are not undone, as when a client had
 //! sent them one by one.
 
-use crate::SlotMap;
 use crate::inspect::{self, Inspection};
+use crate::{NodeAction, Question, SlotMap};
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{ResponsePolicy, Spec, key_indexes};
 use slotmesh_resp::{Args, Elements, Protocol, Reply, elements};
@@ -73,6 +73,13 @@ enum Join {
     Digest,
     /// Digests of values, of which all but one are zero, become those of all keys.
     Digests,
+    /// The joined answers to several questions go to their places in a text. The parts of the first question come first.
+    Insertions {
+        /// The text.
+        text: Vec<u8>,
+        /// Where the answers go, ascending, and how their parts become one.
+        answers: Vec<(usize, Join)>,
+    },
 }
 
 impl Gather {
@@ -129,6 +136,19 @@ impl Gather {
         Self::new(Join::First, parts, protocol)
     }
 
+    /// A gatherer for the answers of `cores` cores to what a transaction has asked, whose reply is `text`. The parts of
+    /// question `n` have the numbers from `n * cores`.
+    pub fn of_questions(text: Vec<u8>, questions: &[Question], cores: usize, protocol: Protocol) -> Self {
+        let join = |action: &NodeAction| match action {
+            NodeAction::ListClients { .. } => Join::Texts,
+            NodeAction::KillClients { counts: false, .. } => Join::Found,
+            NodeAction::KillClients { .. } | NodeAction::Unblock { .. } => Join::Sum,
+            _ => Join::First,
+        };
+        let answers = questions.iter().map(|question| (question.at, join(&question.action))).collect();
+        Self::new(Join::Insertions { text, answers }, questions.len() * cores, protocol)
+    }
+
     fn new(join: Join, parts: usize, protocol: Protocol) -> Self {
         Self { join, protocol, replies: vec![None; parts], missing: parts }
     }
@@ -151,19 +171,26 @@ impl Gather {
     pub fn finish(self, out: &mut Vec<u8>) {
         let replies: Vec<Vec<u8>> =
             self.replies.into_iter().map(|reply| reply.expect("every part has replied")).collect();
+        Self::write(self.join, &replies, self.protocol, out);
+    }
+
+    fn write(join: Join, replies: &[Vec<u8>], protocol: Protocol, out: &mut Vec<u8>) {
+        if let Join::Insertions { text, answers } = join {
+            return write_inserted(&text, answers, replies, protocol, out);
+        }
         if let Some(error) = replies.iter().find(|reply| reply.starts_with(b"-")) {
             out.extend_from_slice(error);
             return;
         }
-        let mut reply = Reply::new(out, self.protocol);
-        match self.join {
+        let mut reply = Reply::new(out, protocol);
+        match join {
             Join::Sum => reply.integer(replies.iter().map(|reply| integer(reply)).sum()),
             Join::Found if replies.iter().any(|reply| integer(reply) > 0) => reply.ok(),
             Join::Found => reply.error(ReplyError::NoSuchClient),
             Join::First => reply.buffer().extend_from_slice(&replies[0]),
-            Join::Places(places) => write_in_places(&replies, &places, &mut reply),
-            Join::Concatenation => write_concatenated(&replies, &mut reply),
-            Join::Choice(chance) => write_chosen(&replies, chance, &mut reply),
+            Join::Places(places) => write_in_places(replies, &places, &mut reply),
+            Join::Concatenation => write_concatenated(replies, &mut reply),
+            Join::Choice(chance) => write_chosen(replies, chance, &mut reply),
             Join::Texts => {
                 let text = replies.iter().flat_map(|reply| text(reply)).copied().collect::<Vec<u8>>();
                 reply.verbatim(b"txt", &text);
@@ -174,8 +201,26 @@ impl Gather {
             }
             Join::Digest => inspect::write_dataset_digest(replies.iter().map(|reply| text(reply)), &mut reply),
             Join::Digests => inspect::write_value_digests(replies.iter().map(|reply| text(reply)), &mut reply),
+            Join::Insertions { .. } => unreachable!("it was written"),
         }
     }
+}
+
+fn write_inserted(
+    text: &[u8],
+    answers: Vec<(usize, Join)>,
+    replies: &[Vec<u8>],
+    protocol: Protocol,
+    out: &mut Vec<u8>,
+) {
+    let cores = replies.len() / answers.len().max(1);
+    let mut from = 0;
+    for ((at, join), replies) in answers.into_iter().zip(replies.chunks(cores.max(1))) {
+        out.extend_from_slice(&text[from..at]);
+        from = at;
+        Gather::write(join, replies, protocol, out);
+    }
+    out.extend_from_slice(&text[from..]);
 }
 
 /// For each part, the ranks of its keys among all keys of the request.

@@ -54,6 +54,7 @@ pub use shard::{Shard, ShardSettings};
 pub use slow_log::{SlowClient, SlowEntry, SlowLog};
 pub use standing::Standing;
 pub use transaction::{
-    Ledger, Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction, run_transaction_command,
+    Crowd, Ledger, Question, Sequel, Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction,
+    run_transaction_command,
 };
 pub use watch::Watcher;

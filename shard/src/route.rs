@@ -1,6 +1,5 @@
 //! Where a request must go: admission, then placement by the slots of its keys.
 
-use crate::local::debug_asks_all_cores;
 use crate::{Client, PauseScope, Replies, Standing, judge};
 use slotmesh_base::{ReplyError, SLOT_COUNT, Slot, SlotSet};
 use slotmesh_cluster::Member;
@@ -304,8 +303,8 @@ fn admit_to_transaction(
         }
         Reach::Transaction(Transaction::Multi | Transaction::Exec | Transaction::Discard)
         | Reach::Connection(Connection::Quit | Connection::Reset) => return Some(command),
-        // They ask all cores, whose answers an EXEC cannot await while it has the shards in hand. (Redis runs them.)
-        Reach::Node(command) if asks_all_cores(command, args) => {
+        // It ends when it will.
+        Reach::Node(NodeCommand::Debug) if is_drill(args) => {
             refuse_transaction(client);
             reply.error(ReplyError::NotInTransaction);
             return None;
@@ -325,15 +324,9 @@ fn admit_to_transaction(
     None
 }
 
-/// Whether a node command takes the answers of other cores.
-fn asks_all_cores(command: NodeCommand, args: Args<'_>) -> bool {
-    match command {
-        NodeCommand::ClientKill | NodeCommand::ClientList | NodeCommand::ClientUnblock | NodeCommand::ClientUnpause => {
-            true
-        }
-        NodeCommand::Debug => debug_asks_all_cores(args),
-        _ => false,
-    }
+/// Whether a request of DEBUG walks all shards, which takes many turns.
+fn is_drill(args: Args<'_>) -> bool {
+    args.find(1).is_some_and(|name| name.eq_ignore_ascii_case(b"snapshot"))
 }
 
 /// Whatever is refused between MULTI and EXEC spoils the whole.

@@ -5,12 +5,13 @@
 
 use crate::exec::{end_blocks, join_effects, run_together};
 use crate::{
-    Client, Context, Gather, KeptRequests, Node, NodeAction, ReplicationOrder, Shard, SlotMap, Speech, Watcher,
-    run_connection_command, run_node_command,
+    Client, Context, Gather, Inspection, KeptRequests, Node, NodeAction, ReplicationOrder, Shard, SlotMap, Speech,
+    Watcher, run_connection_command, run_node_command,
 };
 use slotmesh_base::{ExecRefused, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{
-    Flags, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor, reads_unnamed_keys,
+    Flags, NodeCommand, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor,
+    reads_unnamed_keys,
 };
 use slotmesh_keyspace::Cursor;
 use slotmesh_resp::{Args, Protocol, Reply};
@@ -158,6 +159,7 @@ pub fn exec_cores(client: &Client, own: u16, map: &SlotMap) -> Vec<u16> {
                 Some(slot) => wanted[usize::from(map.owner(slot))] = true,
                 None => wanted.fill(true),
             },
+            Reach::Node(NodeCommand::Debug) if args.find(1).and_then(Inspection::of).is_some() => wanted.fill(true),
             Reach::Connection(_) | Reach::Node(_) | Reach::Transaction(_) | Reach::PubSub(_) | Reach::Container => {}
         }
     }
@@ -195,21 +197,50 @@ pub trait Ledger {
     fn ended(&mut self, client: &Client, spec: &'static Spec, args: Args<'_>, reply: &[u8]);
 }
 
+/// The clients of the core on which a transaction runs, but the one whose transaction it is.
+pub trait Crowd {
+    /// Does to them what is asked of the clients of all cores, and gives this core's part of the gathered reply; nothing
+    /// if that comes when the transaction has ended. `client` is the one that asks, as it is.
+    fn ask(&mut self, client: &Client, action: &NodeAction) -> Option<Vec<u8>>;
+}
+
+/// What a command of a transaction has asked of the clients of all cores. Other cores lend their shards to the
+/// transaction, and answer when they have them back.
+#[derive(Debug)]
+pub struct Question {
+    /// What is asked.
+    pub action: NodeAction,
+    /// Where in the transaction's reply the answer goes.
+    pub at: usize,
+    /// The part of this core, if it is there already.
+    pub own: Option<Vec<u8>>,
+}
+
+/// What a transaction leaves to be done.
+#[derive(Debug, Default)]
+pub struct Sequel {
+    /// What is wanted of replication.
+    pub orders: Vec<ReplicationOrder>,
+    /// What must be asked before the reply is whole ([`Gather::of_questions`]).
+    pub questions: Vec<Question>,
+}
+
 /// Runs the client's transaction, with the shards of [`exec_cores`] in hand (ascending by slots); appends the reply.
 /// Nothing runs if a watched key was touched. What is said on channels waits in `speech` to be delivered.
 ///
 /// If the replies outgrow their bound, all commands run nevertheless, but there is no reply, and `client.closing` is
 /// set (Redis 7.2 `networking.c`, `closeClientOnOutputBufferLimitReached`: so the memory is bounded). Gives what is
-/// wanted of replication, to be done behind the transaction.
+/// to be done behind the transaction.
 pub fn execute_transaction(
     client: &mut Client,
     shards: &mut [&mut Shard],
     around: &Surroundings<'_>,
     ledger: &mut dyn Ledger,
     speech: &mut Speech<'_>,
+    crowd: &mut dyn Crowd,
     out: &mut Vec<u8>,
-) -> Vec<ReplicationOrder> {
-    let mut orders = Vec::new();
+) -> Sequel {
+    let mut sequel = Sequel::default();
     let requests = client.transaction.as_ref().map(|transaction| Arc::clone(&transaction.requests)).unwrap_or_default();
     let watcher = client.watcher();
     client.end_watch();
@@ -221,7 +252,7 @@ pub fn execute_transaction(
     if !is_whole {
         client.transaction = None;
         reply.null_array();
-        return orders;
+        return sequel;
     }
     let start = reply.buffer().len();
     reply.array(requests.len());
@@ -243,10 +274,19 @@ pub fn execute_transaction(
                 let mut reply = Reply::new(out, client.protocol);
                 let action = run_node_command(command, client, args, around.node, around.now, &mut reply);
                 match action {
-                    // The other cores find out by themselves before they run another request.
-                    NodeAction::Refresh => Reply::new(out, client.protocol).ok(),
-                    NodeAction::Replicate(order) => orders.push(order),
-                    _ => debug_assert_eq!(action, NodeAction::Done, "{} was not admitted", spec.full_name),
+                    NodeAction::Done => {}
+                    NodeAction::Inspect(what) => inspect(client, what, args, shards, around, out),
+                    NodeAction::Replicate(order) => sequel.orders.push(order),
+                    NodeAction::Refresh
+                    | NodeAction::ListClients { .. }
+                    | NodeAction::KillClients { .. }
+                    | NodeAction::Unblock { .. } => {
+                        let (at, own) = (out.len(), crowd.ask(client, &action));
+                        sequel.questions.push(Question { action, at, own });
+                    }
+                    NodeAction::Shutdown { .. } | NodeAction::DrillSnapshot { .. } => {
+                        debug_assert!(false, "{} was not admitted", spec.full_name);
+                    }
                 }
             }
             Reach::PubSub(command) => speech.run(command, client, args, &mut Reply::new(out, client.protocol)),
@@ -261,10 +301,44 @@ pub fn execute_transaction(
     client.closing |= out.len() - start > around.reply_bytes_max;
     if client.closing {
         out.truncate(start);
+        sequel.questions.clear();
     }
     client.transaction = None;
     end_blocks(shards, around.now, around.limits);
-    orders
+    sequel
+}
+
+/// Has all shards answer for DEBUG.
+fn inspect(
+    client: &Client,
+    what: Inspection,
+    args: Args<'_>,
+    shards: &mut [&mut Shard],
+    around: &Surroundings<'_>,
+    out: &mut Vec<u8>,
+) {
+    let words: Vec<&[u8]> = args.iter_from(1).collect();
+    let context = context_of(client, around);
+    let mut gather = Gather::inspection(what)(shards.len(), client.protocol);
+    for (place, shard) in shards.iter_mut().enumerate() {
+        let mut part = Vec::new();
+        shard.inspect(what, &context, &words, &mut Reply::new(&mut part, client.protocol));
+        gather.add(place, &part);
+    }
+    gather.finish(out);
+}
+
+fn context_of<'a>(client: &Client, around: &Surroundings<'_>) -> Context<'a> {
+    Context {
+        db: client.db,
+        protocol: client.protocol,
+        now: around.now,
+        first_key: None,
+        limits: around.limits,
+        partial: false,
+        is_node: client.is_at_node,
+        may_block: false,
+    }
 }
 
 /// Runs a command on keys.
@@ -276,18 +350,7 @@ fn run_on_shards(
     around: &Surroundings<'_>,
     out: &mut Vec<u8>,
 ) {
-    let Surroundings { now, limits, .. } = *around;
-    let (db, protocol) = (client.db, client.protocol);
-    let context = Context {
-        db,
-        protocol,
-        now,
-        first_key: None,
-        limits,
-        partial: false,
-        is_node: client.is_at_node,
-        may_block: false,
-    };
+    let context = context_of(client, around);
     let reads_all = matches!(spec.reach, Reach::Shard(_)) && !spec.flags.contains(Flags::WRITE);
     match scan_slot(spec, args) {
         Some(slot) if !client.is_at_node => {

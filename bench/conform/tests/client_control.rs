@@ -245,3 +245,104 @@ fn who_touches_nothing_leaves_no_trace_on_any_core() {
     client.say("MGET a b c d");
     assert!(keys.iter().all(|key| !idle(&mut other, key)));
 }
+
+/// Both servers, ours with one shard, with one per core, and with cores that have none.
+fn all() -> [Server; 4] {
+    let args = &["--enable-debug-command", "yes"];
+    [Server::redis(args), Server::slotmesh(1, 1, args), Server::slotmesh(3, 3, args), Server::slotmesh(3, 1, args)]
+}
+
+/// What a transaction of these requests answers.
+fn exec(connection: &mut Connection, lines: &[&str]) -> String {
+    let all: Vec<&str> = ["MULTI"].iter().chain(lines).chain(&["EXEC"]).copied().collect();
+    send(connection, &all);
+    let replies = connection.replies(lines.len() + 1);
+    assert!(replies[1..].iter().all(|reply| reply == b"+QUEUED\r\n"), "{lines:?}: {}", connection.text("PING"));
+    String::from_utf8_lossy(&connection.reply()).into_owned()
+}
+
+#[test]
+fn a_transaction_asks_the_clients_of_all_cores() {
+    for server in all() {
+        let mut control = server.connect();
+        let mut others: Vec<_> = (0..6).map(|_| server.connect()).collect();
+        let ids: Vec<String> = others.iter_mut().map(id).collect();
+        let list =
+            exec(&mut control, &["CLIENT SETNAME chief", "SET a 1", "CLIENT LIST", "CLIENT SETNAME late", "GET a"]);
+        assert!(list.starts_with("*5\r\n+OK\r\n+OK\r\n$"), "{list}");
+        assert!(list.ends_with("\r\n+OK\r\n$1\r\n1\r\n"), "{list}");
+        assert_eq!(list.matches("\nid=").count(), 7, "{list}");
+        let own = list.lines().find(|line| line.contains("name=chief")).expect("it shows itself as it was");
+        assert!(own.contains(" flags=x ") && own.contains(" multi=5 ") && own.contains(" cmd=exec "), "{own}");
+        // Kills are counted in their places, and each is done once.
+        let kills = exec(
+            &mut control,
+            &[
+                &format!("CLIENT KILL ID {}", ids[0]),
+                &format!("CLIENT KILL ID {}", ids[0]),
+                &format!("CLIENT KILL {}", others[1].local_address()),
+                "CLIENT KILL 127.0.0.1:1",
+                &format!("CLIENT LIST ID {} {}", ids[0], ids[2]),
+            ],
+        );
+        assert!(kills.starts_with("*5\r\n:1\r\n:0\r\n+OK\r\n-ERR No such client\r\n$"), "{kills}");
+        assert!(kills.contains(&format!("id={} ", ids[2])), "{kills}");
+        others.drain(..2).for_each(|mut other| drop(other.read_to_close()));
+        assert!(others.iter_mut().all(|other| other.say("PING") == b"+PONG\r\n"));
+        for (reason, reply) in [("TIMEOUT", "*-1\r\n"), ("ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n")]
+        {
+            send(&mut others[0], &["BLPOP nothing 0"]);
+            await_condition("it waits", 10, || blocked(&mut control));
+            let unblock = format!("CLIENT UNBLOCK {} {reason}", ids[2]);
+            assert_eq!(exec(&mut control, &[&unblock, "PING"]), "*2\r\n:1\r\n+PONG\r\n");
+            assert_eq!(others[0].reply(), reply.as_bytes());
+            assert_eq!(exec(&mut control, &[&unblock]), "*1\r\n:0\r\n");
+        }
+        // What follows the transaction in the pipeline follows it in the answers.
+        send(
+            &mut control,
+            &["MULTI", "CLIENT LIST", "EXEC", "ECHO behind", "GET a", "MULTI", "CLIENT KILL ID 999", "EXEC"],
+        );
+        let replies = control.replies(8);
+        assert_eq!(replies[3..].concat(), b"$6\r\nbehind\r\n$1\r\n1\r\n+OK\r\n+QUEUED\r\n*1\r\n:0\r\n");
+        // It may close itself, and gets its reply before.
+        assert_eq!(exec(&mut control, &["GET a", "CLIENT KILL TYPE normal SKIPME no"]), "*2\r\n$1\r\n1\r\n:5\r\n");
+        control.read_to_close();
+    }
+}
+
+#[test]
+fn a_transaction_ends_a_pause_everywhere() {
+    for server in all() {
+        let (mut control, mut others) = (server.connect(), Vec::new());
+        assert_eq!(exec(&mut control, &["GET a", "CLIENT PAUSE 60000 WRITE", "GET a"]), "*3\r\n$-1\r\n+OK\r\n$-1\r\n");
+        for number in 0..4 {
+            let mut other = server.connect();
+            send(&mut other, &[&format!("SET a{number} 1")]);
+            others.push(other);
+        }
+        await_condition("all are paused", 10, || control.text("INFO clients").contains("blocked_clients:4\r\n"));
+        assert_eq!(exec(&mut control, &["CLIENT UNPAUSE", "GET a"]), "*2\r\n+OK\r\n$-1\r\n");
+        others.iter_mut().for_each(|other| assert_eq!(other.reply(), b"+OK\r\n"));
+    }
+}
+
+#[test]
+fn debug_looks_into_all_shards_within_the_transaction() {
+    let mut replies = Vec::new();
+    for server in all() {
+        let mut control = server.connect();
+        for number in 0..20 {
+            control.say(&format!("SET key:{number} v"));
+        }
+        let digest = exec(&mut control, &["DEBUG DIGEST"]);
+        let both = exec(&mut control, &["SET extra v", "DEBUG DIGEST", "DEBUG DIGEST-VALUE extra none", "DEL extra"]);
+        assert!(!both.contains(&digest[4..]), "it sees what the transaction has written: {both}");
+        assert_eq!(exec(&mut control, &["DEBUG DIGEST"]), digest);
+        let objects = exec(&mut control, &["DEBUG OBJECT key:7", "DEBUG OBJECT none"]);
+        assert!(objects.contains("encoding:embstr") && objects.ends_with("-ERR no such key\r\n"), "{objects}");
+        assert_eq!(exec(&mut control, &["DEBUG POPULATE 30 key 3", "DBSIZE"]), "*2\r\n+OK\r\n:30\r\n");
+        replies.push((digest, both));
+    }
+    assert!(replies.windows(2).all(|pair| pair[0] == pair[1]), "{replies:?}");
+}

@@ -445,3 +445,22 @@ fn the_gateway_moves_while_it_runs() {
         assert_eq!(connect(elsewhere).expect("it is back").say("PING"), b"+PONG\r\n");
     }
 }
+
+#[test]
+fn a_pattern_includes_the_files_of_a_folder() {
+    let mut node = Node::new();
+    fs::create_dir_all(node.path("conf.d/folder.conf")).expect("a directory of ours");
+    node.file("conf.d/20.conf", "maxclients 20\nhz 20\n");
+    node.file("conf.d/100.conf", "maxclients 100\ntimeout 100\n");
+    node.file("conf.d/not", "nonsense\n");
+    let dir = node.path("conf.d");
+    let file =
+        node.file("main.conf", &format!("hz 1\ninclude {dir}/*.conf\ninclude {dir}/*.none\nmaxmemory-samples 3\n"));
+    let command = node.command(&[&file]);
+    node.start(command);
+    let mut connection = Connection::tcp(("127.0.0.1", node.port)).expect("it serves");
+    for (name, value) in [("maxclients", "20"), ("hz", "20"), ("timeout", "100"), ("maxmemory-samples", "3")] {
+        let reply = say(&mut connection, &format!("CONFIG GET {name}"));
+        assert!(reply.contains(&format!("\r\n{value}\r\n")), "{reply}");
+    }
+}

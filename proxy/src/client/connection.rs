@@ -3,7 +3,7 @@
 use super::Pipeline;
 use slotmesh_base::{Monotonic, Slot};
 use slotmesh_command::Spec;
-use slotmesh_io::SocketId;
+use slotmesh_io::{SocketId, Sockets};
 use slotmesh_resp::{Decoder, ProtocolError};
 use slotmesh_shard::{Client, KeptRequests};
 
@@ -72,6 +72,11 @@ impl Connection {
     pub(crate) fn is_finished(&self) -> bool {
         let all_said = self.client.closing || (self.ended && !self.stalled);
         all_said && self.pipeline.is_empty()
+    }
+
+    /// Bytes of replies that it has not taken.
+    pub(crate) fn output_bytes(&self, sockets: &Sockets) -> usize {
+        sockets.pending_bytes(self.socket) + self.pipeline.kept_bytes()
     }
 
     /// Bytes of requests that it holds.

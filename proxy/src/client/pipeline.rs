@@ -100,6 +100,20 @@ impl Pipeline {
         self.push(Ticket::Gathering(Box::new(gather)))
     }
 
+    /// Has a ticket that waits for a reply wait for what that reply is gathered from.
+    pub(crate) fn gather_for(&mut self, ticket: u32, gather: Gather) {
+        let place = ticket.wrapping_sub(self.first) as usize;
+        let slot = self.tickets.get_mut(place).expect("only tickets that were given out are answered");
+        debug_assert!(matches!(slot, Ticket::Waiting), "a ticket waits for one thing");
+        *slot = Ticket::Gathering(Box::new(gather));
+    }
+
+    /// Whether a ticket waits for something.
+    pub(crate) fn awaits(&self, ticket: u32) -> bool {
+        let place = ticket.wrapping_sub(self.first) as usize;
+        self.tickets.get(place).is_some_and(|ticket| !matches!(ticket, Ticket::Ready(_)))
+    }
+
     fn push(&mut self, ticket: Ticket) -> u32 {
         self.waiting += 1;
         self.tickets.push_back(ticket);

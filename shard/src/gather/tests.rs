@@ -194,3 +194,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn answers_to_questions_go_to_their_places() {
+    let filter = || crate::ClientFilter::default();
+    let actions = [
+        (4, NodeAction::KillClients { filter: filter(), counts: false }),
+        (9, NodeAction::ListClients { filter: filter(), request_bytes: 0 }),
+        (9, NodeAction::Unblock { client: 1, with_error: true }),
+        (13, NodeAction::Refresh),
+    ];
+    let ask = |at, action| Question { action, at, own: None };
+    let questions: Vec<Question> = actions.into_iter().map(|(at, action)| ask(at, action)).collect();
+    let gather = Gather::of_questions(b"*6\r\n+OK\r\n:1\r\n".to_vec(), &questions, 2, Protocol::Resp2);
+    let parts = [":0\r\n", ":0\r\n", "$2\r\na\n\r\n", "$2\r\nb\n\r\n", ":0\r\n", ":1\r\n", "+OK\r\n", "+OK\r\n"];
+    // An error of one answer is no error of the whole.
+    assert_eq!(finished(gather, &parts), "*6\r\n-ERR No such client\r\n+OK\r\n$4\r\na\nb\n\r\n:1\r\n:1\r\n+OK\r\n");
+}

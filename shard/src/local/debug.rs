@@ -79,11 +79,6 @@ pub(super) fn debug(client: &Client, args: Args<'_>, node: &dyn Node, reply: &mu
     }
 }
 
-/// Whether a request of DEBUG asks all cores.
-pub(crate) fn asks_all_cores(args: Args<'_>) -> bool {
-    args.find(1).is_some_and(|name| name.eq_ignore_ascii_case(b"snapshot") || Inspection::of(name).is_some())
-}
-
 /// What a subcommand asks of all cores, if it is one that does; the refusal is written if it asks wrongly.
 fn asks_of_cores(name: &[u8], args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) -> Option<NodeAction> {
     let inspect = |what| Some(NodeAction::Inspect(what));

@@ -25,7 +25,6 @@ mod slow_log;
 mod tests;
 
 pub use client::describe_client;
-pub(crate) use debug::asks_all_cores as debug_asks_all_cores;
 pub use node::{
     ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
     Rates,

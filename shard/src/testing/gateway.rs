@@ -2,9 +2,9 @@
 
 use super::{NOW, Request, Shards, TestNode, context, limits};
 use crate::{
-    Client, Context, Ledger, Letter, Served, Speech, Surroundings, Ticket, TransactionAction, Unblock, admit,
-    exec_cores, execute_transaction, loan_cores, run_connection_command, run_node_command, run_transaction_command,
-    serve_called_together,
+    Client, Context, Crowd, Ledger, Letter, NodeAction, Served, Speech, Surroundings, Ticket, TransactionAction,
+    Unblock, admit, exec_cores, execute_transaction, loan_cores, run_connection_command, run_node_command,
+    run_transaction_command, serve_called_together,
 };
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Outcome, Reach, Spec, Wait, key_indexes, timeout_reply};
@@ -31,6 +31,15 @@ pub(crate) struct TestLedger(pub(crate) Vec<(&'static str, bool)>);
 impl TestLedger {
     fn note(&mut self, spec: &'static Spec, reply: &[u8]) {
         self.0.push((spec.full_name, reply.first() == Some(&b'-')));
+    }
+}
+
+/// Nobody beside the client.
+pub(crate) struct NoCrowd;
+
+impl Crowd for NoCrowd {
+    fn ask(&mut self, _: &Client, _: &NodeAction) -> Option<Vec<u8>> {
+        None
     }
 }
 
@@ -178,7 +187,15 @@ impl Gateway {
         let cores = exec_cores(client, 0, &self.shards.map);
         let mut subscriptions = self.node.subscriptions();
         let speech = &mut Speech::new(&mut subscriptions, who as u32);
-        execute_transaction(client, &mut self.shards.in_hand(&cores), &around, &mut self.ledger, speech, out);
+        execute_transaction(
+            client,
+            &mut self.shards.in_hand(&cores),
+            &around,
+            &mut self.ledger,
+            speech,
+            &mut NoCrowd,
+            out,
+        );
     }
 
     fn block(&mut self, who: usize, spec: &'static Spec, args: Args<'_>, context: &Context<'_>, wait: &Wait) {

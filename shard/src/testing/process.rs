@@ -1,6 +1,6 @@
 //! A process without I/O whose shards record effects, and what random clients do to it.
 
-use super::gateway::TestLedger;
+use super::gateway::{NoCrowd, TestLedger};
 use super::{NOW, Request, TestNode, context, limits};
 use crate::replay::{BEFORE_ALL_EXPIRIES, Replay};
 use crate::{
@@ -230,7 +230,7 @@ impl Process {
         let around = Surroundings { node: &node, now: self.now, limits: limits(), chance: 1, reply_bytes_max: 1 << 20 };
         let mut subscriptions = node.subscriptions();
         let (ledger, speech) = (&mut TestLedger::default(), &mut Speech::new(&mut subscriptions, 0));
-        execute_transaction(&mut self.client, &mut in_hand, &around, ledger, speech, &mut out);
+        execute_transaction(&mut self.client, &mut in_hand, &around, ledger, speech, &mut NoCrowd, &mut out);
         self.serve_called();
     }
 
