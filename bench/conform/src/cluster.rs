@@ -82,15 +82,23 @@ impl Cluster {
     /// # Panics
     /// If one does not start.
     pub fn start(programs: &[Program], args: &[&str]) -> Self {
+        Self::start_each(programs, |_| args.to_vec())
+    }
+
+    /// As [`start`](Self::start), with arguments that depend on the place of the process.
+    ///
+    /// # Panics
+    /// If one does not start.
+    pub fn start_each<'a>(programs: &[Program], args: impl Fn(usize) -> Vec<&'a str>) -> Self {
         let count = programs.iter().map(Program::nodes).sum();
         let first_port = unused_ports(2 * count);
         let mut next = first_port;
-        let start = |program: &Program| {
+        let start = |(place, program): (usize, &Program)| {
             let port = next;
             next += program.nodes();
-            program.start(port, port + count, args)
+            program.start(port, port + count, &args(place))
         };
-        Self { servers: programs.iter().map(start).collect(), first_port, count }
+        Self { servers: programs.iter().enumerate().map(start).collect(), first_port, count }
     }
 
     /// Ports of the nodes.

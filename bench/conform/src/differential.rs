@@ -1,6 +1,6 @@
 //! The same steps to two servers; where their replies differ; the shortest sequence that shows it.
 
-use crate::{Comparison, Connection, FailsAt, Server, request, show, shrink};
+use crate::{Comparison, Connection, FailsAt, Served, request, show, shrink};
 use slotmesh_base::Rng;
 use slotmesh_resp::elements;
 use std::fmt;
@@ -82,8 +82,8 @@ impl FailsAt for Failure {
 /// # Panics
 /// If a server is silent.
 pub fn find_failure(
-    oracle: &Server,
-    ours: &Server,
+    oracle: &dyn Served,
+    ours: &dyn Served,
     opening: &[Vec<u8>],
     steps: &[Step],
     batches: Option<Batches>,
@@ -135,8 +135,8 @@ fn may_close(args: &[Vec<u8>]) -> bool {
 /// # Panics
 /// If a server is silent.
 pub fn shrink_steps(
-    oracle: &Server,
-    ours: &Server,
+    oracle: &dyn Served,
+    ours: &dyn Served,
     opening: &[Vec<u8>],
     steps: &[Step],
     batches: Batches,
@@ -145,6 +145,31 @@ pub fn shrink_steps(
     // Differences that need no pipelining are shown without.
     let pipelined = find_failure(oracle, ours, opening, steps, None).is_none().then_some(batches);
     shrink(steps, first, |steps| find_failure(oracle, ours, opening, steps, pipelined))
+}
+
+/// Runs `steps` against both as [`find_failure`] does.
+///
+/// # Panics
+/// If they differ: with the shortest sequence found that shows it, and `subject` before it.
+pub fn assert_same(
+    oracle: &dyn Served,
+    ours: &dyn Served,
+    opening: &[Vec<u8>],
+    steps: &[Step],
+    batches: Batches,
+    subject: &str,
+) {
+    let Some(first) = find_failure(oracle, ours, opening, steps, Some(batches)) else { return };
+    let (steps, failure) = shrink_steps(oracle, ours, opening, steps, batches, first);
+    let opening: Vec<_> = opening.iter().map(|bytes| format!("  {}\n", show(bytes))).collect();
+    let steps: Vec<_> = steps.iter().map(|step| format!("  {step}\n")).collect();
+    panic!(
+        "{subject}, after\n{}{}expected {}\ngot      {}\n",
+        opening.concat(),
+        steps.concat(),
+        show(&failure.expected),
+        show(&failure.got),
+    );
 }
 
 /// Stands for the reply that never comes.
@@ -163,7 +188,7 @@ fn closed(error: &Error) -> Vec<u8> {
 struct Side(Connection);
 
 impl Side {
-    fn new(server: &Server, opening: &[Vec<u8>]) -> Self {
+    fn new(server: &dyn Served, opening: &[Vec<u8>]) -> Self {
         let mut connection = server.connect();
         for bytes in opening {
             connection.send(bytes);

@@ -6,17 +6,32 @@
 
 use crate::grammar::{AUTHENTICATION, CONFIGURATION, DATA, LISTS, REST, Rows, SORTS, STRINGS, TRANSACTIONS};
 use crate::vocabulary::*;
-use crate::{Grammar, Step};
+use crate::{Grammar, Step, hosts};
 use slotmesh_base::Rng;
 use slotmesh_rdb::Crc64;
 
 /// The password of servers that want one.
 pub const PASSWORD: &str = "correct horse";
 
+/// How far apart what a request is about may lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// Anywhere in one process.
+    Process,
+    /// On the hosts of a cluster: keys of one request are on one slot unless it is split by key, and so are those that a
+    /// connection watches and those of its transactions; there is one database (`hosts.rs`).
+    Hosts,
+}
+
 /// Makes random requests.
 pub struct Generator {
     rng: Rng,
     grammar: Grammar,
+    reach: Reach,
+    /// Which keys transactions are about, where they must be on one slot.
+    family: usize,
+    /// Where the keys of a request stand.
+    key_places: Vec<usize>,
     /// Whether a transaction may be open: there ours refuses what asks all clients.
     is_queueing: bool,
 }
@@ -24,7 +39,13 @@ pub struct Generator {
 impl Generator {
     /// The same seed makes the same requests.
     pub fn new(seed: u64, grammar: Grammar) -> Self {
-        Self { rng: Rng::new(seed), grammar, is_queueing: false }
+        Self::reaching(Reach::Process, seed, grammar)
+    }
+
+    /// The same, of requests that reach so far.
+    pub fn reaching(reach: Reach, seed: u64, grammar: Grammar) -> Self {
+        let family = seed as usize % hosts::FAMILIES.len();
+        Self { rng: Rng::new(seed), grammar, reach, family, key_places: Vec::new(), is_queueing: false }
     }
 
     /// So many steps.
@@ -52,7 +73,11 @@ impl Generator {
             Grammar::Configuration => self.row(CONFIGURATION),
         };
         let mut args = Vec::new();
+        self.key_places.clear();
         self.expand_line(template, &mut args);
+        if self.reach == Reach::Hosts && self.is_queueing && hosts::is_of_all(&args) {
+            args = vec![b"PING".to_vec()];
+        }
         match &args[0][..] {
             b"SCAN-ALL" => return Step::ScanAll(args.split_off(1)),
             b"RANDOMKEY-MEMBER" => return Step::RandomKey,
@@ -70,8 +95,12 @@ impl Generator {
         let may_wait = args[0].starts_with(b"BL") || args[0].starts_with(b"BR");
         let ends_queueing = matches!(&args[0][..], b"EXEC" | b"DISCARD" | b"RESET");
         let has_effects = args.len() > 2 && args[0] == b"HELLO" || may_wait || ends_queueing;
-        if self.chance(spoilt) && !has_effects {
+        let is_together = self.reach == Reach::Hosts && self.bring_together(&mut args);
+        if self.chance(spoilt) && !has_effects && !is_together {
             self.spoil(&mut args);
+        }
+        if self.reach == Reach::Hosts && hosts::is_refused(&args) {
+            args = vec![b"PING".to_vec()];
         }
         if self.is_queueing && is_unlike_in_transactions(&args) {
             args = vec![b"PING".to_vec()];
@@ -118,7 +147,10 @@ impl Generator {
 
     fn expand(&mut self, word: &str, args: &mut Vec<Vec<u8>>) {
         let text = match word {
-            "K" => return args.push(self.key()),
+            "K" => {
+                self.key_places.push(args.len());
+                return args.push(self.key());
+            }
             "V" => return args.push(self.value()),
             "STRINGVALUE" => return args.push(self.string_value()),
             "FLOAT" => self.float(),
@@ -193,7 +225,24 @@ impl Generator {
         self.expand_line(line, args);
     }
 
+    /// Puts keys of one slot into a request whose keys must be on one; whether it is such a request.
+    fn bring_together(&mut self, args: &mut [Vec<u8>]) -> bool {
+        let is_of_transaction = self.is_queueing || args[0] == b"WATCH";
+        if !is_of_transaction && (self.key_places.len() < 2 || hosts::is_split(&args[0])) {
+            return false;
+        }
+        let family = if is_of_transaction { self.family } else { self.below(hosts::FAMILIES.len()) };
+        for place in std::mem::take(&mut self.key_places) {
+            args[place] = self.pick(hosts::FAMILIES[family]).into();
+        }
+        true
+    }
+
     fn key(&mut self) -> Vec<u8> {
+        if self.reach == Reach::Hosts && (self.grammar != Grammar::Everything || self.chance(70)) {
+            let family = self.below(hosts::FAMILIES.len());
+            return self.pick(hosts::FAMILIES[family]).into();
+        }
         let known = match self.grammar {
             Grammar::Data => &KEYS[..8],
             Grammar::Lists => &KEYS[5..8],

@@ -8,7 +8,7 @@
 //! The oracle runs each move first. Ours then has to bring as many replies on each connection, and no more.
 
 use crate::{
-    Act, Comparison, Connection, FailsAt, Manner, Move, Server, await_condition, print_script, request, show, shrink,
+    Act, Comparison, Connection, FailsAt, Manner, Move, Served, await_condition, print_script, request, show, shrink,
     words,
 };
 use slotmesh_resp::elements;
@@ -57,7 +57,7 @@ impl fmt::Display for Difference {
 ///
 /// # Panics
 /// If the oracle does not come to rest.
-pub fn run_script(oracle: &Server, ours: &Server, script: &[Move]) -> Option<Difference> {
+pub fn run_script(oracle: &dyn Served, ours: &dyn Served, script: &[Move]) -> Option<Difference> {
     let mut sides = [oracle, ours].map(|server| Side::new(server, script));
     let mut comparisons = [(); CONNECTIONS].map(|()| Comparison::default());
     for (at, step) in script.iter().enumerate() {
@@ -87,7 +87,12 @@ pub fn run_script(oracle: &Server, ours: &Server, script: &[Move]) -> Option<Dif
 ///
 /// # Panics
 /// As [`run_script`].
-pub fn shrink_script(oracle: &Server, ours: &Server, script: &[Move], first: Difference) -> (Vec<Move>, Difference) {
+pub fn shrink_script(
+    oracle: &dyn Served,
+    ours: &dyn Served,
+    script: &[Move],
+    first: Difference,
+) -> (Vec<Move>, Difference) {
     shrink(script, first, |script| run_script(oracle, ours, script))
 }
 
@@ -118,7 +123,7 @@ fn compare(
 ///
 /// # Panics
 /// If the server does not come to rest.
-pub fn record(server: &Server, script: &[Move]) -> String {
+pub fn record(server: &dyn Served, script: &[Move]) -> String {
     let mut side = Side::new(server, script);
     let mut text = String::new();
     for step in script {
@@ -136,7 +141,7 @@ pub fn record(server: &Server, script: &[Move]) -> String {
 ///
 /// # Panics
 /// If the recording makes a connection say more than it can.
-pub fn replay(server: &Server, recording: &[Recorded]) -> Option<Difference> {
+pub fn replay(server: &dyn Served, recording: &[Recorded]) -> Option<Difference> {
     let script: Vec<Move> = recording.iter().map(|recorded| recorded.step.clone()).collect();
     let mut side = Side::new(server, &script);
     let mut comparisons = [(); CONNECTIONS].map(|()| Comparison::default());
@@ -188,7 +193,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(server: &Server) -> Self {
+    fn new(server: &dyn Served) -> Self {
         let mut connection = server.connect();
         let id = connection.say("CLIENT ID");
         let id = id.trim_ascii()[1..].to_vec();
@@ -230,7 +235,7 @@ impl Client {
 }
 
 struct Side<'a> {
-    server: &'a Server,
+    server: &'a dyn Served,
     control: Connection,
     clients: [Client; CONNECTIONS],
     /// All words of the script, its keys among them.
@@ -240,7 +245,7 @@ struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    fn new(server: &'a Server, script: &[Move]) -> Self {
+    fn new(server: &'a dyn Served, script: &[Move]) -> Self {
         let mut control = server.connect();
         await_condition("the last script's clients have gone", 10, || Census::of(&mut control).connected == 1);
         assert_eq!(control.say("FLUSHALL"), b"+OK\r\n");
@@ -291,7 +296,7 @@ impl<'a> Side<'a> {
         }
         let deadline = Instant::now() + MOVE_TIME_MAX;
         while let Err(unrest) = self.look(&mut answers) {
-            assert!(Instant::now() < deadline, "{} does not come to rest: {unrest}", self.server.name());
+            assert!(Instant::now() < deadline, "the server does not come to rest: {unrest}");
         }
         answers
     }

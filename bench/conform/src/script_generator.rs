@@ -4,7 +4,7 @@
 //! Times to live are short, and over before the next move (`lockstep.rs` waits for that); blocking commands wait
 //! without end, or so shortly that the move waits for them.
 
-use crate::{Act, CONNECTIONS, Manner, Move};
+use crate::{Act, CONNECTIONS, Manner, Move, hosts};
 use slotmesh_base::Rng;
 
 type Rows = &'static [(u64, &'static str)];
@@ -137,6 +137,8 @@ pub enum Layout {
     Apart,
     /// Keys as with [`Layout::Spread`]; one command at a time, none behind one that waits.
     OneByOne,
+    /// As [`Layout::Together`], on any of the hosts of a cluster: one database, nothing about all keys in transactions.
+    OnAHost,
 }
 
 const TOGETHER: &[&str] = &["{tag}a", "{tag}b", "{tag}c", "{tag}d", "{tag}e"];
@@ -164,8 +166,8 @@ pub enum Flavour {
 
 /// So many moves, drawn from a seed.
 pub fn random_script(seed: u64, flavour: Flavour, layout: Layout, count: usize) -> Vec<Move> {
-    let keys = if layout == Layout::Together { TOGETHER } else { SPREAD };
-    let mut generator = ScriptGenerator { rng: Rng::new(seed), flavour, keys, layout };
+    let keys = if matches!(layout, Layout::Together | Layout::OnAHost) { TOGETHER } else { SPREAD };
+    let mut generator = ScriptGenerator { rng: Rng::new(seed), flavour, keys, layout, may_queue: false };
     (0..count).map(|_| generator.step()).collect()
 }
 
@@ -182,6 +184,8 @@ struct ScriptGenerator {
     flavour: Flavour,
     keys: &'static [&'static str],
     layout: Layout,
+    /// Whether what is drawn may be queued for a transaction.
+    may_queue: bool,
 }
 
 impl ScriptGenerator {
@@ -189,6 +193,7 @@ impl ScriptGenerator {
         // The first connection never waits, so that a script goes on.
         let connection = self.below(CONNECTIONS + 1).saturating_sub(1);
         let (kind, waits) = (self.below(100), connection > 0);
+        self.may_queue = waits;
         let has_transactions = self.flavour != Flavour::SeveralKeys;
         let is_piped = self.layout != Layout::OneByOne;
         let act = match kind {
@@ -223,6 +228,7 @@ impl ScriptGenerator {
     }
 
     fn whole_transaction(&mut self) -> Act {
+        self.may_queue = true;
         let mut requests = vec![vec![b"MULTI".to_vec()]];
         for _ in 0..self.below(if self.layout == Layout::OneByOne { 2 } else { 5 }) {
             let kind = if self.below(5) == 0 { Kind::Blocking } else { Kind::Plain };
@@ -263,7 +269,9 @@ impl ScriptGenerator {
             None => true,
         });
         let template = chosen.expect("the weights add up to the total").1;
-        template.split(' ').map(|word| self.word(word)).collect()
+        let args: Vec<Vec<u8>> = template.split(' ').map(|word| self.word(word)).collect();
+        let is_left_out = hosts::is_refused(&args) || (self.may_queue && hosts::is_of_all(&args));
+        if self.layout == Layout::OnAHost && is_left_out { vec![b"PING".to_vec()] } else { args }
     }
 
     fn word(&mut self, word: &str) -> Vec<u8> {

@@ -84,6 +84,21 @@ pub fn unused_ports(count: u16) -> u16 {
     panic!("no port is free");
 }
 
+/// Whoever takes new connections, at any port.
+pub trait Served {
+    /// A new connection, of which nothing has been said yet.
+    ///
+    /// # Panics
+    /// If it is refused.
+    fn connect(&self) -> Connection;
+}
+
+impl Served for Server {
+    fn connect(&self) -> Connection {
+        Self::connect(self)
+    }
+}
+
 /// A running server.
 pub struct Server {
     /// What starts it, for another time.

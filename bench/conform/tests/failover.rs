@@ -2,9 +2,9 @@
 //! redis-server and valkey-server.
 
 use slotmesh_conform::{
-    Cluster, Connection, NodeLine, Program, Server, await_condition, node_lines, show, unused_ports,
+    Cluster, Connection, NodeLine, Program, Server, await_condition, await_settled, cluster_tool as tool,
+    follow_in_pairs, is_master, line_at, lines_at as lines, replicate, show, unused_ports,
 };
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -15,53 +15,8 @@ const SECONDS_MAX: u64 = 60;
 const NODE_TIMEOUT_MS: u64 = 2000;
 const ARGS: &[&str] = &["--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"];
 
-/// What `redis-cli --cluster` prints when all is well.
-fn tool(args: &[&str]) -> String {
-    let output = Command::new("redis-cli").arg("--cluster").args(args).output().expect("redis-cli is installed");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{args:?}: {out}{err}");
-    assert!(!out.contains("[ERR]") && !err.contains("rror"), "{args:?}: {out}{err}");
-    out.into_owned()
-}
-
 fn connect(port: u16) -> Connection {
     Connection::tcp(("127.0.0.1", port)).expect("the node accepts")
-}
-
-/// What a node says of all; nothing, while it has come back without its data and waits until another has its slots.
-fn lines(port: u16) -> Vec<NodeLine> {
-    let mut node = connect(port);
-    if node.say("PING").starts_with(b"-LOADING") { Vec::new() } else { node_lines(&mut node) }
-}
-
-/// What the node at the first of these ports says of the node at the other.
-fn line_at(from: u16, port: u16) -> NodeLine {
-    lines(from).into_iter().find(|line| line.port() == port).expect("the nodes know each other")
-}
-
-/// Waits until the nodes at these ports, and no others, see the same cluster, in good health, with so many masters that
-/// have slots, all of which are served, and every replica follows.
-fn await_settled(ports: &[u16], masters: usize) {
-    let deadline = Instant::now() + Duration::from_secs(SECONDS_MAX);
-    await_condition("the cluster has settled", SECONDS_MAX + 1, || {
-        let views: Vec<Vec<NodeLine>> = ports.iter().map(|&port| lines(port)).collect();
-        let is_healthy = |line: &NodeLine| {
-            line.link == "connected" && !["fail", "fail?", "handshake", "noaddr"].iter().any(|flag| line.is(flag))
-        };
-        let settled = views.iter().all(|view| *view == views[0])
-            && views[0].len() == ports.len()
-            && views[0].iter().all(is_healthy)
-            && views[0].iter().filter(|line| !line.slots.is_empty()).count() == masters
-            && ports.iter().all(|&port| is_ready(&mut connect(port)));
-        assert!(settled || Instant::now() < deadline, "the cluster does not settle: {views:#?}");
-        settled
-    });
-}
-
-fn is_ready(node: &mut Connection) -> bool {
-    let info = node.text("INFO replication");
-    node.text("CLUSTER INFO").starts_with("cluster_state:ok")
-        && (info.contains("role:master") || info.contains("master_link_status:up"))
 }
 
 /// Masters in the first half of the nodes, and in the second a replica for each.
@@ -71,39 +26,6 @@ fn form(programs: &[Program], args: &[&str]) -> Cluster {
     let pairs: Vec<(u16, u16)> = (0..masters).map(|master| (master, master + masters)).collect();
     follow_in_pairs(&cluster, &pairs);
     cluster
-}
-
-/// Shares the slots among the masters of these pairs and has the others follow them.
-fn follow_in_pairs(cluster: &Cluster, pairs: &[(u16, u16)]) {
-    let count = pairs.len() as u32;
-    for (place, &(master, _)) in (0u32..).zip(pairs) {
-        let start = |place: u32| place * 16384 / count;
-        let mut node = cluster.connect(master);
-        let range = format!("CLUSTER ADDSLOTSRANGE {} {}", start(place), start(place + 1) - 1);
-        assert_eq!(node.say(&range), b"+OK\r\n", "{range}");
-        assert_eq!(node.say(&format!("CLUSTER SET-CONFIG-EPOCH {}", place + 1)), b"+OK\r\n");
-    }
-    (1..cluster.count).for_each(|index| cluster.meet(index, 0));
-    await_condition("all know each other", SECONDS_MAX, || {
-        (0..cluster.count).all(|index| lines(cluster.first_port + index).len() == usize::from(cluster.count))
-    });
-    for &(master, replica) in pairs {
-        replicate(cluster.first_port + replica, cluster.first_port + master);
-    }
-    let ports: Vec<u16> = cluster.ports().collect();
-    await_settled(&ports, pairs.len());
-}
-
-fn replicate(replica: u16, master: u16) {
-    let id = connect(master).text("CLUSTER MYID");
-    // A node that has just been met is known by gossip first: it cannot be followed before it has said its name.
-    await_condition("it may follow", SECONDS_MAX, || {
-        connect(replica).say(&format!("CLUSTER REPLICATE {id}")) == b"+OK\r\n"
-    });
-}
-
-fn is_master(port: u16) -> bool {
-    connect(port).text("INFO replication").contains("role:master")
 }
 
 /// A writer who follows redirects and counts what was acknowledged.
