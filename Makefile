@@ -22,7 +22,7 @@ PHASES := peers python node format lint build units conform epoll doc
 # How many runs `make sim` simulates.
 SEEDS ?= 1000
 
-.PHONY: test bench sim fmt conf install uninstall $(PHASES)
+.PHONY: test bench nutcracker sim fmt conf install uninstall $(PHASES)
 
 test:
 	@for phase in $(PHASES); do \
@@ -89,8 +89,20 @@ epoll:
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
+# twemproxy, beside which the gateway is measured. Its package starts a service as well; the same policy forbids it.
+nutcracker:
+	@if [ -x /usr/sbin/nutcracker ] || command -v nutcracker >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "WARNING: nutcracker is missing (sudo apt-get install nutcracker); the suite's part 'gateway' needs it" >&2; \
+		exit 0; \
+	fi; \
+	policy=/usr/sbin/policy-rc.d; made=; \
+	if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy && made=$$policy; fi; \
+	trap '[ -z "$$made" ] || rm -f "$$made"' EXIT; \
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends nutcracker
+
 # Measures bench/RESULTS.md; `make bench BENCH="…"` passes other arguments to the load generator.
-bench:
+bench: nutcracker
 	$(CARGO) build --release -p slotmesh
 	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)
 

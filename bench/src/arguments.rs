@@ -90,12 +90,13 @@ pub(crate) enum Part {
     Memory,
     Shards,
     Cluster,
+    Gateway,
     Tools,
 }
 
 impl Part {
     /// All parts, in the order of the report.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Speed,
         Self::Lists,
         Self::Commands,
@@ -105,6 +106,7 @@ impl Part {
         Self::Memory,
         Self::Shards,
         Self::Cluster,
+        Self::Gateway,
         Self::Tools,
     ];
 
@@ -120,6 +122,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Shards => "shards",
             Self::Cluster => "cluster",
+            Self::Gateway => "gateway",
             Self::Tools => "tools",
         }
     }
@@ -368,7 +371,7 @@ impl Options {
                 let part = |name: &str| Part::ALL.into_iter().find(|part| part.name() == name);
                 let parts: Option<_> = value.split(',').map(part).collect();
                 suite.parts = parts.ok_or_else(|| {
-                    bad("some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,tools")
+                    bad("some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,gateway,tools")
                 })?;
             }
             _ => unreachable!("every option that wants a value is read"),

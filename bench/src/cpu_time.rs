@@ -39,6 +39,15 @@ impl CpuTime {
         Ok(Self { total_nanos, user_ticks, system_ticks })
     }
 
+    /// That of two processes together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            total_nanos: self.total_nanos + other.total_nanos,
+            user_ticks: self.user_ticks + other.user_ticks,
+            system_ticks: self.system_ticks + other.system_ticks,
+        }
+    }
+
     /// What was used since an earlier moment.
     pub(crate) fn since(&self, earlier: &Self) -> CpuUse {
         let total_nanos = self.total_nanos.saturating_sub(earlier.total_nanos) as f64;
@@ -98,6 +107,8 @@ mod tests {
         let used = later.since(&earlier);
         assert_eq!((used.total_nanos, used.user_nanos, used.system_nanos), (4000.0, 1000.0, 3000.0));
         assert_eq!(earlier.since(&earlier).total_nanos, 0.0);
+        let both = later.and(earlier).since(&earlier.and(earlier));
+        assert_eq!((both.total_nanos, both.user_nanos), (used.total_nanos, used.user_nanos));
     }
 
     #[test]

@@ -19,16 +19,16 @@ pub(crate) struct Endpoint {
     /// As the reports call it.
     pub(crate) name: String,
     pub(crate) address: Address,
-    /// Its process, whose CPU time is measured.
-    pub(crate) pid: Option<u32>,
+    /// Its processes, whose CPU time is measured, all together.
+    pub(crate) pids: Vec<u32>,
 }
 
 impl Endpoint {
     /// Reads `[name=]host:port[,pid=PID]`, or a path in place of host and port.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (text, pid) = match text.split_once(",pid=") {
-            Some((text, pid)) => (text, Some(pid.parse().ok()?)),
-            None => (text, None),
+        let (text, pids) = match text.split_once(",pid=") {
+            Some((text, pid)) => (text, vec![pid.parse().ok()?]),
+            None => (text, Vec::new()),
         };
         let (name, place) = text.split_once('=').unwrap_or((text, text));
         if name.is_empty() || place.is_empty() {
@@ -39,12 +39,12 @@ impl Endpoint {
         } else {
             Address::Tcp(place.to_socket_addrs().ok()?.next()?)
         };
-        Some(Self { name: name.to_owned(), address, pid })
+        Some(Self { name: name.to_owned(), address, pids })
     }
 
     /// A server of ours on the loopback.
     pub(crate) fn local(name: &str, port: u16, pid: u32) -> Self {
-        Self { name: name.to_owned(), address: Address::Tcp(([127, 0, 0, 1], port).into()), pid: Some(pid) }
+        Self { name: name.to_owned(), address: Address::Tcp(([127, 0, 0, 1], port).into()), pids: vec![pid] }
     }
 
     /// Connects, blocking.
@@ -66,10 +66,10 @@ mod tests {
     #[test]
     fn endpoints_have_names_addresses_and_processes() {
         let endpoint = Endpoint::parse("redis=127.0.0.1:6379,pid=42").unwrap();
-        assert_eq!((endpoint.name.as_str(), endpoint.pid), ("redis", Some(42)));
+        assert_eq!((endpoint.name.as_str(), &endpoint.pids[..]), ("redis", &[42][..]));
         assert_eq!(endpoint.address, Address::Tcp("127.0.0.1:6379".parse().unwrap()));
         let plain = Endpoint::parse("[::1]:7000").unwrap();
-        assert_eq!((plain.name.as_str(), plain.pid), ("[::1]:7000", None));
+        assert_eq!((plain.name.as_str(), plain.pids.len()), ("[::1]:7000", 0));
         let unix = Endpoint::parse("ours=/tmp/slotmesh.sock").unwrap();
         assert_eq!(unix.address, Address::Unix("/tmp/slotmesh.sock".into()));
     }

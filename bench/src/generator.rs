@@ -181,7 +181,8 @@ fn join(threads: Vec<Thread>) -> Result<Tally, Failure> {
 }
 
 fn cpu_time(endpoint: &Endpoint) -> Result<Option<CpuTime>, Failure> {
-    endpoint.pid.map(|pid| CpuTime::read(pid).map_err(|error| Failure::Process { pid, error })).transpose()
+    let times = endpoint.pids.iter().map(|&pid| CpuTime::read(pid).map_err(|error| Failure::Process { pid, error }));
+    Ok(times.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(CpuTime::and))
 }
 
 #[cfg(test)]

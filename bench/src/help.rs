@@ -59,8 +59,8 @@ ECHO SERVER
 
 SUITE
   --out FILE            where the tables go [bench/RESULTS.md]
-  --only PARTS          of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,tools [all]; the other
-                        sections of the file stay
+  --only PARTS          of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,gateway,tools [all];
+                        the other sections of the file stay
   --quick               a smoke run of about a minute
   --redis PATH          [redis-server]
   --slotmesh PATH       [beside this program]

@@ -7,6 +7,7 @@ mod document;
 mod failover;
 mod floors;
 mod full_sync;
+mod gateway;
 mod lists;
 mod memory;
 mod servers;
@@ -84,6 +85,7 @@ fn title(part: Part) -> &'static str {
         Part::Memory => "Memory per key",
         Part::Shards => "Two shards behind the gateway against one",
         Part::Cluster => "Two shards on cluster ports against one",
+        Part::Gateway => "The gateway before other hosts",
         Part::Tools => "As redis-benchmark measures",
     }
 }
@@ -123,6 +125,7 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
             Part::Cluster => cluster::measure(options, &scale, &programs)?,
+            Part::Gateway => gateway::measure(options, &scale, &programs)?,
             Part::Tools => tools::measure(options, &scale, &programs)?,
         };
         println!("## {}\n\n{section}", title(*part));

@@ -40,7 +40,7 @@ fn comparisons_take_the_endpoints_that_follow() {
     let Ok(Invocation::Compare(comparison)) = parsed(line) else { panic!("{line}") };
     assert_eq!((comparison.endpoints.len(), comparison.baseline, comparison.rounds), (2, 1, 5));
     assert!(comparison.preload);
-    assert_eq!(comparison.endpoints[0].pid, Some(3));
+    assert_eq!(comparison.endpoints[0].pids, [3]);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn wrong_arguments_are_named() {
         ("suite --echo-server 1", "suite, --compare and --echo-server exclude each other"),
         (
             "suite --only speed,size",
-            "--only wants some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,tools, not 'speed,size'",
+            "--only wants some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,gateway,tools, not 'speed,size'",
         ),
     ] {
         assert_eq!(problem(line), expected);

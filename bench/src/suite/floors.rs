@@ -74,6 +74,17 @@ impl Floor {
     }
 }
 
+/// The verdict on a ratio that must be below a bound.
+pub(super) fn below(ratio: Spread, bound: f64) -> Verdict {
+    if ratio.high < bound {
+        Verdict::Holds
+    } else if ratio.median < bound {
+        Verdict::Unsure
+    } else {
+        Verdict::Missed
+    }
+}
+
 /// The verdict on a figure without an interval.
 pub(super) fn at_most(value: f64, bound: f64) -> Verdict {
     if value <= bound { Verdict::Holds } else { Verdict::Missed }
@@ -94,6 +105,13 @@ mod tests {
         assert_eq!(floor.verdict(spread(0.3, 0.4, 0.5), echo), Verdict::Holds);
         assert_eq!(floor.verdict(spread(0.3, 0.4, 0.51), echo), Verdict::Unsure);
         assert_eq!(floor.verdict(spread(0.3, 0.51, 0.6), echo), Verdict::Missed);
+    }
+
+    #[test]
+    fn as_much_is_not_below() {
+        assert_eq!(below(spread(0.5, 0.9, 0.99), 1.0), Verdict::Holds);
+        assert_eq!(below(spread(0.5, 0.9, 1.0), 1.0), Verdict::Unsure);
+        assert_eq!(below(spread(0.5, 1.0, 1.0), 1.0), Verdict::Missed);
     }
 
     #[test]

@@ -258,7 +258,7 @@ fn nameless_file(port: u16) -> io::Result<File> {
 }
 
 /// The first of so many free ports in a row.
-fn free_ports(count: u16) -> io::Result<u16> {
+pub(super) fn free_ports(count: u16) -> io::Result<u16> {
     for _ in 0..PORT_TRIES {
         let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = first.local_addr()?.port();
