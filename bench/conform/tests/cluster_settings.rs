@@ -169,3 +169,93 @@ fn a_node_that_moves_keeps_its_name_and_is_found() {
         assert_eq!(facts(&after), facts(&before));
     }
 }
+
+/// One of ours and one of redis-server, with these arguments.
+fn both(args: &[&str]) -> [Server; 2] {
+    [Program::Slotmesh(1), Program::Redis(None)].map(|program| {
+        let port = unused_ports(2);
+        let bus = (port + 1).to_string();
+        let own = ["--save", "", "--cluster-port", &bus];
+        let shards: &[&str] =
+            if matches!(program, Program::Slotmesh(_)) { &["--cores", "1", "--shards", "1"] } else { &[] };
+        Server::start_at(port, "a server", program.command(), &[&own[..], shards, args].concat())
+    })
+}
+
+/// `cluster-enabled`: with it a server is a node, with a port for others, a name and one database; without it none of
+/// this, and databases and REPLICAOF instead.
+#[test]
+fn a_server_is_a_node_only_if_it_shall_be_one() {
+    let lines = [
+        "CLUSTER KEYSLOT foo",
+        "CLUSTER COUNTKEYSINSLOT 0",
+        "ASKING",
+        "READONLY",
+        "SELECT 1",
+        "SWAPDB 0 1",
+        "MOVE k 1",
+        "REPLICAOF NO ONE",
+        "SET k v",
+        "MGET k other",
+        "FAILOVER ABORT",
+    ];
+    for enabled in ["yes", "no"] {
+        let servers = both(&["--cluster-enabled", enabled]);
+        let told = servers.each_ref().map(|server| {
+            let mut client = server.connect();
+            let is_enabled = server.info("cluster", "cluster_enabled");
+            let has_bus = std::net::TcpStream::connect(("127.0.0.1", server.port() + 1)).is_ok();
+            let has_file = server.dir().join("nodes.conf").exists();
+            let said = lines.map(|line| show(&client.say(line)));
+            (is_enabled, has_bus, has_file, said)
+        });
+        let is_node = enabled == "yes";
+        assert_eq!(told[0], told[1]);
+        assert_eq!((&*told[0].0, told[0].1, told[0].2), (if is_node { "1" } else { "0" }, is_node, is_node));
+    }
+}
+
+/// `cluster-config-file`: the file of this name, and no other, says who a node is.
+#[test]
+fn the_file_of_the_name_says_who_a_node_is() {
+    if is_self_test() {
+        return;
+    }
+    let id = |server: &Server| server.connect().text("CLUSTER MYID");
+    for (program, name) in [(Program::Slotmesh(1), "slotmesh"), (Program::Redis(None), "redis-server")] {
+        let start = |file: Option<&str>, found: &[(&str, &str)]| {
+            let port = unused_ports(2);
+            let bus = (port + 1).to_string();
+            let own = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus];
+            let shards: &[&str] = if name == "slotmesh" { &["--cores", "1", "--shards", "1"] } else { &[] };
+            let named = file.map_or(vec![], |file| vec!["--cluster-config-file", file]);
+            let prepare = |dir: &std::path::Path| {
+                found.iter().for_each(|(file, text)| std::fs::write(dir.join(file), text).expect("a new file"));
+            };
+            Server::start_with(port, name, program.command(), &[&own[..], shards, &named].concat(), prepare)
+        };
+        let [first, second] = [start(None, &[]), start(Some("who.conf"), &[])];
+        let read = |server: &Server, file: &str| std::fs::read_to_string(server.dir().join(file));
+        let (one, other) =
+            (read(&first, "nodes.conf").expect("its file"), read(&second, "who.conf").expect("its file"));
+        assert!(read(&first, "who.conf").is_err() && read(&second, "nodes.conf").is_err());
+        let ids = [id(&first), id(&second)];
+        drop((first, second));
+        let found = [("nodes.conf", &*one), ("who.conf", &*other)];
+        assert_eq!([id(&start(None, &found)), id(&start(Some("who.conf"), &found))], ids, "{name}");
+        let new = id(&start(Some("nobody.conf"), &found));
+        assert!(!ids.contains(&new), "{name}: {new}");
+        let config = start(Some("who.conf"), &found).connect().say("CONFIG GET cluster-config-file");
+        assert_eq!(show(&config), "*2\\r\\n$19\\r\\ncluster-config-file\\r\\n$8\\r\\nwho.conf\\r\\n");
+    }
+    // Each shard of a process has its own.
+    let process = Server::start_at(
+        unused_ports(4),
+        "slotmesh",
+        Program::Slotmesh(2).command(),
+        &["--cluster-enabled", "yes", "--cores", "2", "--shards", "2", "--cluster-config-file", "who.conf"],
+    );
+    let text = |file: &str| std::fs::read_to_string(process.dir().join(file)).expect("its file");
+    let second = Connection::tcp(("127.0.0.1", process.port() + 1)).expect("the node accepts").text("CLUSTER MYID");
+    assert!(text("who.conf").contains(&format!("{} ", id(&process))) && text("who-1.conf").contains(&second));
+}
