@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "slotmesh-base",
             "slotmesh-resp",
             "slotmesh-keyspace",
+            "slotmesh-rdb",
             "slotmesh-command",
             "slotmesh-cluster",
             "slotmesh-replication",

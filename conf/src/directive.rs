@@ -8,7 +8,7 @@
 
 use crate::declaration::{Directive, Kind, boolean, choice, dropped, file_only, integer, memory, special, text};
 use crate::handle::Handle;
-use crate::value::{LogLevel, OutputLimits};
+use crate::value::{LogLevel, OutputLimits, SavePoint};
 
 /// Greatest value of Redis's signed 32-bit numbers.
 const I32: i64 = i32::MAX as i64;
@@ -40,7 +40,7 @@ const EVICTION: &[&str] = &[
 const FACILITIES: &[&str] = &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 const IO_BACKENDS: &[&str] = &["auto", "io_uring", "epoll"];
 const PROTECTED: &[&str] = &["no", "yes", "local"];
-/// What `appendonly yes` and save points must not be taken for.
+/// What `appendonly yes` must not be taken for.
 const NO_DISK: &str = "nothing is written to disk, all data ends with the process";
 const NO_EVICTION: &str = "memory is not bounded, nothing is evicted";
 const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
@@ -221,8 +221,7 @@ directives! {
         PIDFILE: str = text("pidfile", "").fixed();
         /// Who supervises: no, systemd (told by NOTIFY_SOCKET), upstart, or auto to find out.
         SUPERVISED: &'static str = choice("supervised", "no", &["upstart", "systemd", "auto", "no"]).fixed();
-        /// What SIGINT does: default, or save, nosave, now, force. There is nothing to save and nobody to wait
-        /// for yet, so that all stop at once; `save` is told in the log.
+        /// What SIGINT does: default, or some of save, nosave, now, force, as SHUTDOWN has them.
         SHUTDOWN_ON_SIGINT: [String] = special("shutdown-on-sigint", "default", Kind::Flags(SHUTDOWN));
         /// The same for SIGTERM.
         SHUTDOWN_ON_SIGTERM: [String] = special("shutdown-on-sigterm", "default", Kind::Flags(SHUTDOWN));
@@ -297,6 +296,18 @@ directives! {
         RDBCOMPRESSION: bool = boolean("rdbcompression", "yes");
         /// Whether RDB files and full syncs end with a checksum.
         RDBCHECKSUM: bool = boolean("rdbchecksum", "yes").fixed();
+        /// When to save: seconds and changes. A pair is due when so many seconds have passed since the last save,
+        /// and so many changes were made; empty: never, unless a command says so.
+        SAVE: [SavePoint] = special("save", "3600 1 300 100 60 10000", Kind::SavePoints);
+        /// The file of all data, in 'dir'. It is loaded at the start; `-1`, `-2` … stand before its extension for
+        /// the further shards of a cluster.
+        DBFILENAME: str = special("dbfilename", "dump.rdb", Kind::FileName { empty: true }).protected();
+        /// Whether writes are refused after a save has failed. That needs save points, and ends when one succeeds.
+        STOP_WRITES_ON_BGSAVE_ERROR: bool = boolean("stop-writes-on-bgsave-error", "yes");
+        /// Whether files are brought to the disk while they are written. Else all of it is left for the end.
+        RDB_SAVE_INCREMENTAL_FSYNC: bool = boolean("rdb-save-incremental-fsync", "yes");
+        /// Whether the files of full syncs are removed. Ours have no names.
+        RDB_DEL_SYNC_FILES: bool = boolean("rdb-del-sync-files", "no");
     }
     answered {
         /// Most memory for data, in bytes; 0 = no limit. INFO shows it, nothing is evicted yet.
@@ -308,9 +319,7 @@ directives! {
     }
     others {
         boolean("io-threads-do-reads", "no").fixed();
-        boolean("rdb-del-sync-files", "no");
         boolean("activerehashing", "yes");
-        boolean("stop-writes-on-bgsave-error", "yes");
         boolean("dynamic-hz", "yes");
         boolean("lazyfree-lazy-eviction", "no");
         boolean("lazyfree-lazy-expire", "no");
@@ -319,7 +328,6 @@ directives! {
         boolean("lazyfree-lazy-user-flush", "no");
         boolean("aof-rewrite-incremental-fsync", "yes");
         boolean("no-appendfsync-on-rewrite", "no");
-        boolean("rdb-save-incremental-fsync", "yes");
         boolean("aof-load-truncated", "yes");
         boolean("aof-use-rdb-preamble", "yes");
         boolean("aof-timestamp-enabled", "no");
@@ -333,7 +341,6 @@ directives! {
         boolean("replica-ignore-disk-write-errors", "no");
 
         text("aclfile", "").fixed().default_only();
-        special("dbfilename", "dump.rdb", Kind::FileName { empty: true }).protected();
         special("appendfilename", "appendonly.aof", Kind::FileName { empty: false }).fixed();
         special("appenddirname", "appendonlydir", Kind::FileName { empty: false }).fixed();
         text("bio_cpulist", "").fixed();
@@ -408,7 +415,6 @@ directives! {
         text("tls-ciphers", "");
         text("tls-ciphersuites", "");
 
-        special("save", "3600 1 300 100 60 10000", Kind::SavePoints).missing(NO_DISK);
         special("notify-keyspace-events", "", Kind::KeyspaceEvents);
 
         // Taken in a file and forgotten, as Redis does.

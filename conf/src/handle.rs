@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 use crate::declaration::Kind;
 use crate::parse;
-use crate::value::{LogLevel, OutputLimits, Value};
+use crate::value::{LogLevel, OutputLimits, SavePoint, Value};
 
 /// The place of one directive in the table, with the type of its value.
 #[derive(Debug)]
@@ -50,6 +50,8 @@ pub enum Shape {
     Cpus,
     /// Words.
     Words,
+    /// Save points.
+    SavePoints,
     /// Output limits.
     OutputLimits,
     /// What no handle reads.
@@ -65,6 +67,7 @@ impl Shape {
             Kind::Text | Kind::Template | Kind::HostName | Kind::FileName { .. } | Kind::KeyspaceEvents => Shape::Text,
             Kind::CpuList => Shape::Cpus,
             Kind::Words { .. } | Kind::Flags(_) | Kind::OomScores | Kind::Percentiles | Kind::Master => Shape::Words,
+            Kind::SavePoints => Shape::SavePoints,
             Kind::OutputLimits => Shape::OutputLimits,
             _ => Shape::Other,
         }
@@ -186,6 +189,18 @@ impl Read for [usize] {
     fn read(value: &Value) -> Vec<usize> {
         match value {
             Value::Text(text) => parse::cpu_list(text).expect("the list was read once when it was set"),
+            other => wrong(other),
+        }
+    }
+}
+
+impl Read for [SavePoint] {
+    type Output<'a> = &'a [SavePoint];
+    const SHAPE: Shape = Shape::SavePoints;
+
+    fn read(value: &Value) -> &[SavePoint] {
+        match value {
+            Value::SavePoints(points) => points,
             other => wrong(other),
         }
     }

@@ -228,7 +228,7 @@ fn resolve(mut merged: Map<String, config::Value>) -> Result<Loaded, ConfError> 
             let before = settings.at(index);
             let value = set.value(row, before).map_err(|reason| set.refuse(row, reason))?;
             settings::refuse_unsupported(row, &value).map_err(|reason| set.refuse(row, reason))?;
-            let is_default = value == *before || value.is_no_save_point();
+            let is_default = value == *before;
             (value, is_default)
         };
         settings.put(index, value);

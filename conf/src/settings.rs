@@ -165,7 +165,7 @@ impl Settings {
     /// What an operator must not count on, although the value of this row asks for it; nothing where it does not.
     pub fn missing(&self, row: &Directive) -> Option<&'static str> {
         let (_, value) = self.rows().find(|(known, _)| known.name == row.name)?;
-        let is_asked = parse::parse(row, &row.default_words(), None).as_ref() != Ok(value) && !value.is_no_save_point();
+        let is_asked = parse::parse(row, &row.default_words(), None).as_ref() != Ok(value);
         (is_asked && !row.missing.is_empty()).then_some(row.missing)
     }
 

@@ -30,11 +30,6 @@ pub enum Value {
 }
 
 impl Value {
-    /// Whether it asks not to be saved.
-    pub(crate) fn is_no_save_point(&self) -> bool {
-        matches!(self, Value::SavePoints(points) if points.is_empty())
-    }
-
     /// The words that follow the name in a file, quoted where needed. `client-output-buffer-limit` is
     /// written on one line, which Redis reads as well.
     pub(crate) fn to_line(&self) -> String {

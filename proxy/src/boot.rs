@@ -11,8 +11,9 @@ use crate::huge_pages;
 use crate::listener::Dealer;
 use crate::log::Log;
 use crate::node_port::NodePort;
+use crate::persistence::{Persistence, begin_loading};
 use crate::presence;
-use crate::process::{Identity, Process};
+use crate::process::{Identity, Process, Ready};
 use crate::replication::Replication;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{SLOT_COUNT, UnixMillis};
@@ -181,12 +182,6 @@ fn start(
     Ok(())
 }
 
-/// What the process listens on, for the log.
-struct Ready {
-    tcp: bool,
-    unix: bool,
-}
-
 fn enter_directory(settings: &mut Settings) -> Result<(), BootError> {
     let path = settings.value(directive::DIR).to_owned();
     let entered = std::env::set_current_dir(&path).and_then(|()| std::env::current_dir());
@@ -332,8 +327,11 @@ fn run_cores(
     nodes: (Vec<Vec<OwnedFd>>, Vec<BusStart>),
     ready: Ready,
 ) -> Result<(), BootError> {
-    let (mut nodes, mut buses) = (nodes.0.into_iter(), nodes.1.into_iter());
+    let (mut nodes, buses) = (nodes.0.into_iter(), nodes.1);
     let hasher = KeyHasher::new([entropy::random_u64(), entropy::random_u64()]);
+    let to_load = formation::nodes_to_load(&process.map(), &process.settings(), &buses);
+    begin_loading(process, hasher, to_load).map_err(BootError::System)?;
+    let mut buses = buses.into_iter();
     let mut dealer = Some(dealer);
     let mut threads = Vec::new();
     for (core, mail) in mesh::<Parcel>(layout.cores).into_iter().enumerate() {
@@ -351,13 +349,7 @@ fn run_cores(
         threads.push(thread.spawn(move || task.run(mail)).map_err(BootError::System)?);
     }
     process.log.notice(format_args!("Server initialized, PID: {}", std::process::id()));
-    if ready.tcp {
-        process.log.notice(format_args!("Ready to accept connections tcp"));
-    }
-    if ready.unix {
-        process.log.notice(format_args!("Ready to accept connections unix"));
-    }
-    process.supervisor().ready();
+    process.announce_soon(ready);
     threads.into_iter().for_each(|thread| thread.join().expect("a core that panics stops the process at once"));
     Ok(())
 }
@@ -400,6 +392,7 @@ impl CoreTask {
         if map.is_of_cluster() && bus.is_some() || !map.is_of_cluster() && core == 0 {
             let cores = if map.is_of_cluster() { vec![core as u16] } else { (0..map.shards()).collect() };
             let port = formation::node_port(&settings, core as u16).unwrap_or(0);
+            engine.persistence = Some(Box::new(Persistence::new(core as u16, &settings)));
             engine.replication = Some(Box::new(Replication::new(&settings, cores, port, log.log.clone())));
             if let [host, port] = settings.value(directive::REPLICAOF) {
                 engine.errands.first_master = port.parse().ok().map(|port| (host.clone(), port));

@@ -9,6 +9,7 @@ use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::{Dealer, NODE};
 use crate::node_port::NodePort;
+use crate::persistence::SAVES;
 use crate::replication::MASTER_BELL;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::{Flags, Reach, Spec};
@@ -103,6 +104,7 @@ impl Core {
             self.run_batch();
             self.exchange_mail();
             self.engine.drive_replication(&mut self.io);
+            self.engine.drive_persistence(&mut self.io);
             self.engine.pass_slots_on(&mut self.io);
             self.drive_bus();
             self.look_at_answered();
@@ -111,6 +113,9 @@ impl Core {
             self.engine.counters.busy_nanos += self.engine.process.ticks.nanos_since(begin);
         }
         self.io.stop_listening();
+        if let Some(persistence) = &mut self.engine.persistence {
+            persistence.leave();
+        }
         // What was written in this turn still goes out.
         self.io.turn(Wait::No, &mut events).await;
     }
@@ -169,8 +174,13 @@ impl Core {
                     dealer.note_failure(io, engine, token, &error);
                 }
             }
-            // Nobody writes files yet.
-            Event::File(_) => {}
+            Event::File(done) => {
+                if let Some(persistence) = &mut self.engine.persistence
+                    && done.token >> 24 == SAVES
+                {
+                    persistence.hear(done);
+                }
+            }
             Event::Readable { .. } => {
                 let Self { dealer, io, engine, .. } = self;
                 if let Some(dealer) = dealer
@@ -445,7 +455,11 @@ impl Core {
             Some((deadline, walks)) => (deadline.min(next), walks),
             None => (next, false),
         };
-        if has_more || walks_images || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
+        let (next, saves_on) = match engine.persistence_deadline() {
+            Some((deadline, goes_on)) => (deadline.min(next), goes_on),
+            None => (next, false),
+        };
+        if has_more || walks_images || saves_on || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
     }
 
     /// Closes a connection that has said and heard everything.

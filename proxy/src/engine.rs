@@ -13,6 +13,7 @@ use crate::hop::{Parcel, ReturnAddress};
 use crate::lending::Lending;
 use crate::membership::{Unsettled, at_node, key_count};
 use crate::meter::{Meter, Sender};
+use crate::persistence::Persistence;
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
@@ -73,6 +74,8 @@ pub(crate) struct Engine {
     pub(crate) unsettled: Unsettled,
     /// The replication of the stream that we own, if we own one.
     pub(crate) replication: Option<Box<Replication>>,
+    /// The data on the disk of the stream that we own, if we own one.
+    pub(crate) persistence: Option<Box<Persistence>>,
     /// What we do for the stream, whosever it is.
     pub(crate) errands: StreamErrands,
     /// What replication forbids our clients.
@@ -143,6 +146,7 @@ impl Engine {
             seat: None,
             bus: None,
             replication: None,
+            persistence: None,
             errands: StreamErrands::default(),
             standing: Standing::default(),
             handover: Handover::default(),
@@ -193,6 +197,12 @@ impl Engine {
         self.replication.as_ref().map_or(self.errands.is_replica, |replication| replication.is_replica())
     }
 
+    /// Whether a shard of the process does not have its data yet.
+    #[inline]
+    pub(crate) fn is_loading(&self) -> bool {
+        self.process.disk.is_loading()
+    }
+
     /// What is remembered of accesses to keys.
     fn access_policy(&self) -> AccessPolicy {
         match self.hot.counts_accesses {
@@ -225,6 +235,9 @@ impl Engine {
             self.refresh_bus();
             if let Some(replication) = &mut self.replication {
                 replication.set_settings(&self.settings);
+            }
+            if let Some(persistence) = &mut self.persistence {
+                persistence.set_settings(&self.settings);
             }
         }
     }
@@ -399,6 +412,7 @@ impl Engine {
             NodeAction::KillClients { filter, counts } => self.kill_anywhere(hands, index, &filter, counts),
             NodeAction::Shutdown { expects_save, may_wait } => self.shut_down(hands, expects_save, may_wait),
             NodeAction::Replicate(order) => self.replicate(hands, index, order),
+            NodeAction::Save { waits } => self.save(hands, index, waits),
             NodeAction::Refresh => self.refresh_everywhere(hands, index),
             NodeAction::Inspect(what) => self.inspect_all(hands, index, what, args),
             NodeAction::Unblock { client, with_error } => self.unblock_anywhere(hands, index, client, with_error),

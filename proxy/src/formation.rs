@@ -1,8 +1,11 @@
 //! How the shards of a process become nodes of a cluster: their addresses, their names, and what they know at the start.
 
 use crate::bus::{BusStart, NodesFile, NodesFileError};
-use slotmesh_base::{Monotonic, Rng, UnixMillis};
-use slotmesh_cluster::machine::{Actions, Cluster, Founder, Input, Now, ReplicaRules, Settings as MachineSettings};
+use crate::persistence::{NodeToLoad, has_data};
+use slotmesh_base::{Monotonic, Rng, SLOT_COUNT, Slot, UnixMillis};
+use slotmesh_cluster::machine::{
+    Actions, Cluster, Founder, Input, Now, ReplicaRules, RoleChange, Settings as MachineSettings,
+};
 use slotmesh_cluster::{BUS_PORT_DISTANCE, Endpoint, Host, Manners, NodeId};
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{clock, entropy};
@@ -76,6 +79,7 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
     let is_new = files.iter().all(|(_, saved)| saved.is_none());
     let founders = (settings.value(directive::CLUSTER_SELF_FORM) && is_new).then(|| founders(settings, shards));
     let may_start_empty = settings.value(directive::CLUSTER_START_EMPTY);
+    let has_file: Vec<bool> = (0..shards).map(|index| has_data(settings, index)).collect();
     let mut starts = Vec::new();
     for ((index, (file, saved)), listeners) in (0..shards).zip(files).zip(listeners) {
         let (settings, rng) = (machine_settings(settings, index, shards), Rng::new(entropy::random_u64()));
@@ -84,8 +88,8 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
             (None, Some(founders)) => Cluster::found(settings, rng, now, founders),
             (None, None) => Cluster::new(settings, rng),
         };
-        // What it had is its replicas' alone now, since nothing was on a disk.
-        let is_empty_handed = !may_start_empty && cluster.is_backed_up();
+        // What it had is its replicas' alone now, if nothing is on a disk.
+        let is_empty_handed = !may_start_empty && !has_file[usize::from(index)] && cluster.is_backed_up();
         starts.push(BusStart { cluster, file, listeners, is_empty_handed, role: None });
     }
     let ids: Vec<NodeId> = starts.iter().map(|start| start.cluster.id()).collect();
@@ -103,6 +107,25 @@ pub(crate) fn nodes(settings: &Settings, listeners: Vec<Vec<OwnedFd>>) -> Result
         *role = actions.role.take();
     }
     Ok(starts)
+}
+
+/// What each node loads at the start: of a cluster's nodes those of `starts`, else the one of the process.
+pub(crate) fn nodes_to_load(map: &SlotMap, settings: &Settings, starts: &[BusStart]) -> Vec<NodeToLoad> {
+    if !map.is_of_cluster() {
+        let shards = (0..map.shards()).filter_map(|core| map.slots(core)).collect();
+        let is_master = settings.value(directive::REPLICAOF).is_empty();
+        return vec![NodeToLoad { node: 0, shards, is_master, slots: None }];
+    }
+    let now = Now { monotonic: Monotonic(clock::monotonic_nanos()), unix: UnixMillis(clock::unix_millis()) };
+    let node = |(node, start): (u16, &BusStart)| {
+        let is_master = !matches!(start.role, Some(RoleChange::Replica { .. }));
+        let (topology, myself) = start.cluster.view(now);
+        // What a replica holds is its master's to say.
+        let may_hold = |slot: &Slot| topology.owner(*slot).is_none_or(|owner| owner == myself);
+        let slots = is_master.then(|| (0..SLOT_COUNT as u16).filter_map(Slot::new).filter(may_hold).collect());
+        NodeToLoad { node, shards: vec![0..=SLOT_COUNT as u16 - 1], is_master, slots }
+    };
+    (0..).zip(starts).map(node).collect()
 }
 
 /// Whether the address that a node remembers is one of this machine. What it announces may be another's.

@@ -29,6 +29,7 @@ mod meter;
 mod node_port;
 mod oom_score;
 mod pauses;
+mod persistence;
 mod post;
 mod presence;
 mod process;

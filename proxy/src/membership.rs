@@ -32,6 +32,8 @@ pub(crate) struct Unsettled {
     lost_slots: Vec<Slot>,
     /// All keys are to go.
     must_flush: bool,
+    /// Whom our shard is to follow, or that it is to lead, as soon as it has its data.
+    held_role: Option<RoleChange>,
     /// Writes wait until a replica has taken over.
     is_handing_over: bool,
     /// The cluster is to be told of what was written before clients began to wait.
@@ -79,8 +81,9 @@ impl Engine {
         if let Some(seat) = seat {
             self.take_seat(seat);
         }
-        if let Some(role) = role {
-            self.take_role(hands, role);
+        match role {
+            Some(role) => self.take_role(hands, role),
+            None => self.follow_held_role(hands),
         }
         self.unsettled.must_flush |= flush;
         self.flush_keys();
@@ -104,15 +107,28 @@ impl Engine {
 
     /// Leads or follows, as the cluster says.
     fn take_role(&mut self, hands: &mut Hands<'_>, role: RoleChange) {
+        if self.is_loading() {
+            self.unsettled.held_role = Some(role);
+            return;
+        }
         match role {
             RoleChange::Master => self.lead(hands),
             RoleChange::Replica { host, port, .. } => self.follow_master(hands, host.to_string(), port),
         }
     }
 
+    /// Follows what the cluster wanted while data were loaded.
+    pub(crate) fn follow_held_role(&mut self, hands: &mut Hands<'_>) {
+        if !self.is_loading()
+            && let Some(role) = self.unsettled.held_role.take()
+        {
+            self.take_role(hands, role);
+        }
+    }
+
     /// Forgets all keys, as soon as the shard is at home.
     fn flush_keys(&mut self) {
-        if !self.unsettled.must_flush {
+        if !self.unsettled.must_flush || self.is_loading() {
             return;
         }
         let Some(shard) = self.lending.home() else { return };
@@ -227,7 +243,7 @@ impl Engine {
     /// Drops the keys of slots that another node has taken (Redis 7.2 `cluster.c` `delKeysInSlot`), as soon as the shard
     /// is at home.
     fn drop_lost_keys(&mut self) {
-        if self.unsettled.lost_slots.is_empty() {
+        if self.unsettled.lost_slots.is_empty() || self.is_loading() {
             return;
         }
         let (now, Some(shard)) = (self.now, self.lending.home()) else { return };

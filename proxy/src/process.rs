@@ -8,6 +8,7 @@ use crate::doors::Doors;
 use crate::log::Log;
 use crate::oom_score::OomScore;
 use crate::pauses::{self, Pauses};
+use crate::persistence::DiskBoard;
 use crate::presence;
 use crate::replication::{Replication, StreamBoard};
 use crate::statistics::Statistics;
@@ -23,7 +24,7 @@ use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::Args;
 use slotmesh_shard::{
     Audience, Census, CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, PauseScope,
-    ProcessFacts, Rates, ReplicationFacts, Shard, SlotMap, SlowClient, SlowLog,
+    PersistenceFacts, ProcessFacts, Rates, ReplicationFacts, SaveBegin, Shard, SlotMap, SlowClient, SlowLog,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,6 +42,13 @@ pub(crate) struct Identity {
     pub(crate) executable: String,
     pub(crate) config_file: String,
     pub(crate) supervisor: Supervisor,
+}
+
+/// What the process listens on, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    pub(crate) tcp: bool,
+    pub(crate) unix: bool,
 }
 
 /// The place of a shard in its cluster.
@@ -93,6 +101,10 @@ pub(crate) struct Process {
     latency: Mutex<LatencyMonitor>,
     /// `allocated_bytes` when the first second was over, or somebody asked; 0: not yet.
     startup_bytes: AtomicU64,
+    /// What is on the disk, and on its way from there and to it.
+    pub(crate) disk: DiskBoard,
+    /// What the log and whoever watches over us are told when data are served; nothing, once they were.
+    announcement: Mutex<Option<Ready>>,
     /// How the stream of the process stands, unless it is part of a cluster.
     pub(crate) stream: StreamBoard,
     /// What the boards showed when CONFIG RESETSTAT came.
@@ -101,6 +113,8 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn new(settings: Settings, identity: Identity, boards: Vec<Board>, map: SlotMap, log: Arc<Log>) -> Self {
+        let nodes = if map.is_of_cluster() { usize::from(map.shards()) } else { 1 };
+        let disk = DiskBoard::new(nodes, identity.started_at.as_secs());
         Self {
             settings: RwLock::new(Arc::new(settings)),
             version: AtomicU64::new(0),
@@ -112,6 +126,8 @@ impl Process {
             unsigned: AtomicUsize::new(0),
             latency: Mutex::default(),
             startup_bytes: AtomicU64::new(0),
+            disk,
+            announcement: Mutex::default(),
             stream: StreamBoard::default(),
             audience: Arc::new(Audience::new(boards.len(), KeyHasher::new([random_u64(), random_u64()]))),
             boards,
@@ -135,6 +151,32 @@ impl Process {
     /// With what it listens on.
     pub(crate) fn with_doors(self, doors: Doors) -> Self {
         Self { doors, ..self }
+    }
+
+    /// The process serves, as soon as all data are there.
+    pub(crate) fn announce_soon(&self, ready: Ready) {
+        *self.announcement.lock().expect("no holder panics") = Some(ready);
+        if !self.disk.is_loading() {
+            self.announce();
+        }
+    }
+
+    /// The process serves: says so once.
+    pub(crate) fn announce(&self) {
+        let Some(ready) = self.announcement.lock().expect("no holder panics").take() else { return };
+        if ready.tcp {
+            self.log.notice(format_args!("Ready to accept connections tcp"));
+        }
+        if ready.unix {
+            self.log.notice(format_args!("Ready to accept connections unix"));
+        }
+        self.supervisor().ready();
+    }
+
+    /// Bytes that the allocator has given out.
+    pub(crate) fn used_memory(&self) -> u64 {
+        let _ = epoch::advance();
+        stats::allocated::read().unwrap_or(0) as u64
     }
 
     /// Which core owns which slot.
@@ -552,6 +594,23 @@ impl Node for NodeView<'_> {
 
     fn link_buffer(&self, link: LinkId) -> (usize, usize) {
         self.node.as_ref().map_or((0, 0), |node| node.bus.link_buffer(link))
+    }
+
+    fn persistence(&self) -> PersistenceFacts {
+        self.process.disk.facts(
+            self.node.as_ref().map(|node| node.core),
+            &self.process.boards,
+            clock::unix_millis() / 1000,
+        )
+    }
+
+    fn begin_save(&self, is_in_transaction: bool) -> SaveBegin {
+        self.process.disk.begin_save(
+            self.node.as_ref().map(|node| node.core),
+            is_in_transaction,
+            clock::unix_millis() / 1000,
+            &self.process.log,
+        )
     }
 
     fn pause(&self, end: UnixMillis, scope: PauseScope) {

@@ -208,6 +208,11 @@ impl Replay {
         self.db = db;
     }
 
+    /// The database that is selected behind what was replayed.
+    pub fn selected(&self) -> u16 {
+        self.db
+    }
+
     /// Takes what the stream has said beside its effects.
     pub fn take_news(&mut self) -> ReplayNews {
         take(&mut self.news)

@@ -77,6 +77,11 @@ impl Shard {
         &mut self.keyspace
     }
 
+    /// Its databases, without anything else of it.
+    pub fn into_keyspace(self) -> Keyspace {
+        self.keyspace
+    }
+
     /// Begins or ends to record effects.
     pub fn record_effects(&mut self, wanted: bool) {
         self.effects.record(wanted);

@@ -4,11 +4,11 @@
 
 use crate::Client;
 use slotmesh_base::ReplyError;
-use slotmesh_command::{Flags, Reach, Spec, TransactionCommand};
+use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, TransactionCommand};
 
 /// What is refused now; nothing, as a rule.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Standing(u8);
+pub struct Standing(u16);
 
 impl Standing {
     /// We are a replica that only its master may change (`replica-read-only`).
@@ -23,6 +23,9 @@ impl Standing {
     /// A replica takes over from us: what others have admitted for us is not written any more. Our own clients wait.
     pub const HANDING_OVER: Self = Self(16);
 
+    /// The last save has failed, and writes are refused until one succeeds (`stop-writes-on-bgsave-error`).
+    pub const UNSAVED: Self = Self(32);
+
     /// This and that.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -36,12 +39,12 @@ impl Standing {
     }
 
     /// As a number, for a place that all cores read.
-    pub const fn to_bits(self) -> u8 {
+    pub const fn to_bits(self) -> u16 {
         self.0
     }
 
     /// What [`to_bits`](Self::to_bits) gave.
-    pub const fn of_bits(bits: u8) -> Self {
+    pub const fn of_bits(bits: u16) -> Self {
         Self(bits)
     }
 
@@ -82,7 +85,10 @@ impl Standing {
         let writes = |spec: &Spec| spec.flags.contains(Flags::WRITE);
         let lacks = |flag: Flags| move |spec: &Spec| !spec.flags.contains(flag);
         let is = |is: &dyn Fn(&Spec) -> bool| is(command) || any_queued(is);
-        if self.has(Self::TOO_FEW_REPLICAS) && is(&writes) {
+        let is_ping = |spec: &Spec| matches!(spec.reach, Reach::Connection(ConnectionCommand::Ping));
+        if self.has(Self::UNSAVED) && is(&|spec: &Spec| writes(spec) || is_ping(spec)) {
+            Some(ReplyError::Unsaved)
+        } else if self.has(Self::TOO_FEW_REPLICAS) && is(&writes) {
             Some(ReplyError::TooFewReplicas)
         } else if self.has(Self::READ_ONLY) && is(&writes) {
             Some(ReplyError::ReadOnlyReplica)
@@ -131,6 +137,15 @@ mod tests {
             (Standing::MASTER_DOWN, "REPLICAOF NO ONE", "admitted"),
             (Standing::LOADING, "GET a", "-LOADING Redis is loading the dataset in memory\r\n"),
             (Standing::LOADING, "INFO", "admitted"),
+            (
+                Standing::UNSAVED,
+                "SET a 1",
+                "-MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                 Commands that may modify the data set are disabled, because this instance is configured to report errors \
+                 during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs \
+                 for details about the RDB error.\r\n",
+            ),
+            (Standing::UNSAVED, "GET a", "admitted"),
             (Standing::default(), "SET a 1", "admitted"),
         ];
         for (standing, text, expected) in cases {

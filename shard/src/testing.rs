@@ -8,6 +8,7 @@ use crate::{
     NodeAction, PauseScope, Placement, ProcessFacts, ReplicationFacts, Shard, ShardSettings, SlotMap, SlowLog,
     Subscriptions, admit, execute_together, loan_cores, place, run_connection_command, run_node_command, split,
 };
+use crate::{LoadFacts, PersistenceFacts, SaveBegin, SaveRecord};
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
 use slotmesh_conf::{RewriteError, SetError, Settings};
@@ -78,6 +79,7 @@ pub(crate) struct TestNode {
     pub(crate) latency: Mutex<LatencyMonitor>,
     pub(crate) audience: TestAudience,
     pub(crate) replication: ReplicationFacts,
+    pub(crate) saves: RefCell<SaveRecord>,
 }
 
 impl TestNode {
@@ -120,6 +122,21 @@ impl Node for TestNode {
 
     fn replication(&self) -> ReplicationFacts {
         self.replication.clone()
+    }
+
+    fn persistence(&self) -> PersistenceFacts {
+        let mut facts = PersistenceFacts::default();
+        let changes = self.cores.iter().map(|core| core.changes).sum();
+        facts.add(self.saves.borrow().facts(changes, NOW.as_secs()), LoadFacts::default());
+        facts
+    }
+
+    fn begin_save(&self, is_in_transaction: bool) -> SaveBegin {
+        match is_in_transaction {
+            true => SaveBegin::Scheduled,
+            false if self.saves.borrow_mut().begin(NOW.as_secs()) => SaveBegin::Begun,
+            false => SaveBegin::InProgress,
+        }
     }
 
     fn reset_statistics(&self) {

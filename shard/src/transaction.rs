@@ -284,7 +284,7 @@ pub fn execute_transaction(
                         let (at, own) = (out.len(), crowd.ask(client, &action));
                         sequel.questions.push(Question { action, at, own });
                     }
-                    NodeAction::Shutdown { .. } | NodeAction::DrillSnapshot { .. } => {
+                    NodeAction::Shutdown { .. } | NodeAction::DrillSnapshot { .. } | NodeAction::Save { .. } => {
                         debug_assert!(false, "{} was not admitted", spec.full_name);
                     }
                 }

@@ -1,5 +1,6 @@
 //! nodes.conf on the disk: one process at a time, whole or not at all.
 
+use crate::persistence::numbered;
 use slotmesh_cluster::nodes_conf::{self, SavedCluster};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -106,30 +107,9 @@ impl NodesFile {
     }
 }
 
-/// The name for shard `index`: as it is for the first one, with `-<index>` before the extension for the others.
-fn numbered(path: &Path, index: u16) -> PathBuf {
-    if index == 0 {
-        return path.to_owned();
-    }
-    let mut name = path.file_stem().unwrap_or_default().to_owned();
-    name.push(format!("-{index}"));
-    if let Some(extension) = path.extension() {
-        name.push(".");
-        name.push(extension);
-    }
-    path.with_file_name(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_shard_has_its_name() {
-        assert_eq!(numbered(Path::new("nodes.conf"), 0), Path::new("nodes.conf"));
-        assert_eq!(numbered(Path::new("nodes.conf"), 2), Path::new("nodes-2.conf"));
-        assert_eq!(numbered(Path::new("/a.b/nodes"), 1), Path::new("/a.b/nodes-1"));
-    }
 
     #[test]
     fn an_older_save_does_not_replace_a_newer_one() {

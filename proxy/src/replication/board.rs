@@ -2,17 +2,17 @@
 
 use slotmesh_shard::{ReplicationFacts, Standing};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Bits of [`StreamBoard::bits`]: the data are a master's; somebody wants the stream.
-const IS_REPLICA: u8 = 0x80;
-const IS_WANTED: u8 = 0x40;
+const IS_REPLICA: u16 = 0x8000;
+const IS_WANTED: u16 = 0x4000;
 
 /// How the one stream of a process stands that is no part of a cluster.
 #[derive(Debug, Default)]
 pub(crate) struct StreamBoard {
     /// What is refused to clients, and the bits above.
-    bits: AtomicU8,
+    bits: AtomicU16,
     facts: Mutex<ReplicationFacts>,
 }
 
@@ -27,7 +27,7 @@ impl StreamBoard {
 
     /// Shows what is refused from now on.
     pub(crate) fn set_standing(&self, standing: Standing, is_replica: bool, is_wanted: bool) {
-        let bit = |bit: u8, is_set: bool| if is_set { bit } else { 0 };
+        let bit = |bit: u16, is_set: bool| if is_set { bit } else { 0 };
         let bits = standing.to_bits() | bit(IS_REPLICA, is_replica) | bit(IS_WANTED, is_wanted);
         self.bits.store(bits, Ordering::Release);
     }

@@ -1,15 +1,15 @@
 //! Images on their way to replicas: snapshots of the shards of our stream, a slice of each per turn.
 
-use super::mail::{ReplicationMail, Walk};
-use super::stream::BegunImage;
+use super::mail::Slice;
+use super::stream::{BegunImage, ImageFor};
+use super::walk::{Walked, Walks};
 use super::{Replication, WINDOW_BYTES};
 use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
-use slotmesh_base::limits::SNAPSHOT_ENTRIES_PER_TURN;
 use slotmesh_io::{DataLoop, SocketId, Sockets, entropy};
-use slotmesh_keyspace::{SnapshotId, SnapshotWalk};
-use slotmesh_rdb::{Header, RdbWriter, ReplicationState, WriteOptions};
+use slotmesh_keyspace::SnapshotId;
+use slotmesh_rdb::{Header, ReplicationState, WriteOptions};
 use slotmesh_replication::{Framing, MARK_BYTES, ReplicaState};
 use slotmesh_shard::{REDIS_VERSION, Shard};
 use std::fs::File;
@@ -21,32 +21,10 @@ const FILE_PIECE_BYTES: usize = 256 * 1024;
 
 /// An image on its way to a replica.
 pub(super) struct Image {
-    /// By which the slices of other cores are known.
-    number: u64,
     replica: SocketId,
-    walks: Vec<ShardWalk>,
-    /// Writes what the snapshots show; gone when all of it is written.
-    writer: Option<RdbWriter>,
+    walks: Walks,
     way: Way,
     bytes: u64,
-}
-
-/// The walk over the snapshot of one shard.
-struct ShardWalk {
-    core: u16,
-    snapshot: SnapshotId,
-    state: WalkState,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum WalkState {
-    /// There is more.
-    More,
-    /// Its core was asked for the next slice.
-    Asked,
-    Done,
-    /// More was written meanwhile than may be kept for it.
-    Dropped,
 }
 
 /// How an image goes out.
@@ -59,10 +37,8 @@ enum Way {
 
 impl Replication {
     /// Whether a snapshot of our own shard is being walked.
-    pub(super) fn walks(&self) -> bool {
-        let own = self.cores.first();
-        let is_own = |walk: &ShardWalk| Some(&walk.core) == own && walk.state == WalkState::More;
-        self.images.iter().any(|image| image.walks.iter().any(is_own))
+    pub(super) fn walks(&self, own: u16) -> bool {
+        self.images.iter().any(|image| image.walks.walks(own))
     }
 
     /// Whether replicas wait for images that have not begun.
@@ -77,20 +53,26 @@ impl Replication {
         keys.filter(|&key| !self.images.iter().any(|image| image.replica == key))
     }
 
-    /// Begins snapshots of all shards, which are in hand, for those who wait for images.
-    pub(super) fn begin_snapshots(&mut self, shards: &mut [&mut Shard]) -> Vec<BegunImage> {
+    /// Begins snapshots of all shards, which are in hand, for those who wait for images, and for whoever wants a file.
+    pub(super) fn begin_snapshots(&mut self, engine: &mut Engine, shards: &mut [&mut Shard]) -> Vec<BegunImage> {
         let copies_bytes_max = match self.rules.output_hard_bytes {
             0 => usize::MAX,
             bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
         };
+        // Where the stream was when the shards were in hand, if nothing but our master makes it longer.
+        let place = self.link.as_ref().map(|link| (self.source.history().offset(), link.selected()));
+        let file = engine.persistence.as_ref().and_then(|persistence| persistence.wanted_file(shards));
+        // What is kept for a file has no bound of its own: each page once at most.
+        let files = file.map(|file| (ImageFor::File(file), usize::MAX));
+        let replicas = self.waiting().map(|replica| (ImageFor::Replica(replica), copies_bytes_max));
         let mut begun = Vec::new();
-        for replica in self.waiting() {
+        for (wanted_by, bytes_max) in files.into_iter().chain(replicas) {
             let mut snapshots = Vec::new();
             for (&core, shard) in self.cores.iter().zip(shards.iter_mut()) {
-                snapshots.extend(shard.begin_snapshot(copies_bytes_max).map(|(snapshot, _)| (core, snapshot)));
+                snapshots.extend(shard.begin_snapshot(bytes_max).map(|(snapshot, _)| (core, snapshot)));
             }
             if snapshots.len() == self.cores.len() {
-                begun.push(BegunImage { replica, snapshots });
+                begun.push(BegunImage { wanted_by, snapshots, place });
                 continue;
             }
             // There are too many: it is tried again.
@@ -105,13 +87,15 @@ impl Replication {
 
     /// All that came before the snapshots is in the stream: the image begins.
     pub(super) fn begin_image(&mut self, begun: BegunImage, engine: &mut Engine, hands: &mut Hands<'_>) {
-        let BegunImage { replica: key, snapshots } = begun;
-        let state =
-            |snapshot: (u16, SnapshotId)| ShardWalk { core: snapshot.0, snapshot: snapshot.1, state: WalkState::More };
-        let walks: Vec<ShardWalk> = snapshots.into_iter().map(state).collect();
+        let BegunImage { wanted_by, snapshots, place } = begun;
+        let (head, mut walks) = self.begin_walks(&wanted_by, snapshots, place, engine);
+        let key = match wanted_by {
+            ImageFor::Replica(key) => key,
+            ImageFor::File(file) => return engine.begin_file(hands, file, walks, head),
+        };
         let Some(replica) = self.source.replica(key).filter(|replica| replica.state == ReplicaState::AwaitsImage)
         else {
-            return end_walks(&walks, engine, hands);
+            return walks.give_up(engine, hands);
         };
         let streams = replica.facts.capabilities.eof && self.rules.streams_images;
         let way = match streams {
@@ -121,7 +105,7 @@ impl Replication {
                 Err(error) => {
                     self.log.warning(format_args!("No file for the image of a replica: {error}"));
                     engine.killed.push(key.index);
-                    return end_walks(&walks, engine, hands);
+                    return walks.give_up(engine, hands);
                 }
             },
         };
@@ -129,8 +113,7 @@ impl Replication {
         let facts = replica.facts.clone();
         self.log.notice(format_args!("Starting an image for SYNC of {facts} with target: {target}"));
         let line = self.source.begin_image(key);
-        self.image_number += 1;
-        let mut image = Image { number: self.image_number, replica: key, walks, writer: None, way, bytes: 0 };
+        let mut image = Image { replica: key, walks, way, bytes: 0 };
         if let Some(output) = hands.sockets.output(key) {
             // A replica with SYNC only gets the image and nothing before.
             if !facts.is_old {
@@ -141,9 +124,37 @@ impl Replication {
             }
             hands.sockets.commit(key);
         }
-        let head = self.head(&mut image, engine);
         self.put(&mut image, hands.sockets, &head);
         self.images.push(image);
+    }
+
+    /// The begin of an image, and the walks that make up the rest of it. `place` is where the stream was when the snapshots
+    /// were begun, if that is not where it is now, and the database that was selected there.
+    fn begin_walks(
+        &mut self,
+        wanted_by: &ImageFor,
+        snapshots: Vec<(u16, SnapshotId)>,
+        place: Option<(u64, u16)>,
+        engine: &Engine,
+    ) -> (Vec<u8>, Walks) {
+        let options = WriteOptions { compresses: self.rules.compresses, checksum: self.rules.checksum };
+        let history = self.source.history();
+        let id = history.id();
+        // Behind the snapshots whoever writes selects anew.
+        let (offset, stream_db) = place.unwrap_or((history.offset(), 0));
+        let has_place = matches!(wanted_by, ImageFor::Replica(_)) || self.source.backlog().is_some();
+        let replication = ReplicationState { stream_db, id: id.as_str(), offset: offset as i64 };
+        let header = Header {
+            redis_version: REDIS_VERSION,
+            created_at: engine.now.as_secs(),
+            used_memory: engine.process.used_memory(),
+            replication: has_place.then_some(replication),
+            is_aof_base: matches!(wanted_by, ImageFor::File(file) if file.is_aof_base()),
+        };
+        self.image_number += 1;
+        let mut head = Vec::new();
+        let walks = Walks::begin(self.image_number, snapshots, options, &header, &mut head);
+        (head, walks)
     }
 
     /// Goes on with the images that are under way.
@@ -154,24 +165,6 @@ impl Replication {
         let mut images = std::mem::take(&mut self.images);
         images.retain_mut(|image| self.go_on(image, engine, io));
         self.images.append(&mut images);
-    }
-
-    /// The begin of an image.
-    fn head(&self, image: &mut Image, engine: &Engine) -> Vec<u8> {
-        let options = WriteOptions { compresses: self.rules.compresses, checksum: self.rules.checksum };
-        let (mut writer, mut head) = (RdbWriter::new(options), Vec::new());
-        let history = self.source.history();
-        let id = history.id();
-        let header = Header {
-            redis_version: REDIS_VERSION,
-            created_at: engine.now.as_secs(),
-            used_memory: 0,
-            replication: Some(ReplicationState { stream_db: 0, id: id.as_str(), offset: history.offset() as i64 }),
-            is_aof_base: false,
-        };
-        writer.header(&mut head, &header);
-        image.writer = Some(writer);
-        head
     }
 
     /// Hands bytes of an image on; whether that went well.
@@ -202,90 +195,56 @@ impl Replication {
         if !is_wanted {
             // The replica has gone, or the data are other ones now.
             let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-            end_walks(&image.walks, engine, &mut hands);
+            image.walks.give_up(engine, &mut hands);
             return false;
         }
         if io.sockets.pending_bytes(image.replica) >= WINDOW_BYTES || io.sockets.turn_bytes() > TURN_BYTES_MAX {
             return true;
         }
-        match image.writer {
-            Some(_) => self.walk(image, engine, io),
-            None => self.send_file(image, engine, io),
+        match image.walks.is_whole() {
+            false => self.walk(image, engine, io),
+            true => self.send_file(image, engine, io),
         }
     }
 
     fn walk(&mut self, image: &mut Image, engine: &mut Engine, io: &mut DataLoop<Parcel>) -> bool {
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-        if !self.walk_own(image, engine, &mut hands) {
-            end_walks(&image.walks, engine, &mut hands);
-            engine.killed.push(image.replica.index);
-            return false;
-        }
-        let (number, compresses) = (image.number, self.rules.compresses);
-        let own = engine.core;
-        for walk in image.walks.iter_mut().filter(|walk| walk.core != own && walk.state == WalkState::More) {
-            walk.state = WalkState::Asked;
-            let snapshot = walk.snapshot;
-            engine.mail(&mut hands, walk.core, ReplicationMail::Walk(Walk { image: number, snapshot, compresses }));
-        }
-        if image.walks.iter().any(|walk| walk.state == WalkState::Dropped) {
+        let mut piece = Vec::new();
+        let walked = image.walks.go_on(engine, &mut hands, &mut piece);
+        if walked == Walked::Dropped {
             self.log.warning(format_args!(
                 "The image for a replica was given up: more was written meanwhile than client-output-buffer-limit lets be kept for it"
             ));
-            end_walks(&image.walks, engine, &mut hands);
+        }
+        if walked == Walked::Dropped || !self.put(image, hands.sockets, &piece) {
+            image.walks.give_up(engine, &mut hands);
             engine.killed.push(image.replica.index);
             return false;
         }
-        if image.walks.iter().any(|walk| walk.state != WalkState::Done) {
+        if walked == Walked::More {
             return true;
         }
         self.end_walk(image, engine, io)
     }
 
-    /// Walks the snapshot of our own shard by a slice, if it is at home; whether that went well.
-    fn walk_own(&mut self, image: &mut Image, engine: &mut Engine, hands: &mut Hands<'_>) -> bool {
-        let own = |walk: &&mut ShardWalk| walk.core == engine.core && walk.state == WalkState::More;
-        let (Some(walk), Some(writer)) = (image.walks.iter_mut().find(own), &mut image.writer) else { return true };
-        let Some(shard) = engine.lending.home() else { return true };
-        let mut piece = Vec::new();
-        let outcome = shard.walk_snapshot(walk.snapshot, SNAPSHOT_ENTRIES_PER_TURN, &mut |entry| {
-            writer.entry(&mut piece, &entry);
-        });
-        walk.state = state_after(outcome);
-        self.put(image, hands.sockets, &piece)
-    }
-
-    /// A slice of another core's shard has come.
-    pub(super) fn take_slice(
-        &mut self,
-        sockets: &mut Sockets,
-        core: u16,
-        number: u64,
-        bytes: &[u8],
-        outcome: SnapshotWalk,
-    ) {
-        let Some(place) = self.images.iter().position(|image| image.number == number) else { return };
+    /// A slice of another core's shard has come; whether it is one for a replica.
+    pub(super) fn take_slice(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, core: u16, slice: &Slice) -> bool {
+        let Some(place) = self.images.iter().position(|image| image.walks.number() == slice.image) else {
+            return false;
+        };
         let mut image = self.images.swap_remove(place);
-        if let Some(writer) = &mut image.writer {
-            writer.splice(bytes);
+        image.walks.take_slice(core, slice);
+        if self.put(&mut image, hands.sockets, &slice.bytes) {
+            self.images.push(image);
+        } else {
+            image.walks.give_up(engine, hands);
+            engine.killed.push(image.replica.index);
         }
-        let is_put = self.put(&mut image, sockets, bytes);
-        if let Some(walk) = image.walks.iter_mut().find(|walk| walk.core == core) {
-            walk.state = if is_put { state_after(outcome) } else { WalkState::Dropped };
-        }
-        self.images.push(image);
+        true
     }
 
     /// All snapshots have been walked.
     fn end_walk(&mut self, image: &mut Image, engine: &mut Engine, io: &mut DataLoop<Parcel>) -> bool {
-        let mut piece = Vec::new();
-        if let Some(writer) = image.writer.take() {
-            writer.end(&mut piece);
-        }
-        if !self.put(image, &mut io.sockets, &piece) {
-            engine.killed.push(image.replica.index);
-            return false;
-        }
         match &image.way {
             Way::Streamed(mark) => {
                 let mark = *mark;
@@ -337,21 +296,6 @@ impl Replication {
         } else if !starts_by_ack {
             self.log.notice(format_args!("Synchronization with replica {facts} succeeded"));
         }
-    }
-}
-
-fn state_after(outcome: SnapshotWalk) -> WalkState {
-    match outcome {
-        SnapshotWalk::More => WalkState::More,
-        SnapshotWalk::Done => WalkState::Done,
-        SnapshotWalk::Dropped => WalkState::Dropped,
-    }
-}
-
-/// Ends the snapshots whose walks are not done, each on its core.
-fn end_walks(walks: &[ShardWalk], engine: &mut Engine, hands: &mut Hands<'_>) {
-    for walk in walks.iter().filter(|walk| matches!(walk.state, WalkState::More | WalkState::Asked)) {
-        engine.end_walk(hands, walk.core, walk.snapshot);
     }
 }
 

@@ -5,15 +5,15 @@ use crate::bus::{BellEnd, Dialler, bell};
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use crate::pubsub::Message;
-use slotmesh_base::{Monotonic, Slot, UnixMillis};
+use slotmesh_base::Monotonic;
 use slotmesh_cluster::Host;
 use slotmesh_command::{ChannelKind, ValueLimits};
 use slotmesh_conf::directive;
 use slotmesh_io::{DataLoop, SocketId, tcp};
-use slotmesh_keyspace::{KeyHasher, Keyspace};
-use slotmesh_rdb::{Item, RdbReader, ReadLimits};
+use slotmesh_keyspace::Keyspace;
+use slotmesh_rdb::ReadLimits;
 use slotmesh_replication::{Follower, FollowerOrders, Lost, Received, ReplicationId, Source};
-use slotmesh_shard::{Replay, ReplayNews, Shard};
+use slotmesh_shard::{LoadError, LoadRules, Loader, Replay, ReplayNews, Shard};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -63,10 +63,9 @@ struct Stream {
 struct Image {
     id: ReplicationId,
     offset: u64,
-    reader: Option<RdbReader>,
+    loader: Option<Loader>,
     /// One for each shard.
     keyspaces: Vec<Keyspace>,
-    hasher: KeyHasher,
     bytes: u64,
 }
 
@@ -96,6 +95,11 @@ impl Link {
     /// Goes on with what the link before has followed, in the database that was selected there.
     pub(super) fn select(&mut self, db: u16) {
         self.stream.replay.select(db);
+    }
+
+    /// The database that is selected behind what was applied.
+    pub(super) fn selected(&self) -> u16 {
+        self.stream.replay.selected()
     }
 
     /// Whether we were in sync once, and have not lost the thread.
@@ -169,18 +173,17 @@ impl Sink<'_, '_> {
     fn take(&mut self, received: Received<'_>) -> Result<(), String> {
         match received {
             Received::Full(id, offset) => {
-                let Some(first) = self.shards.first() else { return Ok(()) };
                 if !self.is_confirmed && self.shards.iter().any(|shard| key_count(shard.keyspace()) > 0) {
                     return Err(UNCONFIRMED.to_owned());
                 }
-                let hasher = first.hasher();
                 let keyspaces = self.shards.iter().map(|shard| shard.blank()).collect();
-                *self.image = Some(Image { id, offset, reader: None, keyspaces, hasher, bytes: 0 });
+                *self.image = Some(Image { id, offset, loader: None, keyspaces, bytes: 0 });
                 Ok(())
             }
             Received::ImageBegins(_) => {
-                if let Some(image) = self.image {
-                    image.reader = Some(RdbReader::new(self.read));
+                if let (Some(image), Some(first)) = (&mut self.image, self.shards.first()) {
+                    // What is over is the master's to remove.
+                    image.loader = Some(Loader::new(LoadRules::everything(self.read, first.hasher())));
                 }
                 Ok(())
             }
@@ -206,10 +209,11 @@ impl Sink<'_, '_> {
 
     fn take_over(&mut self) -> Result<(), String> {
         let Some(mut image) = self.image.take() else { return Ok(()) };
-        if let Some(mut reader) = image.reader.take() {
-            let refuse =
-                |why: &dyn std::fmt::Display| format!("Failed trying to load the MASTER synchronization DB: {why}");
-            reader.finish().map_err(|error| refuse(&error))?;
+        let mut selected = 0;
+        if let Some(loader) = image.loader.take() {
+            let facts = loader.finish();
+            let facts = facts.map_err(|why| format!("Failed trying to load the MASTER synchronization DB: {why}"))?;
+            selected = facts.position.db();
         }
         let keys: usize = image.keyspaces.iter().map(key_count).sum();
         self.log.push(format!("MASTER <-> REPLICA sync: Loading DB in memory: {keys} keys, {} bytes", image.bytes));
@@ -218,6 +222,8 @@ impl Sink<'_, '_> {
         }
         self.expelled.extend(self.source.adopt(image.id, image.offset));
         *self.stream = Stream { is_known: true, ..Stream::new() };
+        // A master that is a replica itself passes on a stream that may have selected something long ago.
+        self.stream.replay.select(selected);
         self.log.push("MASTER <-> REPLICA sync: Finished with success".to_owned());
         Ok(())
     }
@@ -264,38 +270,12 @@ impl Stream {
 }
 
 impl Image {
-    fn load(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let Some(reader) = &mut self.reader else { return Ok(()) };
+    fn load(&mut self, bytes: &[u8]) -> Result<(), LoadError> {
+        let Some(loader) = &mut self.loader else { return Ok(()) };
         self.bytes += bytes.len() as u64;
-        reader.push(bytes);
-        while let Some(item) = reader.read().map_err(|error| error.to_string())? {
-            match item {
-                Item::Entry(entry) => {
-                    let name = String::from_utf8_lossy(&entry.key).into_owned();
-                    // What is over is the master's to remove.
-                    let never = UnixMillis(i64::MIN);
-                    let slot = Slot::of_key(&entry.key);
-                    let place = match &*self.keyspaces {
-                        [_] => 0,
-                        several => several.iter().position(|keyspace| keyspace.holds(slot)).unwrap_or(0),
-                    };
-                    entry
-                        .insert_into(&mut self.keyspaces[place], &self.hasher, never)
-                        .map_err(|_| format!("the key '{name}' comes twice"))?;
-                }
-                Item::Function(_) => {
-                    return Err("it holds a library of functions, which are not supported yet".to_owned());
-                }
-                Item::Version(_) | Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } => {}
-                Item::EmptyKey { .. } | Item::End { .. } => {}
-            }
-        }
+        let mut keyspaces: Vec<&mut Keyspace> = self.keyspaces.iter_mut().collect();
         // A length that says otherwise is a lie, and who lies may send without end.
-        if reader.is_done() && !reader.rest().is_empty() {
-            Err("there are bytes behind its end".to_owned())
-        } else {
-            Ok(())
-        }
+        loader.push(bytes, &mut keyspaces, false)
     }
 }
 

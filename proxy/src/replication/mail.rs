@@ -5,14 +5,14 @@ use super::stream::Gain;
 use crate::client::Connection;
 use crate::engine::{Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
+use crate::persistence::SaveOrder;
 use crate::post::Freight;
-use slotmesh_base::limits::SNAPSHOT_ENTRIES_PER_TURN;
 use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
 use slotmesh_keyspace::{SnapshotId, SnapshotWalk};
 use slotmesh_rdb::{RdbWriter, WriteOptions};
 use slotmesh_resp::Protocol;
-use slotmesh_shard::{Client, Ticket};
+use slotmesh_shard::{Client, Standing, Ticket};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
 
@@ -39,7 +39,9 @@ pub(crate) enum ReplicationMail {
     /// End a snapshot of the shard.
     EndWalk(SnapshotId),
     /// A slice of a snapshot.
-    Slice { image: u64, bytes: Vec<u8>, outcome: SnapshotWalk },
+    Slice(Slice),
+    /// A save was asked for.
+    Save(SaveOrder),
     /// We follow a master: those of the core's clients that waited for keys on the shards have been told, and those that
     /// waited for several are to be told.
     Changed(Vec<Ticket>),
@@ -51,6 +53,21 @@ pub(crate) struct Walk {
     pub(super) image: u64,
     pub(super) snapshot: SnapshotId,
     pub(super) compresses: bool,
+    /// About so many entries.
+    pub(super) entries: usize,
+}
+
+/// A slice of a snapshot that was walked.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    /// The number of its image.
+    pub(crate) image: u64,
+    pub(crate) bytes: Vec<u8>,
+    /// Keys in it.
+    pub(crate) keys: u64,
+    /// Most bytes that were kept for the snapshot.
+    pub(crate) copies_bytes: u64,
+    pub(crate) outcome: SnapshotWalk,
 }
 
 /// A client on its way to the core of the stream.
@@ -95,7 +112,7 @@ impl StreamErrands {
 
 impl Engine {
     /// Writes to a core.
-    pub(super) fn mail(&mut self, hands: &mut Hands<'_>, core: u16, mail: ReplicationMail) {
+    pub(crate) fn mail(&mut self, hands: &mut Hands<'_>, core: u16, mail: ReplicationMail) {
         let freight = Freight::Replication(Box::new(mail));
         self.post.send(hands.mail, core, ReplyKind::Stream, ReturnAddress::number(0), freight);
     }
@@ -110,6 +127,9 @@ impl Engine {
     pub(crate) fn refresh_standing(&mut self) {
         if self.stream_is_elsewhere() {
             (self.standing, self.errands.is_replica, self.errands.is_wanted) = self.process.stream.standing();
+        } else if self.replication.is_none() {
+            // A core without a node serves the shards of the others.
+            self.standing = Standing::LOADING.when(self.process.disk.is_loading());
         }
     }
 
@@ -140,11 +160,15 @@ impl Engine {
                 }
                 ReplicationMail::Walk(walk) => self.errands.walks.push(walk),
                 ReplicationMail::EndWalk(snapshot) => self.errands.ended.push(snapshot),
-                ReplicationMail::Slice { image, bytes, outcome } => {
-                    if let Some(replication) = &mut self.replication {
-                        replication.take_slice(hands.sockets, from, image, &bytes, outcome);
+                ReplicationMail::Slice(slice) => {
+                    let Some(mut replication) = self.replication.take() else { continue };
+                    let is_taken = replication.take_slice(self, hands, from, &slice);
+                    self.replication = Some(replication);
+                    if !is_taken {
+                        self.take_slice_for_file(from, &slice);
                     }
                 }
+                ReplicationMail::Save(order) => self.take_save_order(order),
                 ReplicationMail::Changed(tickets) => self.expel_waiting(hands, &tickets),
             }
         }
@@ -170,7 +194,7 @@ impl Engine {
     }
 
     /// Walks snapshots of our shard for the core of the stream, as soon as it is at home.
-    pub(super) fn walk_for_stream(&mut self, hands: &mut Hands<'_>) {
+    pub(crate) fn walk_for_stream(&mut self, hands: &mut Hands<'_>) {
         if self.errands.walks.is_empty() && self.errands.ended.is_empty() {
             return;
         }
@@ -178,19 +202,22 @@ impl Engine {
         for snapshot in self.errands.ended.drain(..) {
             shard.end_snapshot(snapshot);
         }
-        for Walk { image, snapshot, compresses } in std::mem::take(&mut self.errands.walks) {
+        for Walk { image, snapshot, compresses, entries } in std::mem::take(&mut self.errands.walks) {
             let Some(shard) = self.lending.home() else { return };
             let mut writer = RdbWriter::new(WriteOptions { compresses, checksum: false });
-            let mut bytes = Vec::new();
-            let outcome = shard.walk_snapshot(snapshot, SNAPSHOT_ENTRIES_PER_TURN, &mut |entry| {
+            let (mut bytes, mut keys) = (Vec::new(), 0);
+            let outcome = shard.walk_snapshot(snapshot, entries, &mut |entry| {
+                keys += 1;
                 writer.entry(&mut bytes, &entry);
             });
-            self.mail(hands, STREAM_CORE, ReplicationMail::Slice { image, bytes, outcome });
+            let copies_bytes = shard.snapshot_copies_peak_bytes(snapshot) as u64;
+            let slice = Slice { image, bytes, keys, copies_bytes, outcome };
+            self.mail(hands, STREAM_CORE, ReplicationMail::Slice(slice));
         }
     }
 
     /// Ends a snapshot of a shard of our stream.
-    pub(super) fn end_walk(&mut self, hands: &mut Hands<'_>, core: u16, snapshot: SnapshotId) {
+    pub(crate) fn end_walk(&mut self, hands: &mut Hands<'_>, core: u16, snapshot: SnapshotId) {
         if core == self.core {
             self.errands.ended.push(snapshot);
         } else {

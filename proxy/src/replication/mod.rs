@@ -18,6 +18,7 @@ mod mail;
 mod orders;
 mod stream;
 mod waits;
+mod walk;
 
 use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Engine, Hands};
@@ -26,7 +27,7 @@ use crate::log::Log;
 pub(crate) use board::StreamBoard;
 use image::Image;
 use link::Link;
-pub(crate) use mail::{ReplicationMail, StreamErrands};
+pub(crate) use mail::{ReplicationMail, Slice, StreamErrands};
 use slotmesh_base::{Monotonic, Rng};
 use slotmesh_command::ChannelKind;
 use slotmesh_conf::{Settings, directive};
@@ -38,6 +39,7 @@ use stream::Gain;
 pub(crate) use stream::{Joint, StreamWork};
 use waits::ReplicaWait;
 pub(crate) use waits::{ReplicaCount, waits_for_replicas};
+pub(crate) use walk::{Walked, Walks};
 
 /// Token of the bell that tells of resolved names.
 pub(crate) const MASTER_BELL: u32 = 6;
@@ -239,7 +241,7 @@ impl Replication {
 
     /// Shows what is refused from now on.
     fn show_standing(&self, engine: &mut Engine) {
-        let lacks_data = Standing::LOADING.when(engine.is_empty_handed());
+        let lacks_data = Standing::LOADING.when(engine.lacks_data()).and(Standing::UNSAVED.when(engine.is_unsaved()));
         let is_leaving = Standing::HANDING_OVER.when(engine.is_handing_over());
         engine.standing = self.standing(engine.monotonic).and(lacks_data).and(is_leaving);
         if !engine.process.is_clustered() {
@@ -276,7 +278,7 @@ impl Replication {
     }
 
     /// The works on the stream that are due.
-    fn wanted_works(&mut self, now: Monotonic) -> Vec<StreamWork> {
+    fn wanted_works(&mut self, now: Monotonic, wants_file: bool) -> Vec<StreamWork> {
         let mut works = Vec::new();
         if self.records != self.wants_effects() && self.underway == 0 && !self.is_setting {
             self.is_setting = true;
@@ -290,7 +292,7 @@ impl Replication {
             self.is_marking = true;
             works.push(StreamWork::Mark);
         }
-        if !self.is_imaging && now >= self.next_images && self.wants_images() {
+        if !self.is_imaging && now >= self.next_images && (wants_file || self.wants_images()) {
             self.is_imaging = true;
             works.push(StreamWork::Images);
         }
@@ -392,7 +394,10 @@ impl Engine {
     /// Lets replication do what this turn has given it to do; behind the turn's requests.
     pub(crate) fn drive_replication(&mut self, io: &mut DataLoop<Parcel>) {
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-        if let Some((host, port)) = self.errands.first_master.take() {
+        if self.errands.first_master.is_some()
+            && !self.is_loading()
+            && let Some((host, port)) = self.errands.first_master.take()
+        {
             self.follow_master(&mut hands, host, port);
         }
         for (index, order) in std::mem::take(&mut self.errands.orders) {
@@ -402,8 +407,9 @@ impl Engine {
             return self.serve_stream(&mut hands);
         }
         let Some(replication) = &self.replication else { return };
-        if replication.is_idle() {
-            let shown = Some((u64::MAX, 2 * self.settings_version + u64::from(self.is_empty_handed())));
+        if replication.is_idle() && !self.wants_file() {
+            let lacks = u64::from(self.lacks_data()) + 2 * u64::from(self.is_unsaved());
+            let shown = Some((u64::MAX, 4 * self.settings_version + lacks));
             if replication.shown != shown
                 && let Some(mut replication) = self.replication.take()
             {
@@ -424,7 +430,7 @@ impl Engine {
         self.walk_for_stream(&mut hands);
         replication.pass_on_said();
         replication.follow(self, io);
-        let works = replication.wanted_works(self.monotonic);
+        let works = replication.wanted_works(self.monotonic, self.wants_file());
         self.replication = Some(replication);
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
         works.into_iter().for_each(|work| self.begin_stream_work(&mut hands, work));
@@ -433,15 +439,22 @@ impl Engine {
         self.replication = Some(replication);
     }
 
-    /// Whether our shard is to have data that it has lost.
-    fn is_empty_handed(&self) -> bool {
-        self.bus.as_ref().is_some_and(|bus| bus.is_silent())
+    /// Whether a shard of the process does not have its data yet, or has lost them.
+    fn lacks_data(&self) -> bool {
+        self.process.disk.is_loading() || self.bus.as_ref().is_some_and(|bus| bus.is_silent())
+    }
+
+    /// Whether snapshots are to be begun for a file.
+    fn wants_file(&self) -> bool {
+        self.persistence.as_ref().is_some_and(|persistence| persistence.wants_snapshots())
     }
 
     /// When replication wants a turn at the latest, in nanoseconds, and whether it wants one at once.
     pub(crate) fn replication_deadline(&self) -> Option<(u64, bool)> {
-        let replication = self.replication.as_ref().filter(|replication| !replication.is_idle())?;
-        Some((replication.deadline().0, replication.walks()))
+        let wants_file = self.wants_file();
+        let replication = self.replication.as_ref().filter(|replication| wants_file || !replication.is_idle())?;
+        let begins_file = wants_file && !replication.is_imaging && self.monotonic >= replication.next_images;
+        Some((replication.deadline().0, begins_file || replication.walks(self.core)))
     }
 
     /// Whether a socket is the link to our master.

@@ -5,7 +5,9 @@ use super::Replication;
 use super::orders::{Attaching, RoleOrder};
 use crate::engine::{Engine, Hands};
 use crate::lending::Work;
+use crate::persistence::{FileWanted, Loaded};
 use crate::replication::mail::{ReplicationMail, STREAM_CORE};
+use slotmesh_base::Monotonic;
 use slotmesh_io::SocketId;
 use slotmesh_keyspace::SnapshotId;
 use slotmesh_shard::Shard;
@@ -44,6 +46,8 @@ pub(crate) enum StreamWork {
     Record,
     /// Take what has come from our master.
     Hear,
+    /// Take what was loaded from the disk.
+    Loaded(Box<Loaded>),
 }
 
 /// The end of a [`StreamWork`], in its place in the stream.
@@ -53,13 +57,23 @@ pub(super) enum Then {
     Role(RoleOrder),
     Mark(u64),
     Images(Vec<BegunImage>),
+    Loaded(Box<Loaded>),
 }
 
-/// Snapshots of all shards, for a replica.
+/// Snapshots of all shards, for an image.
 #[derive(Debug)]
 pub(super) struct BegunImage {
-    pub(super) replica: SocketId,
+    pub(super) wanted_by: ImageFor,
     pub(super) snapshots: Vec<(u16, SnapshotId)>,
+    /// Where the stream was then and which database was selected there, if that is a master's to say.
+    pub(super) place: Option<(u64, u16)>,
+}
+
+/// Who wants an image.
+#[derive(Debug)]
+pub(super) enum ImageFor {
+    Replica(SocketId),
+    File(FileWanted),
 }
 
 /// What shards in hand owe the stream before some work is done on them; see [`Engine::hand_in`].
@@ -109,7 +123,7 @@ impl Engine {
     }
 
     /// Does some work with all shards of our stream in hand.
-    pub(super) fn begin_stream_work(&mut self, hands: &mut Hands<'_>, work: StreamWork) {
+    pub(crate) fn begin_stream_work(&mut self, hands: &mut Hands<'_>, work: StreamWork) {
         let Some(replication) = &self.replication else { return };
         let cores = replication.cores.clone();
         self.begin_loan(hands, &cores, Work::Stream(work));
@@ -146,7 +160,15 @@ impl Engine {
                 joint.then = Some(Then::Role(order));
             }
             StreamWork::Mark => joint.then = Some(Then::Mark(replication.mark_waits())),
-            StreamWork::Images => joint.then = Some(Then::Images(replication.begin_snapshots(shards))),
+            StreamWork::Images => joint.then = Some(Then::Images(replication.begin_snapshots(self, shards))),
+            StreamWork::Loaded(mut loaded) => {
+                let limits = self.hot_limits();
+                for (shard, from) in shards.iter_mut().zip(std::mem::take(&mut loaded.shards)) {
+                    shard.take_over(from.into_keyspace(), limits);
+                }
+                self.shard_used = true;
+                joint.then = Some(Then::Loaded(loaded));
+            }
             StreamWork::Record => {
                 replication.is_setting = false;
                 if replication.underway == 0 {
@@ -226,11 +248,32 @@ impl Replication {
         self.written = self.source.history().offset();
     }
 
+    /// Goes on where a file says that its content was: as a replica with what its master says next, as a master under a new
+    /// name, so that those who followed it need no image.
+    fn resume(&mut self, loaded: &Loaded, now: Monotonic) {
+        let facts = &loaded.facts;
+        let Some((id, offset, db)) = facts.position.get() else { return };
+        if !loaded.is_master {
+            self.source.resume(id, offset);
+            self.selected = Some(db);
+        } else if let Some(expired) = &facts.expired_effects {
+            self.source.resume_as_master(id, offset, now);
+            self.source.append(expired);
+            self.written = self.source.history().offset();
+            self.selected = None;
+        }
+    }
+
     fn end_work(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, then: Then) {
         match then {
             Then::Attach(attaching) => self.attach(engine, hands, attaching),
             Then::Role(order) => self.take_role(engine, hands, order),
             Then::Mark(number) => self.end_mark(number),
+            Then::Loaded(loaded) => {
+                self.resume(&loaded, engine.monotonic);
+                engine.end_load(hands);
+                self.show_standing(engine);
+            }
             Then::Images(begun) => {
                 self.is_imaging = false;
                 // What comes next can be read from here.

@@ -173,3 +173,14 @@ pub const LOGGED_ARGUMENTS_MAX: u64 = i32::MAX as u64;
 
 /// Memory that the writer of the append-only file keeps for what comes next, in bytes. Beyond: given back.
 pub const JOURNAL_BYTES_KEPT: usize = 1024 * 1024;
+
+/// Seconds after a save that failed until save points want the next one (Redis 7.0 `server.h`
+/// `CONFIG_BGSAVE_RETRY_DELAY`).
+pub const SAVE_RETRY_SECONDS: i64 = 5;
+
+/// Bytes of a file that are on their way to it at once. Beyond: its snapshot is not walked on.
+pub const FILE_WINDOW_BYTES: usize = 4 << 20;
+
+/// Bytes that are given to a file at once.
+pub const FILE_PIECE_BYTES: usize = 256 << 10;
+const _: () = assert!(FILE_PIECE_BYTES * 2 <= FILE_WINDOW_BYTES);

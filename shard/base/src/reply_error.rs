@@ -189,6 +189,12 @@ pub enum ReplyError {
     ReadOnlyReplica,
     /// A write while too few replicas follow (`min-replicas-to-write`).
     TooFewReplicas,
+    /// A write after a save that failed (`stop-writes-on-bgsave-error`).
+    Unsaved,
+    /// SAVE could not save.
+    NotSaved,
+    /// A save is wanted while one is under way.
+    SaveInProgress,
     /// A replica without its master (`replica-serve-stale-data`).
     MasterDown,
     /// Data are being loaded.
@@ -310,6 +316,9 @@ impl fmt::Display for ReplyError {
             Self::ProtectedMode => PROTECTED_MODE,
             Self::ReadOnlyReplica => "READONLY You can't write against a read only replica.",
             Self::TooFewReplicas => "NOREPLICAS Not enough good replicas to write.",
+            Self::Unsaved => UNSAVED,
+            Self::NotSaved => "ERR",
+            Self::SaveInProgress => "ERR Background save already in progress",
             Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             Self::PendingOutput => "ERR SYNC and PSYNC are invalid with pending output",
             Self::NothingToSync => {
@@ -342,6 +351,10 @@ impl fmt::Display for ExecRefused {
 const WHILE_SUBSCRIBED: &str =
     "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context";
 
+const UNSAVED: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+    Commands that may modify the data set are disabled, because this instance is configured to report errors during writes \
+    if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+    error.";
 const PROTECTED_MODE: &str = concat!(
     "DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. ",
     "In this mode connections are only accepted from the loopback interface. ",

@@ -29,6 +29,8 @@ pub struct KeyspaceStats {
     pub expired: u64,
     /// Keys and elements that commands changed.
     pub changes: u64,
+    /// Times that all databases were emptied at once (FLUSHALL).
+    pub flushes: u64,
 }
 
 /// The databases of one shard; database 0 exists from the start, the others from their first use.
@@ -171,9 +173,10 @@ impl Keyspace {
         KeyspaceStats { expired: self.stats.expired + expired, ..self.stats }
     }
 
-    /// Sets all counters to 0 but that of changes (`CONFIG RESETSTAT`).
+    /// Sets all counters to 0 but those of changes (`CONFIG RESETSTAT`).
     pub fn reset_stats(&mut self) {
-        self.stats = KeyspaceStats { changes: self.stats.changes, ..KeyspaceStats::default() };
+        self.stats =
+            KeyspaceStats { changes: self.stats.changes, flushes: self.stats.flushes, ..KeyspaceStats::default() };
         self.dbs.iter_mut().flatten().for_each(|db| db.reset_expired());
     }
 

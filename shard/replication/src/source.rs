@@ -451,6 +451,19 @@ impl<K: Copy + PartialEq> Source<K> {
         self.keys()
     }
 
+    /// The data were read from a file, and are those of that history at that offset: our master may go on from there.
+    pub fn resume(&mut self, id: ReplicationId, offset: u64) {
+        self.history.adopt(id, offset);
+        self.backlog = Some(Backlog::new(offset));
+    }
+
+    /// The same for a master: it goes on under another name, and who has followed the old one until there goes on with it.
+    pub fn resume_as_master(&mut self, id: ReplicationId, offset: u64, now: Monotonic) {
+        self.resume(id, offset);
+        self.history.branch_off(&mut self.rng);
+        self.alone_since = now;
+    }
+
     /// Our master goes on with its history under this name. If it is a new one, all replicas are to come again.
     pub fn follow_name(&mut self, id: ReplicationId) -> Vec<K> {
         self.keep();

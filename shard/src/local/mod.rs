@@ -137,7 +137,7 @@ pub fn run_node_command(
         NodeCommand::ConfigSet => config::set(args, node, reply),
         NodeCommand::Debug => return debug::debug(client, args, node, reply),
         NodeCommand::BgRewriteAof | NodeCommand::BgSave | NodeCommand::LastSave | NodeCommand::Save => {
-            operate::operate(command, args, node, reply);
+            return operate::operate(command, client, args, node, reply);
         }
         NodeCommand::Failover
         | NodeCommand::ReplConf

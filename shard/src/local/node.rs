@@ -2,7 +2,7 @@
 
 pub use super::filter::{ClientFilter, ClientKind};
 use super::replicate::{ReplicationFacts, ReplicationOrder};
-use crate::{Census, Inspection, LatencyMonitor, PauseScope, SlowLog};
+use crate::{Census, Inspection, LatencyMonitor, PauseScope, PersistenceFacts, SaveBegin, SlowLog};
 use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_cluster::Member;
 use slotmesh_cluster::machine::{self, Actions, Cluster, LinkId};
@@ -207,6 +207,14 @@ pub trait Node {
     fn replication(&self) -> ReplicationFacts {
         ReplicationFacts::default()
     }
+    /// What is on its disk: that of its node at the port of one, else of all nodes of the process.
+    fn persistence(&self) -> PersistenceFacts {
+        PersistenceFacts::default()
+    }
+    /// Begins to save, unless that is under way; in a transaction, once that has ended.
+    fn begin_save(&self, _is_in_transaction: bool) -> SaveBegin {
+        SaveBegin::InProgress
+    }
     /// Number of keys of a slot that the node's shard holds.
     fn keys_in_slot(&self, _slot: Slot) -> usize {
         0
@@ -281,6 +289,11 @@ pub enum NodeAction {
         filter: ClientFilter,
         /// Whether the reply is their number.
         counts: bool,
+    },
+    /// Saves have begun. Nothing more, as the reply is written; or the reply is to come when they have ended.
+    Save {
+        /// Whether it waits.
+        waits: bool,
     },
     /// Stop the process, without a reply.
     Shutdown {

@@ -3,22 +3,54 @@
 //! Mirrors Redis 7.2 `db.c` (`shutdownCommand`) and `lolwut.c`.
 
 use super::{Node, NodeAction, REDIS_VERSION};
+use crate::{Client, SaveBegin};
 use slotmesh_base::ReplyError;
 use slotmesh_command::{NodeCommand, parse_integer};
 use slotmesh_resp::{Args, Reply};
 
-const NO_PERSISTENCE: &[u8] = b"ERR there is no persistence yet: nothing can be saved";
+const NO_LOG: &[u8] = b"ERR there is no append-only file yet";
 
-pub(super) fn operate(what: NodeCommand, args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) {
+pub(super) fn operate(
+    what: NodeCommand,
+    client: &Client,
+    args: Args<'_>,
+    node: &dyn Node,
+    reply: &mut Reply<'_>,
+) -> NodeAction {
     match what {
-        NodeCommand::BgSave
-            if args.len() > 2 || args.find(1).is_some_and(|word| !word.eq_ignore_ascii_case(b"schedule")) =>
-        {
-            reply.error(ReplyError::Syntax);
-        }
-        NodeCommand::LastSave => reply.integer(node.process().started_at.as_secs()),
-        _ => reply.error_text(NO_PERSISTENCE),
+        NodeCommand::Save => return save(node, reply),
+        NodeCommand::BgSave => return background_save(client, args, node, reply),
+        NodeCommand::LastSave => reply.integer(node.persistence().save.last_save),
+        _ => reply.error_text(NO_LOG),
     }
+    NodeAction::Done
+}
+
+/// The save is one in the background, for which the client waits.
+fn save(node: &dyn Node, reply: &mut Reply<'_>) -> NodeAction {
+    match node.begin_save(false) {
+        SaveBegin::Begun | SaveBegin::Scheduled => NodeAction::Save { waits: true },
+        SaveBegin::InProgress => {
+            reply.error(ReplyError::SaveInProgress);
+            NodeAction::Done
+        }
+    }
+}
+
+fn background_save(client: &Client, args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) -> NodeAction {
+    if args.len() > 2 || args.find(1).is_some_and(|word| !word.eq_ignore_ascii_case(b"schedule")) {
+        reply.error(ReplyError::Syntax);
+        return NodeAction::Done;
+    }
+    match node.begin_save(client.transaction.is_some()) {
+        SaveBegin::Begun => {
+            reply.simple("Background saving started");
+            return NodeAction::Save { waits: false };
+        }
+        SaveBegin::Scheduled => reply.simple("Background saving scheduled"),
+        SaveBegin::InProgress => reply.error(ReplyError::SaveInProgress),
+    }
+    NodeAction::Done
 }
 
 pub(super) fn shutdown(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) -> NodeAction {

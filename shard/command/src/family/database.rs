@@ -46,7 +46,10 @@ fn dbsize(call: &mut Call<'_>) -> HandlerResult {
 fn flushall(call: &mut Call<'_>) -> HandlerResult {
     check_flush_mode(call.args)?;
     let mut removed = 0;
-    call.for_each_shard(|keyspace| removed += keyspace.flush_all());
+    call.for_each_shard(|keyspace| {
+        removed += keyspace.flush_all();
+        keyspace.stats.flushes += 1;
+    });
     call.replay_everywhere(removed);
     call.reply.ok();
     Ok(())

@@ -1,35 +1,36 @@
-//! Sections whose fields clients look for although they say the same every time: `# Persistence`, `# Cluster`, and those
-//! that are empty.
+//! `# Persistence`, and sections whose fields clients look for although they say the same every time: `# Cluster`, and
+//! those that are empty.
 
 use super::{Facts, Fields};
+use crate::{LoadFacts, PersistenceFacts};
 
 /// A title and no fields.
 pub(super) fn nothing(_facts: &Facts<'_>, _fields: &mut Fields) {}
 
-/// What Redis shows that has never saved.
+/// Redis 7.0 `server.c` `genRedisInfoString`, section persistence.
 pub(super) fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
+    let PersistenceFacts { save, load, .. } = facts.node.persistence();
+    fields.field("loading", u8::from(load.is_loading));
+    fields.field("async_loading", 0);
+    fields.field("current_cow_peak", save.copies.1);
+    fields.field("current_cow_size", save.copies.1);
+    fields.field("current_cow_size_age", 0);
+    let (keys, keys_total) = save.keys;
+    fields.field("current_fork_perc", percent(keys, keys_total));
+    fields.field("current_save_keys_processed", keys);
+    fields.field("current_save_keys_total", keys_total);
+    // CONFIG RESETSTAT does not forget them.
+    fields.field("rdb_changes_since_last_save", save.changes);
+    fields.field("rdb_bgsave_in_progress", u8::from(save.running_s.is_some()));
+    fields.field("rdb_last_save_time", save.last_save);
+    fields.field("rdb_last_bgsave_status", if save.has_failed { "err" } else { "ok" });
+    fields.field("rdb_last_bgsave_time_sec", save.last_took_s.unwrap_or(-1));
+    fields.field("rdb_current_bgsave_time_sec", save.running_s.unwrap_or(-1));
+    fields.field("rdb_saves", save.saves);
+    fields.field("rdb_last_cow_size", save.copies.0);
+    fields.field("rdb_last_load_keys_expired", load.expired);
+    fields.field("rdb_last_load_keys_loaded", load.keys);
     fields.fields(&[
-        ("loading", "0"),
-        ("async_loading", "0"),
-        ("current_cow_peak", "0"),
-        ("current_cow_size", "0"),
-        ("current_cow_size_age", "0"),
-        ("current_fork_perc", "0.00"),
-        ("current_save_keys_processed", "0"),
-        ("current_save_keys_total", "0"),
-    ]);
-    // All of them, since nothing was saved; CONFIG RESETSTAT does not forget them.
-    fields.field("rdb_changes_since_last_save", facts.total(|core| core.changes));
-    fields.field("rdb_bgsave_in_progress", 0);
-    fields.field("rdb_last_save_time", facts.process.started_at.as_secs());
-    fields.fields(&[
-        ("rdb_last_bgsave_status", "ok"),
-        ("rdb_last_bgsave_time_sec", "-1"),
-        ("rdb_current_bgsave_time_sec", "-1"),
-        ("rdb_saves", "0"),
-        ("rdb_last_cow_size", "0"),
-        ("rdb_last_load_keys_expired", "0"),
-        ("rdb_last_load_keys_loaded", "0"),
         ("aof_enabled", "0"),
         ("aof_rewrite_in_progress", "0"),
         ("aof_rewrite_scheduled", "0"),
@@ -43,6 +44,28 @@ pub(super) fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
         ("module_fork_in_progress", "0"),
         ("module_fork_last_cow_size", "0"),
     ]);
+    if load.is_loading {
+        loading(&load, facts.now.as_secs(), fields);
+    }
+}
+
+fn loading(load: &LoadFacts, now_s: i64, fields: &mut Fields) {
+    let elapsed_s = (now_s - load.started_at).max(0);
+    let left = load.bytes_total.saturating_sub(load.bytes);
+    let eta_s = match load.bytes {
+        0 => -1,
+        bytes => (i128::from(elapsed_s) * i128::from(left) / i128::from(bytes)) as i64,
+    };
+    fields.field("loading_start_time", load.started_at);
+    fields.field("loading_total_bytes", load.bytes_total);
+    fields.field("loading_rdb_used_mem", load.used_memory);
+    fields.field("loading_loaded_bytes", load.bytes);
+    fields.field("loading_loaded_perc", percent(load.bytes, load.bytes_total));
+    fields.field("loading_eta_seconds", eta_s.max(1));
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}", part as f64 * 100.0 / whole.max(1) as f64)
 }
 
 pub(super) fn cluster(facts: &Facts<'_>, fields: &mut Fields) {

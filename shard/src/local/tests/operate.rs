@@ -1,5 +1,5 @@
-use crate::NodeAction;
 use crate::testing::{Session, TestNode};
+use crate::{NodeAction, SaveEnd};
 
 fn session() -> Session {
     Session::new(TestNode::default())
@@ -29,13 +29,30 @@ fn a_shutdown_is_told_whether_data_matter() {
 }
 
 #[test]
-fn who_has_no_files_says_so() {
-    session().expect(&[
-        ("SAVE", "-ERR there is no persistence yet: nothing can be saved\r\n"),
-        ("BGSAVE", "-ERR there is no persistence yet: nothing can be saved\r\n"),
+fn one_save_is_under_way_at_a_time() {
+    let mut session = session();
+    session.expect(&[
         ("BGSAVE x", "-ERR syntax error\r\n"),
-        ("BGREWRITEAOF", "-ERR there is no persistence yet: nothing can be saved\r\n"),
+        ("BGSAVE SCHEDULE now", "-ERR syntax error\r\n"),
+        ("BGSAVE", "+Background saving started\r\n"),
+    ]);
+    assert_eq!(session.action, NodeAction::Save { waits: false });
+    session.expect(&[
+        ("BGSAVE SCHEDULE", "-ERR Background save already in progress\r\n"),
+        ("SAVE", "-ERR Background save already in progress\r\n"),
         ("LASTSAVE", ":0\r\n"),
+    ]);
+    assert_eq!(session.action, NodeAction::Done);
+    session.node.saves.borrow_mut().end(SaveEnd::Saved { changes: 0 }, 9);
+    assert_eq!(session.say("SAVE"), "", "the reply comes when it is saved");
+    assert_eq!(session.action, NodeAction::Save { waits: true });
+    assert_eq!(session.say("LASTSAVE"), ":9\r\n");
+}
+
+#[test]
+fn who_has_no_log_says_so() {
+    session().expect(&[
+        ("BGREWRITEAOF", "-ERR there is no append-only file yet\r\n"),
         ("LOLWUT VERSION x", "-ERR value is not an integer or out of range\r\n"),
     ]);
     assert!(session().say("LOLWUT VERSION 5").ends_with(" Redis ver. 7.2.6\n\r\n"));

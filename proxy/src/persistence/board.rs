@@ -1,0 +1,180 @@
+//! What all cores know of what is on the disk.
+
+use super::Loaded;
+use crate::board::Board;
+use crate::log::Log;
+use slotmesh_shard::{LoadFacts, PersistenceFacts, SaveBegin, SaveRecord};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+/// The saves and loads of all nodes of the process; one, if it is part of no cluster.
+#[derive(Debug)]
+pub(crate) struct DiskBoard {
+    nodes: Vec<NodeBoard>,
+    /// Nodes that do not have their data yet.
+    loading: AtomicUsize,
+}
+
+/// Those of one node.
+#[derive(Debug)]
+pub(crate) struct NodeBoard {
+    record: Mutex<SaveRecord>,
+    /// Whether a save was begun, or scheduled, in the record, and nobody has looked.
+    is_asked: AtomicBool,
+    pub(crate) load: LoadProgress,
+}
+
+/// How far a load has come.
+#[derive(Debug, Default)]
+pub(crate) struct LoadProgress {
+    /// Whether the node has no data yet.
+    is_loading: AtomicBool,
+    /// Unix seconds of its begin.
+    started_at: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) bytes_total: AtomicU64,
+    /// What the file says of the memory of who wrote it.
+    pub(crate) used_memory: AtomicU64,
+    pub(crate) keys: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    /// What was loaded, until the node takes it.
+    loaded: Mutex<Option<Box<Loaded>>>,
+    is_loaded: AtomicBool,
+}
+
+impl DiskBoard {
+    pub(crate) fn new(nodes: usize, now_s: i64) -> Self {
+        let node = || NodeBoard {
+            record: Mutex::new(SaveRecord::new(now_s)),
+            is_asked: AtomicBool::new(false),
+            load: LoadProgress::default(),
+        };
+        Self { nodes: (0..nodes).map(|_| node()).collect(), loading: AtomicUsize::new(0) }
+    }
+
+    /// Number of nodes.
+    pub(crate) fn len(&self) -> u16 {
+        self.nodes.len() as u16
+    }
+
+    /// A node.
+    pub(crate) fn node(&self, node: u16) -> &NodeBoard {
+        &self.nodes[usize::from(node)]
+    }
+
+    /// Whether a node of the process does not have its data yet: the others wait for it.
+    #[inline]
+    pub(crate) fn is_loading(&self) -> bool {
+        self.loading.load(Ordering::Acquire) > 0
+    }
+
+    /// A node begins to load.
+    pub(crate) fn begin_load(&self, node: u16, bytes_total: u64, now_s: i64) {
+        let load = &self.node(node).load;
+        load.bytes_total.store(bytes_total, Ordering::Relaxed);
+        load.started_at.store(now_s as u64, Ordering::Relaxed);
+        load.is_loading.store(true, Ordering::Release);
+        self.loading.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A node serves what was loaded; whether all nodes do.
+    pub(crate) fn end_load(&self, node: u16) -> bool {
+        self.node(node).load.is_loading.store(false, Ordering::Release);
+        self.loading.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+}
+
+impl DiskBoard {
+    /// Those of one node, or of all.
+    fn chosen(&self, node: Option<u16>) -> impl Iterator<Item = (u16, &NodeBoard)> {
+        (0..).zip(&self.nodes).filter(move |(number, _)| node.is_none_or(|node| node == *number))
+    }
+
+    /// For INFO and LASTSAVE: of that node, or of all. `boards` are those of the cores.
+    pub(crate) fn facts(&self, node: Option<u16>, boards: &[Board], now_s: i64) -> PersistenceFacts {
+        let mut facts = PersistenceFacts::default();
+        for (number, board) in self.chosen(node) {
+            let changes = match self.nodes.len() {
+                1 => boards.iter().map(|board| board.read().changes).sum(),
+                _ => boards[usize::from(number)].read().changes,
+            };
+            facts.add(board.record().facts(changes, now_s), board.load.facts());
+        }
+        facts
+    }
+
+    /// Begins a save of that node, or of all that are not being saved; in a transaction as soon as that has ended.
+    pub(crate) fn begin_save(&self, node: Option<u16>, is_in_transaction: bool, now_s: i64, log: &Log) -> SaveBegin {
+        let mut begins = false;
+        for (_, board) in self.chosen(node) {
+            let mut record = board.record();
+            if is_in_transaction {
+                record.schedule();
+                board.ask();
+            } else if record.begin(now_s) {
+                begins = true;
+            }
+        }
+        match (is_in_transaction, begins) {
+            (true, _) => SaveBegin::Scheduled,
+            (false, true) => {
+                log.notice(format_args!("Background saving started by pid {}", std::process::id()));
+                SaveBegin::Begun
+            }
+            (false, false) => SaveBegin::InProgress,
+        }
+    }
+}
+
+impl NodeBoard {
+    /// Its saves.
+    pub(crate) fn record(&self) -> MutexGuard<'_, SaveRecord> {
+        self.record.lock().expect("no holder panics")
+    }
+
+    /// Something in the record is to be seen by the node's core.
+    pub(crate) fn ask(&self) {
+        self.is_asked.store(true, Ordering::Release);
+    }
+
+    /// Whether that is so; says it once.
+    #[inline]
+    pub(crate) fn take_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed) && self.is_asked.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl LoadProgress {
+    /// Whether the node does not have its data yet.
+    #[inline]
+    pub(crate) fn is_loading(&self) -> bool {
+        self.is_loading.load(Ordering::Acquire)
+    }
+
+    fn facts(&self) -> LoadFacts {
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        LoadFacts {
+            is_loading: self.is_loading(),
+            started_at: read(&self.started_at) as i64,
+            bytes: read(&self.bytes),
+            bytes_total: read(&self.bytes_total),
+            used_memory: read(&self.used_memory),
+            keys: read(&self.keys),
+            expired: read(&self.expired),
+        }
+    }
+
+    /// All of it was loaded.
+    pub(crate) fn deliver(&self, loaded: Loaded) {
+        *self.loaded.lock().expect("no holder panics") = Some(Box::new(loaded));
+        self.is_loaded.store(true, Ordering::Release);
+    }
+
+    /// What was loaded, once.
+    pub(crate) fn take_loaded(&self) -> Option<Box<Loaded>> {
+        if !self.is_loaded.swap(false, Ordering::AcqRel) {
+            return None;
+        }
+        self.loaded.lock().expect("no holder panics").take()
+    }
+}

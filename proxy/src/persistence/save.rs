@@ -1,0 +1,508 @@
+//! Files in the making: the snapshots of all shards of a stream, walked in slices between requests, into a file that takes
+//! its name when it is on the disk as a whole.
+//!
+//! What is walked waits in memory until it is given to the file, and no more is walked while
+//! [`FILE_WINDOW_BYTES`] are on their way. Writers never wait: what they change before it was walked is kept for the
+//! snapshot. Whoever needs another file written from the same snapshots ([`FileWanted`]) says where it goes and hears of its
+//! end.
+
+use super::{SAVES, dump_file};
+use crate::engine::{Engine, Hands};
+use crate::hop::Parcel;
+use crate::log::Log;
+use crate::replication::{Slice, Walked, Walks};
+use slotmesh_base::Monotonic;
+use slotmesh_base::limits::{FILE_PIECE_BYTES, FILE_WINDOW_BYTES};
+use slotmesh_conf::{SavePoint, Settings, directive};
+use slotmesh_io::{DataLoop, FileDone, Files, sync_folder};
+use slotmesh_shard::{SaveEnd, Shard};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::orders::SaveWait;
+
+/// Bytes after which the system is told to begin to bring them to the disk (Redis: `REDIS_AUTOSYNC_BYTES`).
+const WRITEBACK_BYTES: u64 = 4 << 20;
+/// Buffers that are kept to be filled again.
+const SPARE_BUFFERS: usize = 4;
+/// Time between two looks at save points.
+const LOOK_MS: u64 = 1000;
+
+/// Lowest byte of a token: what was ordered.
+const WRITE: u32 = 0;
+const FLUSH: u32 = 1;
+const SYNC: u32 = 2;
+const NAME: u32 = 3;
+const REMOVE: u32 = 4;
+
+/// A file that is to be made of snapshots.
+#[derive(Debug)]
+pub(crate) enum FileWanted {
+    /// The RDB file. So many changes had been counted when its snapshots were begun, over so many keys.
+    Dump {
+        /// Changes.
+        changes: u64,
+        /// Keys.
+        keys: u64,
+    },
+}
+
+impl FileWanted {
+    /// Whether it is the base of an append-only file.
+    pub(crate) fn is_aof_base(&self) -> bool {
+        match self {
+            Self::Dump { .. } => false,
+        }
+    }
+}
+
+/// What directives say about saves.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) points: Vec<SavePoint>,
+    pub(super) stops_writes: bool,
+    writes_back: bool,
+}
+
+impl Rules {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            points: settings.value(directive::SAVE).to_vec(),
+            stops_writes: settings.value(directive::STOP_WRITES_ON_BGSAVE_ERROR),
+            writes_back: settings.value(directive::RDB_SAVE_INCREMENTAL_FSYNC),
+        }
+    }
+}
+
+/// The data of one stream on the disk.
+pub(crate) struct Persistence {
+    pub(super) node: u16,
+    pub(super) rules: Rules,
+    /// A save has begun, and its snapshots have not.
+    pub(super) is_wanted: bool,
+    making: Option<Box<Making>>,
+    /// Numbers the files in the making: what was ordered for an earlier one is nobody's any more.
+    number: u16,
+    arrived: Vec<FileDone>,
+    pub(super) waits: Vec<SaveWait>,
+    next_look: Monotonic,
+    /// FLUSHALLs of our own shard that were seen.
+    flushes: u64,
+}
+
+/// A file in the making.
+struct Making {
+    what: FileWanted,
+    walks: Walks,
+    temporary: PathBuf,
+    path: PathBuf,
+    file: Arc<File>,
+    /// Bytes that belong behind those that were given to the file.
+    buffer: Vec<u8>,
+    spare: Vec<Vec<u8>>,
+    /// Bytes given to the file.
+    given: u64,
+    /// Those of them that are on their way.
+    underway: usize,
+    /// The system was told to bring so many bytes to the disk.
+    written_back: u64,
+    stage: Stage,
+    number: u16,
+    writes_back: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// It is being written.
+    Writes,
+    /// It is brought to the disk.
+    Syncs,
+    /// It gets its name.
+    Names,
+    Done,
+}
+
+/// Why a file cannot be made: what was tried, and what the system said.
+type Failure = (&'static str, io::Error);
+
+impl Persistence {
+    /// The data of the stream whose core is that of node `node`.
+    pub(crate) fn new(node: u16, settings: &Settings) -> Self {
+        Self {
+            node,
+            rules: Rules::new(settings),
+            is_wanted: false,
+            making: None,
+            number: 0,
+            arrived: Vec::new(),
+            waits: Vec::new(),
+            next_look: Monotonic::default(),
+            flushes: 0,
+        }
+    }
+
+    /// Obeys other settings.
+    pub(crate) fn set_settings(&mut self, settings: &Settings) {
+        self.rules = Rules::new(settings);
+    }
+
+    /// Whether snapshots are to be begun for a file.
+    pub(crate) fn wants_snapshots(&self) -> bool {
+        self.is_wanted && self.making.is_none()
+    }
+
+    /// The shards are in hand: the file that snapshots of them are begun for, if one is wanted.
+    pub(crate) fn wanted_file(&self, shards: &[&mut Shard]) -> Option<FileWanted> {
+        let keys = shards.iter().map(|shard| key_count(shard)).sum();
+        let changes = shards.iter().map(|shard| shard.keyspace().stats().changes).sum();
+        self.wants_snapshots().then_some(FileWanted::Dump { changes, keys })
+    }
+
+    /// Whether a snapshot of our own shard is to be walked on at once.
+    fn walks(&self, own: u16) -> bool {
+        self.making.as_ref().is_some_and(|making| making.has_room() && making.walks.walks(own))
+    }
+
+    fn has_work(&self, own: u16) -> bool {
+        !self.arrived.is_empty() || self.walks(own) || self.making.as_ref().is_some_and(|making| making.can_go_on())
+    }
+
+    /// What was ordered of the files is done.
+    pub(crate) fn hear(&mut self, done: FileDone) {
+        self.arrived.push(done);
+    }
+}
+
+/// Keys of all databases of a shard.
+fn key_count(shard: &Shard) -> u64 {
+    let keyspace = shard.keyspace();
+    (0..keyspace.databases()).filter_map(|db| Some(keyspace.find_db(db)?.len() as u64)).sum()
+}
+
+impl Making {
+    fn token(&self, order: u32) -> u32 {
+        SAVES << 24 | u32::from(self.number) << 8 | order
+    }
+
+    /// Whether more may be walked.
+    fn has_room(&self) -> bool {
+        self.underway + self.buffer.len() < FILE_WINDOW_BYTES
+    }
+
+    /// Whether something is to be done that nobody else will call for.
+    fn can_go_on(&self) -> bool {
+        self.stage == Stage::Writes && self.walks.is_whole() && self.underway == 0
+    }
+
+    /// Goes on by a slice.
+    fn go_on(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) -> Result<(), Failure> {
+        if self.stage != Stage::Writes {
+            return Ok(());
+        }
+        if self.has_room() && !self.walks.is_whole() {
+            let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+            let walked = self.walks.go_on(engine, &mut hands, &mut self.buffer);
+            if walked == Walked::Dropped {
+                return Err(("snapshot", io::ErrorKind::OutOfMemory.into()));
+            }
+        }
+        let is_whole = self.walks.is_whole();
+        if self.buffer.len() >= FILE_PIECE_BYTES || is_whole && !self.buffer.is_empty() {
+            self.give(&mut io.files);
+        }
+        if is_whole && self.underway == 0 {
+            self.stage = Stage::Syncs;
+            io.files.sync(self.token(SYNC), &self.file, false);
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, files: &mut Files) {
+        let bytes = std::mem::replace(&mut self.buffer, self.spare.pop().unwrap_or_default());
+        let len = bytes.len();
+        files.write(self.token(WRITE), &self.file, self.given, bytes);
+        self.given += len as u64;
+        self.underway += len;
+    }
+
+    /// What was ordered is done.
+    fn take(&mut self, done: FileDone, files: &mut Files) -> Result<(), Failure> {
+        let order = done.token & 0xff;
+        let what = ["write", "sync_file_range", "fsync", "rename"].get(order as usize).copied().unwrap_or("remove");
+        done.result.map_err(|error| (what, error))?;
+        match order {
+            WRITE => {
+                self.underway -= done.bytes.len();
+                let written = self.given - self.underway as u64;
+                if self.writes_back && written - self.written_back >= WRITEBACK_BYTES {
+                    files.begin_writeback(
+                        self.token(FLUSH),
+                        &self.file,
+                        self.written_back,
+                        written - self.written_back,
+                    );
+                    self.written_back = written;
+                }
+                if self.spare.len() < SPARE_BUFFERS && done.bytes.capacity() <= 2 * FILE_PIECE_BYTES {
+                    let mut bytes = done.bytes;
+                    bytes.clear();
+                    self.spare.push(bytes);
+                }
+            }
+            SYNC => {
+                self.stage = Stage::Names;
+                let (from, to) = (self.temporary.clone(), self.path.clone());
+                files.run(self.token(NAME), move || std::fs::rename(from, &to).and_then(|()| sync_folder(&to)));
+            }
+            NAME => self.stage = Stage::Done,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// It is wanted no more.
+    fn give_up(mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        self.walks.give_up(engine, &mut hands);
+        let temporary = self.temporary.clone();
+        io.files.run(self.token(REMOVE), move || std::fs::remove_file(temporary));
+    }
+}
+
+/// A file beside `path`, in which it is made: its name, and that of the file that is to be. A process that was killed leaves
+/// its own behind, as Redis's child does; the next one of the same process id writes over it.
+pub(super) fn make_temporary(
+    path: &Path,
+    node: u16,
+    number: u16,
+) -> Result<(PathBuf, PathBuf, File), (PathBuf, io::Error)> {
+    // Whole, because the directory may change under CONFIG SET.
+    let path = std::path::absolute(path).map_err(|error| (path.to_owned(), error))?;
+    let temporary = path.with_file_name(format!("temp-{}.{node}.{number}.rdb", std::process::id()));
+    match File::create(&temporary) {
+        Ok(file) => Ok((temporary, path, file)),
+        Err(error) => Err((temporary, error)),
+    }
+}
+
+/// Tells that a temporary file cannot be had.
+pub(super) fn log_no_file(log: &Log, temporary: &Path, error: &io::Error) {
+    let (name, folder) = (temporary.file_name().unwrap_or_default(), temporary.parent().unwrap_or(Path::new(".")));
+    log.warning(format_args!(
+        "Failed opening the temp RDB file {} (in server root dir {}) for saving: {error}",
+        name.display(),
+        folder.display()
+    ));
+}
+
+impl Engine {
+    /// All that came before the snapshots is in the stream: their file begins. `head` is how it begins.
+    pub(crate) fn begin_file(&mut self, hands: &mut Hands<'_>, what: FileWanted, mut walks: Walks, head: Vec<u8>) {
+        let Some(mut persistence) = self.persistence.take() else { return walks.give_up(self, hands) };
+        persistence.is_wanted = false;
+        persistence.number = persistence.number.wrapping_add(1);
+        match make_temporary(&dump_file(&self.settings, persistence.node), persistence.node, persistence.number) {
+            Ok((temporary, path, file)) => {
+                persistence.making = Some(Box::new(Making {
+                    what,
+                    walks,
+                    temporary,
+                    path,
+                    file: Arc::new(file),
+                    buffer: head,
+                    spare: Vec::new(),
+                    given: 0,
+                    underway: 0,
+                    written_back: 0,
+                    stage: Stage::Writes,
+                    number: persistence.number,
+                    writes_back: persistence.rules.writes_back,
+                }));
+            }
+            Err((temporary, error)) => {
+                log_no_file(&self.process.log, &temporary, &error);
+                walks.give_up(self, hands);
+                persistence.end_save(self, hands, SaveEnd::Failed);
+            }
+        }
+        self.persistence = Some(persistence);
+    }
+
+    /// A slice of another core's shard has come that is for a file.
+    pub(crate) fn take_slice_for_file(&mut self, core: u16, slice: &Slice) {
+        let making = self.persistence.as_mut().and_then(|persistence| persistence.making.as_mut());
+        if let Some(making) = making.filter(|making| making.walks.number() == slice.image) {
+            making.walks.take_slice(core, slice);
+            making.buffer.extend_from_slice(&slice.bytes);
+        }
+    }
+
+    /// Lets the data on the disk have their turn; behind replication's.
+    pub(crate) fn drive_persistence(&mut self, io: &mut DataLoop<Parcel>) {
+        let Some(persistence) = &self.persistence else { return };
+        let node = persistence.node;
+        let flushes = self.lending.desk.home().map_or(persistence.flushes, |shard| shard.keyspace().stats().flushes);
+        let is_flushed = flushes != persistence.flushes;
+        let is_due = self.monotonic >= persistence.next_look;
+        let board = self.process.disk.node(node);
+        let is_asked = board.take_asked();
+        if !is_due && !is_asked && !is_flushed && persistence.making.is_none() && persistence.arrived.is_empty() {
+            if board.load.is_loading() {
+                self.take_loaded(io);
+            }
+            return;
+        }
+        let Some(mut persistence) = self.persistence.take() else { return };
+        persistence.arrived_orders(self, io);
+        if is_due {
+            persistence.next_look = self.monotonic.plus_millis(LOOK_MS);
+        }
+        if is_flushed {
+            persistence.flushes = flushes;
+            persistence.begin_anew(self, io);
+        }
+        if is_due || is_asked || is_flushed {
+            persistence.look(self);
+        }
+        persistence.go_on(self, io);
+        self.persistence = Some(persistence);
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        self.walk_for_stream(&mut hands);
+        if self.process.disk.node(node).load.is_loading() {
+            self.take_loaded(io);
+        }
+    }
+
+    /// When the data on the disk want a turn at the latest, in nanoseconds, and whether at once.
+    pub(crate) fn persistence_deadline(&self) -> Option<(u64, bool)> {
+        let persistence = self.persistence.as_ref()?;
+        let next = match self.process.disk.node(persistence.node).load.is_loading() {
+            // Nobody rings when it is loaded.
+            true => self.monotonic.plus_millis(LOADED_LOOK_MS).min(persistence.next_look),
+            false => persistence.next_look,
+        };
+        Some((next.0, persistence.has_work(self.core)))
+    }
+
+    /// Whether writes are refused since the last save has failed.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.persistence.as_ref().is_some_and(|persistence| {
+            persistence.rules.stops_writes
+                && !persistence.rules.points.is_empty()
+                && self.process.disk.node(persistence.node).record().has_failed()
+        })
+    }
+}
+
+/// Time between two looks whether all is loaded.
+const LOADED_LOOK_MS: u64 = 2;
+
+impl Persistence {
+    fn arrived_orders(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        for done in std::mem::take(&mut self.arrived) {
+            let number = (done.token >> 8) as u16;
+            let Some(making) = self.making.as_mut().filter(|making| making.number == number) else { continue };
+            if let Err(failure) = making.take(done, &mut io.files) {
+                self.fail(engine, io, failure);
+            }
+        }
+    }
+
+    /// Looks whether a save is due.
+    fn look(&mut self, engine: &Engine) {
+        let board = engine.process.disk.node(self.node);
+        if board.load.is_loading() {
+            return;
+        }
+        let (changes, now_s) = (engine.changes_of_stream(), engine.now.as_secs());
+        let mut record = board.record();
+        if let Some(making) = &self.making {
+            let FileWanted::Dump { keys, .. } = making.what;
+            record.note_progress(making.walks.keys, keys, making.walks.copies_bytes());
+            return;
+        }
+        let begins = record.begin_scheduled(now_s);
+        match record.due(&self.rules.points, changes, now_s) {
+            Some((point, dirty)) if !begins => {
+                engine.process.log.notice(format_args!("{dirty} changes in {} seconds. Saving...", point.seconds));
+                record.begin(now_s);
+                engine.process.log.notice(format_args!("Background saving started by pid {}", std::process::id()));
+            }
+            _ if begins => {
+                engine.process.log.notice(format_args!("Background saving started by pid {}", std::process::id()));
+            }
+            _ => {}
+        }
+        self.is_wanted |= record.is_running();
+    }
+
+    fn go_on(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        let Some(making) = &mut self.making else { return };
+        if let Err(failure) = making.go_on(engine, io) {
+            return self.fail(engine, io, failure);
+        }
+        if making.stage == Stage::Done
+            && let Some(making) = self.making.take()
+        {
+            let FileWanted::Dump { changes, keys } = making.what;
+            engine.process.disk.node(self.node).record().note_progress(keys, keys, making.walks.copies_bytes());
+            engine.process.log.notice(format_args!("DB saved on disk"));
+            let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+            self.end_save(engine, &mut hands, SaveEnd::Saved { changes });
+        }
+    }
+
+    fn fail(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>, (what, error): Failure) {
+        engine.process.log.warning(format_args!("Write error saving DB on disk({what}): {error}"));
+        if let Some(making) = self.making.take() {
+            making.give_up(engine, io);
+        }
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        self.end_save(engine, &mut hands, SaveEnd::Failed);
+    }
+
+    /// All keys are gone: as in Redis a save that is under way is given up, and if there are save points the file shall
+    /// hold nothing either. (Redis writes it before the reply.)
+    fn begin_anew(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        let board = engine.process.disk.node(self.node);
+        if let Some(making) = self.making.take() {
+            let begun = board.record().is_running();
+            making.give_up(engine, io);
+            // Who waits for a save gets the next one.
+            let waits = std::mem::take(&mut self.waits);
+            let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+            if begun {
+                self.end_save(engine, &mut hands, SaveEnd::GivenUp);
+            }
+            self.waits = waits;
+        }
+        let wants = !self.rules.points.is_empty() || !self.waits.is_empty();
+        if wants && !engine.process.disk.is_loading() {
+            engine.process.disk.node(self.node).record().begin(engine.now.as_secs());
+        }
+    }
+
+    /// The process ends: what is in the making is of no use.
+    pub(crate) fn leave(&mut self) {
+        if let Some(making) = self.making.take() {
+            let _ = std::fs::remove_file(making.temporary);
+        }
+    }
+
+    /// A save has ended; tells the log, and those who wait for it.
+    pub(super) fn end_save(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, end: SaveEnd) {
+        self.is_wanted = false;
+        let log = &engine.process.log;
+        match end {
+            SaveEnd::Saved { .. } => log.notice(format_args!("Background saving terminated with success")),
+            SaveEnd::Failed => log.warning(format_args!("Background saving error")),
+            SaveEnd::GivenUp => log.notice(format_args!("Background saving given up")),
+        }
+        engine.process.disk.node(self.node).record().end(end, engine.now.as_secs());
+        for wait in std::mem::take(&mut self.waits) {
+            engine.answer_save(hands, &wait, matches!(end, SaveEnd::Saved { .. }));
+        }
+    }
+}
