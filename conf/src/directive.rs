@@ -120,6 +120,22 @@ directives! {
         CLUSTER_SELF_FORM: bool = boolean("cluster-self-form", "no").fixed();
         /// Port of a gateway that hides the cluster of `cluster-enabled yes`; 0 = none.
         GATEWAY_PORT: u16 = integer("gateway-port", "0", 0, 65535).fixed();
+        /// Milliseconds for which the gateway tries to reach a node of another host.
+        /// It goes on through failovers, moves of slots and lost links; then the client gets an error.
+        GATEWAY_RETRY_TIMEOUT: u64 = integer("gateway-retry-timeout", "20000", 1, I32);
+        /// Milliseconds that such a node may be silent while it owes answers. Then the link is given up.
+        /// 0 = as many as `gateway-retry-timeout`.
+        GATEWAY_TIMEOUT: u64 = integer("gateway-timeout", "0", 0, I32);
+        /// Most links of each core to such nodes. One for each node and RESP version, and one for each
+        /// client that waits (BLPOP) or watches keys (WATCH) there.
+        GATEWAY_LINKS_MAX: usize = integer("gateway-links-max", "4096", 1, 65536);
+        /// Where the gateway reads what other hosts have: from `master`, `replica` or `any`.
+        /// Without a replica that is well the master is asked. Replicas may be behind.
+        GATEWAY_READ_FROM: &'static str = choice("gateway-read-from", "master", &["master", "replica", "any"]);
+        /// The user as whom the gateway comes to such nodes; empty = `masteruser`.
+        GATEWAY_USER: str = text("gateway-user", "").secret();
+        /// The password with which the gateway comes to such nodes; empty = `masterauth`.
+        GATEWAY_PASSWORD: str = text("gateway-password", "").secret();
         /// The address of this process's nodes; empty = the one at which a client has come.
         CLUSTER_ANNOUNCE_IP: str = text("cluster-announce-ip", "");
         /// The port that the first node shows; 0 = the real ones. Each next one shows the port behind.

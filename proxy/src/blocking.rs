@@ -155,7 +155,7 @@ impl Engine {
     }
 
     /// A connection waits from now on, with a deadline if there is a timeout.
-    fn begin_wait(&mut self, sockets: &mut Sockets, index: u32, wait: Wait, timeout_ms: Option<u64>) {
+    pub(crate) fn begin_wait(&mut self, sockets: &mut Sockets, index: u32, wait: Wait, timeout_ms: Option<u64>) {
         let deadline = timeout_ms.map(|timeout_ms| self.monotonic.plus_millis(timeout_ms).0);
         let Some(connection) = self.connection(index) else { return };
         connection.client.is_blocked = true;
@@ -230,6 +230,9 @@ impl Engine {
         let back = ReturnAddress { socket: connection.socket, ticket: connection.barrier?, part: 0 };
         for &core in &wait.cores {
             self.send_unblock(hands, core, back, why);
+        }
+        if wait.is_elsewhere {
+            self.cancel_elsewhere(back);
         }
         Some((wait, back))
     }

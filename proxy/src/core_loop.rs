@@ -14,6 +14,7 @@ use crate::replication::MASTER_BELL;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::{Flags, Reach, Spec};
 use slotmesh_io::{Chunk, DataLoop, Event, SocketId, Wait, clock};
+use slotmesh_shard::LinkId;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -89,6 +90,7 @@ impl Core {
             {
                 dealer.follow(&mut self.io, listeners);
             }
+            self.engine.follow_view(&mut Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail });
             self.engine.refresh_pause();
             self.engine.refresh_standing();
             self.engine.meter.now = self.engine.now;
@@ -129,7 +131,13 @@ impl Core {
             Event::Readable { token: MASTER_BELL } => self.engine.hear_master_bell(),
             Event::Received { socket, chunk } => {
                 self.engine.counters.reads += 1;
-                self.receive(socket, chunk);
+                match self.engine.link_of(socket) {
+                    Some(link) => self.hear_link(link, chunk),
+                    None => self.receive(socket, chunk),
+                }
+            }
+            Event::Ended { socket, .. } if self.engine.link_of(socket).is_some() => {
+                self.engine.lose_link(&mut Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail }, socket);
             }
             Event::Ended { socket, .. } => {
                 self.run_batch();
@@ -211,6 +219,11 @@ impl Core {
         }
     }
 
+    fn hear_link(&mut self, link: LinkId, chunk: Chunk) {
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.hear_link(&mut hands, link, self.io.input.read(chunk));
+    }
+
     fn hear_master(&mut self, chunk: Chunk) {
         let bytes = self.io.input.read(chunk);
         self.engine.hear_master(bytes);
@@ -224,6 +237,8 @@ impl Core {
         let outcome = bus.drive(&mut self.io);
         let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
         self.engine.follow_bus(&mut hands, outcome);
+        self.engine.refresh_settings();
+        self.engine.follow_view(&mut hands);
     }
 
     /// Runs the decoded requests of this turn, in their order.
@@ -410,6 +425,7 @@ impl Core {
         self.engine.refuse_shared_waits(&mut hands);
         self.engine.end_overdue_waits(&mut hands);
         let walks_on = self.engine.walk_drills(&mut hands);
+        self.engine.drive_links(&mut hands);
         self.look_at_answered();
         let Engine { lending, meter, .. } = &mut self.engine;
         let expiry = lending.home().and_then(|shard| meter.housekeep(shard, monotonic, effort));
@@ -440,6 +456,7 @@ impl Core {
         let next = expiry.map_or(self.next_cron, |expiry| expiry.0.min(self.next_cron));
         let next = engine.deadlines.first().map_or(next, |deadline| deadline.min(next));
         let next = engine.pause_ends.map_or(next, |end| end.min(next));
+        let next = engine.remote.as_ref().map_or(next, |remote| remote.deadline().min(next));
         let next = if engine.end_turn(&mut self.io.sockets) { next.min(monotonic.0 + CORKED_NANOS_MAX) } else { next };
         let has_more = engine.is_late && !engine.stalled.is_empty()
             || !engine.stalled.is_empty() && engine.has_released

@@ -17,6 +17,7 @@ use crate::persistence::Persistence;
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
+use crate::remote::Remote;
 use crate::replication::{Replication, StreamErrands};
 use slotmesh_base::limits::{PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
@@ -78,6 +79,8 @@ pub(crate) struct Engine {
     pub(crate) persistence: Option<Box<Persistence>>,
     /// What we do for the stream, whosever it is.
     pub(crate) errands: StreamErrands,
+    /// Our gateway to other hosts, if the process is part of a cluster.
+    pub(crate) remote: Option<Box<Remote>>,
     /// What replication forbids our clients.
     pub(crate) standing: Standing,
     /// Which core owns which slot.
@@ -149,6 +152,7 @@ impl Engine {
             persistence: None,
             errands: StreamErrands::default(),
             standing: Standing::default(),
+            remote: process.is_clustered().then(|| Box::new(Remote::new(&settings))),
             handover: Handover::default(),
             unsettled: Unsettled::default(),
             map: process.map(),
@@ -232,6 +236,7 @@ impl Engine {
                 self.unsettled.note_map();
             }
             self.map = map;
+            self.refresh_remote();
             self.refresh_bus();
             if let Some(replication) = &mut self.replication {
                 replication.set_settings(&self.settings);
@@ -296,9 +301,10 @@ impl Engine {
         let Some(spec) = admitted else { return self.refuse(hands, index) };
         client.active_at = self.now;
         if !client.is_at_node
-            && let Some(error) = self.refuse_elsewhere(spec, args)
+            && self.remote.is_some()
+            && let Some(done) = self.run_elsewhere(hands, index, spec, args, first_key)
         {
-            return self.fail_with(hands, index, spec, args, error);
+            return done;
         }
         self.running = Some((index, Some(spec)));
         let done = match spec.reach {

@@ -35,6 +35,7 @@ mod presence;
 mod process;
 mod pubsub;
 mod questions;
+mod remote;
 mod replication;
 mod replies;
 mod scatter;

@@ -197,7 +197,7 @@ impl Engine {
     }
 
     fn take_seat(&mut self, seat: Seat) {
-        self.process.claim(self.core, seat.member());
+        self.process.claim(self.core, &seat);
         self.seat = Some(seat);
         self.unsettled.has_new_seat = true;
         self.unsettled.has_new_view = true;
@@ -260,31 +260,10 @@ impl Engine {
         }
     }
 
-    /// Why a request that has come to the gateway of a cluster's process cannot be served, if it names a slot that none
-    /// of our shards owns.
-    pub(crate) fn refuse_elsewhere(&self, spec: &'static Spec, args: Args<'_>) -> Option<ReplyError> {
-        if !self.map.is_of_cluster() {
-            return None;
-        }
-        self.map.refusal(key_indexes(spec, args).map(|index| Slot::of_key(args.at(index))))
-    }
-
-    /// The same for a command that begins to wait on our shard, or waits there.
+    /// Why a command that begins to wait on our shard, or waits there, cannot: a slot that it names has left.
     pub(crate) fn refuse_wait(&self, spec: &'static Spec, args: Args<'_>) -> Option<ReplyError> {
         let slots = key_indexes(spec, args).map(|index| (Slot::of_key(args.at(index)), self.core));
         self.map.refusal_of_wait(slots)
-    }
-
-    /// The same for the transaction of a connection, which is given up then.
-    pub(crate) fn refuse_transaction(&mut self, index: u32) -> Option<ReplyError> {
-        if !self.map.is_of_cluster() {
-            return None;
-        }
-        let transaction = self.connections[index as usize].as_deref()?.client.transaction.as_ref()?;
-        let slots = |(spec, args)| key_indexes(spec, args).map(move |index| Slot::of_key(args.at(index)));
-        let error = self.map.refusal(transaction.commands().flat_map(slots))?;
-        self.connections[index as usize].as_deref_mut()?.client.transaction = None;
-        Some(error)
     }
 }
 

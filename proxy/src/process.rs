@@ -75,6 +75,8 @@ pub(crate) struct Process {
     /// Which core owns which slot; nodes of a cluster change it.
     map: RwLock<Arc<SlotMap>>,
     is_clustered: bool,
+    /// The place of the first shard in its cluster: what cores without a shard know of it.
+    first_seat: RwLock<Option<Seat>>,
     pub(crate) log: Arc<Log>,
     pub(crate) doors: Doors,
     pub(crate) oom_score: OomScore,
@@ -132,6 +134,7 @@ impl Process {
             audience: Arc::new(Audience::new(boards.len(), KeyHasher::new([random_u64(), random_u64()]))),
             boards,
             is_clustered: map.is_of_cluster(),
+            first_seat: RwLock::default(),
             map: RwLock::new(Arc::new(map)),
             log,
             doors: Doors::default(),
@@ -185,9 +188,17 @@ impl Process {
     }
 
     /// The node on `core` has another view of its cluster; the cores learn of it as they learn of settings.
-    pub(crate) fn claim(&self, core: u16, view: Member<'_>) {
-        Arc::make_mut(&mut self.map.write().expect("no writer panics")).claim(core, view);
+    pub(crate) fn claim(&self, core: u16, seat: &Seat) {
+        Arc::make_mut(&mut self.map.write().expect("no writer panics")).claim(core, seat.member());
+        if core == 0 {
+            *self.first_seat.write().expect("no writer panics") = Some(seat.clone());
+        }
         self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// The place of the first shard in its cluster.
+    pub(crate) fn first_seat(&self) -> Option<Seat> {
+        self.first_seat.read().expect("no writer panics").clone()
     }
 
     /// The settings in force.

@@ -45,13 +45,13 @@ impl Engine {
 
     /// Sends each core its keys of a command, and gathers.
     pub(crate) fn run_split(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
-        let parts = split(spec, args, &self.map);
-        let words = |part: &Part| {
+        let parts = split(spec, args, |slot| self.map.owner(slot));
+        let words = |part: &Part<u16>| {
             let mut words = vec![args.at(0)];
             words.extend(part.arguments.iter().map(|&argument| args.at(argument as usize)));
             words
         };
-        let requests: Vec<(u16, Vec<&[u8]>)> = parts.iter().map(|part| (part.core, words(part))).collect();
+        let requests: Vec<(u16, Vec<&[u8]>)> = parts.iter().map(|part| (part.home, words(part))).collect();
         let Some(connection) = self.connection(index) else { return Done::Yes };
         let gather = Gather::of_parts(spec, args, &parts, connection.client.protocol);
         self.run_parts(hands, index, spec, gather, &requests)
@@ -111,7 +111,7 @@ impl Engine {
         Done::Yes
     }
 
-    fn run_own_part(&mut self, index: u32, spec: &'static Spec, words: &[&[u8]], back: ReturnAddress) {
+    pub(crate) fn run_own_part(&mut self, index: u32, spec: &'static Spec, words: &[&[u8]], back: ReturnAddress) {
         let mut request = Vec::new();
         let mut ranges = Vec::with_capacity(words.len());
         for word in words {

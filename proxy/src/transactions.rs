@@ -13,7 +13,7 @@ use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Spec, TransactionCommand, key_indexes};
 use slotmesh_io::Sockets;
-use slotmesh_resp::{Args, Protocol, Reply};
+use slotmesh_resp::{Args, Elements, Protocol, Reply};
 use slotmesh_shard::{
     Gather, Question, Shard, Speech, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction,
     judge_transaction, run_transaction_command,
@@ -69,11 +69,10 @@ impl Engine {
             return self.reply_scratch(hands, index);
         }
         if !client.is_at_node
-            && let Some(error) = self.refuse_transaction(index)
+            && self.remote.is_some()
+            && let Some(done) = self.exec_elsewhere(hands, index)
         {
-            self.end_watch(hands, index);
-            Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
-            return self.reply_scratch(hands, index);
+            return done;
         }
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let client = &mut connection.client;
@@ -122,6 +121,18 @@ impl Engine {
         shards: &mut [&mut Shard],
         reply: &mut Vec<u8>,
     ) -> Vec<Question> {
+        self.exec_with(sockets, index, shards, None, reply)
+    }
+
+    /// The same, or with the answers of a node of another host, where the commands on keys have run.
+    pub(crate) fn exec_with(
+        &mut self,
+        sockets: &Sockets,
+        index: u32,
+        shards: &mut [&mut Shard],
+        answers: Option<&Elements<'_>>,
+        reply: &mut Vec<u8>,
+    ) -> Vec<Question> {
         let (now, mut limits) = (self.now, self.hot_limits());
         // Set aside, so that it is known from all others.
         let Some(mut connection) = self.connections[index as usize].take() else { return Vec::new() };
@@ -144,7 +155,7 @@ impl Engine {
             0 => usize::MAX,
             hard => hard as usize,
         };
-        let around = Surroundings { node: &node, now, limits, chance, reply_bytes_max };
+        let around = Surroundings { node: &node, now, limits, chance, reply_bytes_max, answers };
         let mut speech = Speech::new(&mut self.subscriptions, index);
         let connections = Others { connections: &mut self.connections, killed: &mut self.killed };
         let mut crowd = Neighbours { others: connections, sockets, asking: (output, input), kills_itself: false, now };
@@ -186,6 +197,11 @@ impl Engine {
     }
 
     fn watch(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
+        if self.remote.is_some()
+            && let Some(done) = self.watch_elsewhere(hands, index, spec, args)
+        {
+            return done;
+        }
         let mut keys: BTreeMap<u16, Vec<&[u8]>> = BTreeMap::new();
         let is_at_node = self.connection(index).is_some_and(|connection| connection.client.is_at_node);
         for key in key_indexes(spec, args).map(|key| args.at(key)) {
@@ -266,7 +282,9 @@ impl Engine {
     pub(crate) fn end_watch(&mut self, hands: &mut Hands<'_>, index: u32) {
         let Some(connection) = self.connection(index) else { return };
         let watcher = connection.client.watcher();
-        for core in connection.client.end_watch() {
+        let cores = connection.client.end_watch();
+        self.unwatch_elsewhere(index);
+        for core in cores {
             let words = vec![watcher.client.to_string().into_bytes(), watcher.span.to_string().into_bytes()];
             let back = ReturnAddress::number(0);
             self.send_errand(hands, Errand { core, kind: RequestKind::Unwatch, back, words });

@@ -3,30 +3,55 @@
 //! An error of any part is the reply of the whole: the parts that succeeded are not undone, as when a client had
 //! sent them one by one.
 
+use crate::gateway::Onward;
 use crate::inspect::{self, Inspection};
-use crate::{NodeAction, Question, SlotMap};
+use crate::{NodeAction, Question};
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{ResponsePolicy, Spec, key_indexes};
-use slotmesh_resp::{Args, Elements, Protocol, Reply, elements};
+use slotmesh_resp::{Args, Elements, Protocol, Reply, elements, reply_length};
+use std::collections::HashMap;
+use std::hash::Hash;
 
-/// One core's share of a split command.
+/// Where a part of a command is at home.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Home {
+    /// On a core of this process.
+    Core(u16),
+    /// With the node of another host that has this slot. Nodes take keys of one slot at a time.
+    Slot(Slot),
+}
+
+/// One core's or node's share of a split command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Part {
-    /// The core that runs it.
-    pub core: u16,
+pub struct Part<H> {
+    /// Who runs it.
+    pub home: H,
     /// Indexes of the arguments that go there, in order, without the command's name.
     pub arguments: Vec<u32>,
 }
 
-/// Splits a command with request policy `MultiShard` by the owners of its keys; at least two parts. What stands
+/// Splits a command with request policy `MultiShard` by the homes of its keys; at least two parts. What stands
 /// between a key and the next (the value of MSET) goes with the key.
-pub fn split(spec: &'static Spec, args: Args<'_>, map: &SlotMap) -> Vec<Part> {
+pub fn split<H: Copy + Eq + Hash>(spec: &'static Spec, args: Args<'_>, home_of: impl Fn(Slot) -> H) -> Vec<Part<H>> {
+    /// As many parts are looked through one by one.
+    const FEW: usize = 32;
     let step = step(spec);
-    let mut parts: Vec<Part> = Vec::new();
+    let mut parts: Vec<Part<H>> = Vec::new();
+    let mut places: HashMap<H, usize> = HashMap::new();
     for index in key_indexes(spec, args) {
-        let core = map.owner(Slot::of_key(args.at(index)));
-        let place = parts.iter().position(|part| part.core == core).unwrap_or_else(|| {
-            parts.push(Part { core, arguments: Vec::new() });
+        let home = home_of(Slot::of_key(args.at(index)));
+        if parts.len() == FEW && places.is_empty() {
+            places = parts.iter().enumerate().map(|(place, part)| (part.home, place)).collect();
+        }
+        let known = match parts.len() {
+            0..FEW => parts.iter().position(|part| part.home == home),
+            _ => places.get(&home).copied(),
+        };
+        let place = known.unwrap_or_else(|| {
+            if parts.len() >= FEW {
+                places.insert(home, parts.len());
+            }
+            parts.push(Part { home, arguments: Vec::new() });
             parts.len() - 1
         });
         // No request has 2^32 arguments (`ARGUMENTS_MAX`).
@@ -63,10 +88,14 @@ enum Join {
     Concatenation,
     /// One of the shares `[number of keys, key]`, each as likely as its number; the number is the chance.
     Choice(u64),
+    /// One of the keys, each as likely as its part's weight; the number is the chance.
+    Weighed(u64, Vec<u64>),
     /// Texts become one.
     Texts,
     /// Integers of which one must be more than zero.
     Found,
+    /// One reply to SCAN, with another cursor.
+    Scan(Onward),
     /// Texts become one status line.
     Line,
     /// Digests of the databases' keys become that of all.
@@ -84,7 +113,7 @@ enum Join {
 
 impl Gather {
     /// A gatherer for the parts of a split command.
-    pub fn of_parts(spec: &'static Spec, args: Args<'_>, parts: &[Part], protocol: Protocol) -> Self {
+    pub fn of_parts<H>(spec: &'static Spec, args: Args<'_>, parts: &[Part<H>], protocol: Protocol) -> Self {
         let join = match spec.tips.response {
             ResponsePolicy::AggSum => Join::Sum,
             ResponsePolicy::AllSucceeded | ResponsePolicy::OneSucceeded | ResponsePolicy::AggMin => Join::First,
@@ -103,6 +132,21 @@ impl Gather {
             ResponsePolicy::Special => Join::Choice(chance),
         };
         Self::new(join, shards, protocol)
+    }
+
+    /// The same where nodes of other hosts have been asked, too, of which nobody knows how many keys they have: `weights`
+    /// says how many slots each part has.
+    pub fn over_hosts(spec: &'static Spec, weights: Vec<u64>, protocol: Protocol, chance: u64) -> Self {
+        let mut all = Self::everywhere(spec, weights.len(), protocol, chance);
+        if matches!(all.join, Join::Choice(_)) {
+            all.join = Join::Weighed(chance, weights);
+        }
+        all
+    }
+
+    /// A gatherer for one step of a scan of all hosts.
+    pub fn scan(onward: Onward, protocol: Protocol) -> Self {
+        Self::new(Join::Scan(onward), 1, protocol)
     }
 
     /// A gatherer for texts of all cores (CLIENT LIST): `cores` bulk strings are joined in the order of the cores.
@@ -164,10 +208,11 @@ impl Gather {
         self.missing == 0
     }
 
-    /// Writes the joined reply; all parts have been added.
+    /// Writes the joined reply; all parts have been added. Where a node of another host has answered what its row does not
+    /// promise, the reply says so.
     ///
     /// # Panics
-    /// If a part is missing, or its reply is not of the shape that the row promises: the parts are our own shards.
+    /// If a part is missing.
     pub fn finish(self, out: &mut Vec<u8>) {
         let replies: Vec<Vec<u8>> =
             self.replies.into_iter().map(|reply| reply.expect("every part has replied")).collect();
@@ -182,26 +227,10 @@ impl Gather {
             out.extend_from_slice(error);
             return;
         }
-        let mut reply = Reply::new(out, protocol);
-        match join {
-            Join::Sum => reply.integer(replies.iter().map(|reply| integer(reply)).sum()),
-            Join::Found if replies.iter().any(|reply| integer(reply) > 0) => reply.ok(),
-            Join::Found => reply.error(ReplyError::NoSuchClient),
-            Join::First => reply.buffer().extend_from_slice(&replies[0]),
-            Join::Places(places) => write_in_places(replies, &places, &mut reply),
-            Join::Concatenation => write_concatenated(replies, &mut reply),
-            Join::Choice(chance) => write_chosen(replies, chance, &mut reply),
-            Join::Texts => {
-                let text = replies.iter().flat_map(|reply| text(reply)).copied().collect::<Vec<u8>>();
-                reply.verbatim(b"txt", &text);
-            }
-            Join::Line => {
-                let text = replies.iter().flat_map(|reply| text(reply)).copied().collect::<Vec<u8>>();
-                reply.simple(&String::from_utf8_lossy(&text));
-            }
-            Join::Digest => inspect::write_dataset_digest(replies.iter().map(|reply| text(reply)), &mut reply),
-            Join::Digests => inspect::write_value_digests(replies.iter().map(|reply| text(reply)), &mut reply),
-            Join::Insertions { .. } => unreachable!("it was written"),
+        let start = out.len();
+        if join.write(replies, &mut Reply::new(out, protocol)).is_none() {
+            out.truncate(start);
+            Reply::new(out, protocol).error(ReplyError::GarbledReply);
         }
     }
 }
@@ -223,41 +252,97 @@ fn write_inserted(
     out.extend_from_slice(&text[from..]);
 }
 
+impl Join {
+    /// Joins replies none of which is an error; `None` if one is not of the shape that its row promises.
+    fn write(self, replies: &[Vec<u8>], reply: &mut Reply<'_>) -> Option<()> {
+        let all_texts = || -> Option<Vec<u8>> {
+            let texts: Option<Vec<&[u8]>> = replies.iter().map(|reply| text(reply)).collect();
+            Some(texts?.concat())
+        };
+        match self {
+            Self::Sum => {
+                let numbers: Option<Vec<i64>> = replies.iter().map(|reply| integer(reply)).collect();
+                reply.integer(numbers?.into_iter().fold(0, i64::saturating_add));
+            }
+            Self::Found => {
+                let numbers: Option<Vec<i64>> = replies.iter().map(|reply| integer(reply)).collect();
+                match numbers?.iter().any(|&number| number > 0) {
+                    true => reply.ok(),
+                    false => reply.error(ReplyError::NoSuchClient),
+                }
+            }
+            Self::First => reply.buffer().extend_from_slice(&replies[0]),
+            Self::Places(places) => write_in_places(replies, &places, reply)?,
+            Self::Concatenation => write_concatenated(replies, reply)?,
+            Self::Choice(chance) => {
+                let shares: Option<Vec<(u64, &[u8])>> = replies.iter().map(|share| counted_key(share)).collect();
+                write_chosen(&shares?, chance, reply);
+            }
+            Self::Weighed(chance, weights) => {
+                let share = |(weight, share): (u64, &'_ Vec<u8>)| -> Option<(u64, Vec<u8>)> {
+                    // A shard of ours says how many keys it has.
+                    let key = if share.starts_with(b"*") { counted_key(share)?.1 } else { share };
+                    Some((if is_null(key) { 0 } else { weight }, key.to_vec()))
+                };
+                let shares: Option<Vec<(u64, Vec<u8>)>> = weights.into_iter().zip(replies).map(share).collect();
+                let shares = shares?;
+                let shares: Vec<(u64, &[u8])> = shares.iter().map(|(weight, key)| (*weight, &key[..])).collect();
+                write_chosen(&shares, chance, reply);
+            }
+            Self::Scan(onward) => onward.write(&replies[0], reply)?,
+            Self::Texts => reply.verbatim(b"txt", &all_texts()?),
+            Self::Line => reply.simple(&String::from_utf8_lossy(&all_texts()?)),
+            Self::Digest => {
+                inspect::write_dataset_digest(replies.iter().map(|reply| text(reply).unwrap_or_default()), reply)
+            }
+            Self::Digests => {
+                inspect::write_value_digests(replies.iter().map(|reply| text(reply).unwrap_or_default()), reply)
+            }
+            Self::Insertions { .. } => unreachable!("it was written"),
+        }
+        Some(())
+    }
+}
+
 /// For each part, the ranks of its keys among all keys of the request.
-fn places(spec: &Spec, args: Args<'_>, parts: &[Part]) -> Vec<Vec<usize>> {
+fn places<H>(spec: &Spec, args: Args<'_>, parts: &[Part<H>]) -> Vec<Vec<usize>> {
     let first = key_indexes(spec, args).next().unwrap_or(1);
     let step = step(spec);
     let rank = |&index: &u32| (index as usize - first) / step;
     parts.iter().map(|part| part.arguments.iter().step_by(step).map(rank).collect()).collect()
 }
 
-fn write_in_places(replies: &[Vec<u8>], places: &[Vec<usize>], reply: &mut Reply<'_>) {
+fn write_in_places(replies: &[Vec<u8>], places: &[Vec<usize>], reply: &mut Reply<'_>) -> Option<()> {
     let mut joined: Vec<&[u8]> = vec![&[]; places.iter().map(Vec::len).sum()];
     for (part, places) in replies.iter().zip(places) {
-        let array = array(part);
-        assert_eq!(array.len(), places.len(), "one element for each key");
+        let array = array(part)?;
+        if array.len() != places.len() {
+            return None;
+        }
         for (element, &place) in array.zip(places) {
-            joined[place] = element;
+            *joined.get_mut(place)? = element;
         }
     }
     reply.array(joined.len());
     reply.buffer().extend(joined.into_iter().flatten());
+    Some(())
 }
 
-fn write_concatenated(replies: &[Vec<u8>], reply: &mut Reply<'_>) {
-    reply.array(replies.iter().map(|part| array(part).len()).sum());
+fn write_concatenated(replies: &[Vec<u8>], reply: &mut Reply<'_>) -> Option<()> {
+    let lengths: Option<Vec<usize>> = replies.iter().map(|part| Some(array(part)?.len())).collect();
+    reply.array(lengths?.into_iter().sum());
     for part in replies {
         // The elements are what stands behind the first line.
-        reply.buffer().extend_from_slice(head(part).1);
+        reply.buffer().extend_from_slice(head(part)?.1);
     }
+    Some(())
 }
 
-fn write_chosen(replies: &[Vec<u8>], chance: u64, reply: &mut Reply<'_>) {
-    let shares: Vec<(u64, &[u8])> = replies.iter().map(|share| counted_key(share)).collect();
+fn write_chosen(shares: &[(u64, &[u8])], chance: u64, reply: &mut Reply<'_>) {
     let total: u64 = shares.iter().map(|(keys, _)| keys).sum();
     // Maps the 64 bits of chance evenly to 0..total.
     let mut chosen = ((u128::from(chance) * u128::from(total)) >> 64) as u64;
-    for (keys, key) in shares {
+    for &(keys, key) in shares {
         if chosen < keys {
             reply.buffer().extend_from_slice(key);
             return;
@@ -268,35 +353,41 @@ fn write_chosen(replies: &[Vec<u8>], chance: u64, reply: &mut Reply<'_>) {
 }
 
 /// A share `[number of keys, key or null]`; a share without a key counts nothing.
-fn counted_key(share: &[u8]) -> (u64, &[u8]) {
-    let mut share = array(share);
-    let (keys, key) = share.next().zip(share.next()).expect("a number and a key");
-    let keys = if key.starts_with(b"$-1") || key.starts_with(b"_") { 0 } else { integer(keys) };
-    (u64::try_from(keys).expect("a count"), key)
+fn counted_key(share: &[u8]) -> Option<(u64, &[u8])> {
+    let mut share = array(share)?;
+    let (keys, key) = share.next().zip(share.next())?;
+    let keys = if is_null(key) { 0 } else { integer(keys)? };
+    Some((u64::try_from(keys).ok()?, key))
 }
 
-fn array(reply: &[u8]) -> Elements<'_> {
-    elements(reply).expect("a shard's reply is an array")
+fn is_null(reply: &[u8]) -> bool {
+    reply.starts_with(b"$-1") || reply.starts_with(b"_")
+}
+
+fn array(reply: &[u8]) -> Option<Elements<'_>> {
+    elements(reply).ok()
 }
 
 /// The number of an integer reply.
-fn integer(reply: &[u8]) -> i64 {
-    assert!(reply.starts_with(b":"), "an integer");
-    head(reply).0
+fn integer(reply: &[u8]) -> Option<i64> {
+    reply.starts_with(b":").then(|| head(reply).map(|(number, _)| number))?
 }
 
 /// The bytes of a bulk or verbatim string.
-fn text(reply: &[u8]) -> &[u8] {
-    let (len, rest) = head(reply);
-    let text = &rest[..usize::try_from(len).expect("a text")];
-    if reply.starts_with(b"=") { &text[b"txt:".len()..] } else { text }
+fn text(reply: &[u8]) -> Option<&[u8]> {
+    if !reply.starts_with(b"$") && !reply.starts_with(b"=") || reply_length(reply) != Ok(Some(reply.len())) {
+        return None;
+    }
+    let (len, rest) = head(reply)?;
+    let text = rest.get(..usize::try_from(len).ok()?)?;
+    if reply.starts_with(b"=") { text.get(b"txt:".len()..) } else { Some(text) }
 }
 
 /// The number in a reply's first line, and what stands behind that line.
-fn head(reply: &[u8]) -> (i64, &[u8]) {
-    let end = reply.windows(2).position(|pair| pair == b"\r\n").expect("a first line");
-    let number = str::from_utf8(&reply[1..end]).ok().and_then(|digits| digits.parse().ok());
-    (number.expect("a number behind the type"), &reply[end + 2..])
+fn head(reply: &[u8]) -> Option<(i64, &[u8])> {
+    let end = reply.windows(2).position(|pair| pair == b"\r\n")?;
+    let number = str::from_utf8(reply.get(1..end)?).ok().and_then(|digits| digits.parse().ok());
+    Some((number?, &reply[end + 2..]))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod blocked;
 mod client;
 mod exec;
 mod follow;
+mod gateway;
 mod gather;
 mod inspect;
 mod judge;
@@ -37,7 +38,11 @@ mod watch;
 pub use blocked::{Letter, Served, Ticket, Unblock, serve_called_together};
 pub use client::{Client, ReplicaClient, Replies};
 pub use exec::{Context, execute_together};
-pub use gather::{Gather, Part, split};
+pub use gateway::{
+    Beyond, Block, Envelope, Gateway, LinkId, Master, Onward, Order, Origin, Outlet, Owner, ReadFrom, Routes, Rules,
+    ScanStep, Sent, TransactionPlace, View, home_of,
+};
+pub use gather::{Gather, Home, Part, split};
 pub use inspect::Inspection;
 pub use judge::{judge, judge_transaction};
 pub use kept::{KeptRequest, KeptRequests};

@@ -92,11 +92,20 @@ impl SlotMap {
         (0..SLOT_COUNT as u16).filter_map(Slot::new).filter(|&slot| !self.is_elsewhere(slot)).collect()
     }
 
+    /// Number of slots that each core owns.
+    pub fn slots_of_cores(&self) -> Vec<u64> {
+        let mut counts = vec![0; usize::from(self.shards)];
+        for slot in self.here().iter() {
+            counts[usize::from(self.owner(slot))] += 1;
+        }
+        counts
+    }
+
     /// Why a request that has come to the gateway cannot be served, if one of these slots of its keys is elsewhere.
     pub fn refusal(&self, mut slots: impl Iterator<Item = Slot>) -> Option<ReplyError> {
         let elsewhere = self.elsewhere.as_ref()?;
         let slot = slots.find(|&slot| elsewhere.slots.contains(slot))?;
-        Some(if elsewhere.owned.contains(slot) { ReplyError::ServedElsewhere } else { ReplyError::SlotNotServed })
+        Some(if elsewhere.owned.contains(slot) { ReplyError::NodeNotReached } else { ReplyError::SlotNotServed })
     }
 
     /// Why a client of the gateway waits in vain: one of the slots of its keys has left the core on which it stands in

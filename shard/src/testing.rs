@@ -310,14 +310,14 @@ impl Shards {
             }
             Placement::Core(core) => return self.shards[usize::from(core)].execute(spec, args, context, out),
             Placement::Split => {
-                let parts = split(spec, args, &self.map);
+                let parts = split(spec, args, |slot| self.map.owner(slot));
                 let mut gather = Gather::of_parts(spec, args, &parts, protocol);
                 // The last part answers first.
                 for (index, part) in parts.iter().enumerate().rev() {
                     let indexes = std::iter::once(0).chain(part.arguments.iter().map(|&index| index as usize));
                     let words: Vec<&[u8]> = indexes.map(|index| args.at(index)).collect();
                     let mut reply = Vec::new();
-                    let shard = &mut self.shards[usize::from(part.core)];
+                    let shard = &mut self.shards[usize::from(part.home)];
                     let context = Context { partial: true, ..*context };
                     shard.execute(spec, Request::new(&words).args(), &context, &mut reply);
                     assert_eq!(gather.add(index, &reply), index == 0);

@@ -14,7 +14,7 @@ use slotmesh_command::{
     reads_unnamed_keys,
 };
 use slotmesh_keyspace::Cursor;
-use slotmesh_resp::{Args, Protocol, Reply};
+use slotmesh_resp::{Args, Elements, Protocol, Reply};
 use std::sync::Arc;
 
 /// The commands between MULTI and EXEC.
@@ -189,6 +189,8 @@ pub struct Surroundings<'a> {
     pub chance: u64,
     /// Bytes of replies beyond which the client would be closed anyway.
     pub reply_bytes_max: usize,
+    /// What a node of another host has answered to the commands on keys, which have run there: then there are no shards.
+    pub answers: Option<&'a Elements<'a>>,
 }
 
 /// Who is told of each command of a transaction when it has ended.
@@ -241,6 +243,7 @@ pub fn execute_transaction(
     out: &mut Vec<u8>,
 ) -> Sequel {
     let mut sequel = Sequel::default();
+    let mut answers = around.answers.cloned();
     let requests = client.transaction.as_ref().map(|transaction| Arc::clone(&transaction.requests)).unwrap_or_default();
     let watcher = client.watcher();
     client.end_watch();
@@ -265,6 +268,9 @@ pub fn execute_transaction(
         }
         let begin = out.len();
         match spec.reach {
+            Reach::Slot(_) if let Some(answers) = &mut answers => {
+                out.extend_from_slice(answers.next().unwrap_or_default());
+            }
             Reach::Slot(_) | Reach::Shard(_) => run_on_shards(client, spec, args, shards, around, out),
             Reach::Connection(command) => {
                 let mut reply = Reply::new(out, client.protocol);

@@ -107,6 +107,8 @@ pub(crate) struct Wait {
     pub(crate) cores: Vec<u16>,
     /// Whether it stands in line on several shards, or needs several: then this core serves it.
     pub(crate) is_shared: bool,
+    /// Whether it waits at a node of another host.
+    pub(crate) is_elsewhere: bool,
     /// The slots of its keys, and the cores that owned them when it began, if it is shared.
     pub(crate) slots: Vec<(Slot, u16)>,
     /// Cores whose shards serving it takes, if one alone will not do.
@@ -123,6 +125,14 @@ impl Wait {
 
     /// In no line; its end comes from here.
     pub(crate) fn for_nobody(spec: &'static Spec) -> Self {
-        Self { spec, cores: Vec::new(), is_shared: true, slots: Vec::new(), together: Vec::new(), deadline: None }
+        Self {
+            spec,
+            cores: Vec::new(),
+            is_shared: true,
+            is_elsewhere: false,
+            slots: Vec::new(),
+            together: Vec::new(),
+            deadline: None,
+        }
     }
 }

@@ -90,6 +90,12 @@ impl Pipeline {
         self.kept_bytes
     }
 
+    /// The number of the ticket that is taken next.
+    #[inline]
+    pub(crate) fn next_ticket(&self) -> u32 {
+        self.next_number()
+    }
+
     /// Takes a ticket for a reply of another core; gives its number.
     pub(crate) fn expect_reply(&mut self) -> u32 {
         self.push(Ticket::Waiting)

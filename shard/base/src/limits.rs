@@ -184,3 +184,23 @@ pub const FILE_WINDOW_BYTES: usize = 4 << 20;
 /// Bytes that are given to a file at once.
 pub const FILE_PIECE_BYTES: usize = 256 << 10;
 const _: () = assert!(FILE_PIECE_BYTES * 2 <= FILE_WINDOW_BYTES);
+
+/// Most bytes of requests that wait on one link of the gateway for the node's answers, or for the link itself. At the
+/// bound no more is taken from the clients that ask for it; a single request may be longer.
+pub const GATEWAY_LINK_BYTES_MAX: usize = 4 << 20;
+
+/// Most requests on one link of the gateway. At the bound no more is taken from the clients that ask for it.
+pub const GATEWAY_LINK_REQUESTS_MAX: usize = 16 * 1024;
+
+/// Most bytes of requests on one core's gateway that were redirected or lost and wait to be sent again. At the bound a
+/// further one is answered with an error.
+pub const GATEWAY_PARKED_BYTES_MAX: usize = 64 << 20;
+
+/// Most bytes of one reply of a node to the gateway. At the bound the link is closed.
+pub const GATEWAY_REPLY_BYTES_MAX: usize = 1 << 30;
+
+/// Memory that a link of the gateway keeps for its next requests and replies, in bytes. Beyond: given back.
+pub const GATEWAY_LINK_BYTES_KEPT: usize = 256 * 1024;
+
+/// Most addresses that one core's gateway knows. At the bound a redirect to a further one is not followed.
+pub const GATEWAY_PEERS_MAX: usize = 16 * 1024;

@@ -123,8 +123,18 @@ pub enum ReplyError {
     ClusterDown,
     /// A node answers a change while the cluster lets clients only read.
     ClusterReadOnly,
-    /// A gateway answers for slots of other hosts.
-    ServedElsewhere,
+    /// A gateway waited in vain for the node that has a slot. CLUSTERDOWN, as it may be another node's soon.
+    NodeNotReached,
+    /// A gateway has lost the node that was running a command, which may not be sent twice.
+    FateUnknown,
+    /// Nodes send a gateway from one to the other without an end.
+    RedirectedForEver,
+    /// The node that has a slot answers a gateway what is no reply, or none to what it was asked.
+    GarbledReply,
+    /// The node that has a slot does not let a gateway in.
+    GatewayRefused,
+    /// A gateway has as many links as `gateway-links-max` allows.
+    NoLinksLeft,
     /// A write that another core has admitted comes to a node while a replica takes over from it. TRYAGAIN, as it is what
     /// helps.
     HandingOver,
@@ -287,7 +297,16 @@ impl fmt::Display for ReplyError {
             Self::ClusterDown => "CLUSTERDOWN The cluster is down",
             Self::HandingOver => "TRYAGAIN A replica takes over from the node that has the key",
             Self::MovedWhileWaiting => "TRYAGAIN The slot of a key has moved while its command waited",
-            Self::ServedElsewhere => "ERR another host serves the slot of a key, and the gateway does not reach it yet",
+            Self::NodeNotReached => "CLUSTERDOWN The node that has the slot was not reached in time",
+            Self::FateUnknown => {
+                "UNKNOWNFATE The node that was asked has not answered: nobody knows whether the command has run"
+            }
+            Self::RedirectedForEver => "CLUSTERDOWN The nodes do not agree on who has the slot",
+            Self::GarbledReply => "ERR The node that has the slot has answered what is no reply to the command",
+            Self::GatewayRefused => {
+                "ERR The node that has the slot does not let the gateway in (gateway-user, gateway-password): see the log"
+            }
+            Self::NoLinksLeft => "ERR The gateway has as many links to nodes as 'gateway-links-max' allows",
             Self::ClusterReadOnly => "CLUSTERDOWN The cluster is down and only accepts read commands",
             Self::ClusterDisabled => "ERR This instance has cluster support disabled",
             Self::InvalidSlot => "ERR Invalid slot",

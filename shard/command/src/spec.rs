@@ -163,6 +163,18 @@ impl Tips {
     }
 }
 
+/// Whether a request may be sent again when nobody knows whether it has run: the second time changes nothing more and
+/// answers the same. Reads always may.
+#[derive(Clone, Copy, Debug)]
+pub enum Repeat {
+    /// Only if it reads.
+    Reads,
+    /// Always.
+    Safe,
+    /// If these arguments are of that kind.
+    SafeIf(fn(Args<'_>) -> bool),
+}
+
 /// The row of a command or subcommand.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
@@ -186,6 +198,8 @@ pub struct Spec {
     pub subcommands: &'static [Spec],
     /// Reach and code.
     pub reach: Reach,
+    /// Whether it may be sent again when nobody knows whether it has run.
+    pub repeat: Repeat,
     /// Its place in [`rows`](crate::rows); given by the table.
     pub number: u16,
     /// Whether one execution takes about as long as any other, but for the bytes of request and reply; given by the
@@ -216,6 +230,7 @@ impl Spec {
             doc,
             subcommands: &[],
             reach,
+            repeat: Repeat::Reads,
             number: 0,
             is_brief: false,
         }
@@ -231,9 +246,33 @@ impl Spec {
         self
     }
 
+    pub(crate) const fn repeat(mut self, repeat: Repeat) -> Self {
+        self.repeat = repeat;
+        self
+    }
+
     pub(crate) const fn subcommands(mut self, subcommands: &'static [Spec]) -> Self {
         self.subcommands = subcommands;
         self
+    }
+
+    /// Whether a request may be sent again when nobody knows whether it has run.
+    #[inline]
+    pub fn is_repeatable(&self, args: Args<'_>) -> bool {
+        match self.repeat {
+            Repeat::Reads => self.flags.contains(Flags::READONLY),
+            Repeat::Safe => true,
+            Repeat::SafeIf(is_safe) => is_safe(args),
+        }
+    }
+
+    /// The same for a part of a request, whatever its arguments.
+    pub fn is_repeatable_in_parts(&self) -> bool {
+        match self.repeat {
+            Repeat::Reads => self.flags.contains(Flags::READONLY),
+            Repeat::Safe => true,
+            Repeat::SafeIf(_) => false,
+        }
     }
 
     /// Whether a request of `arguments` arguments (name included) fits the arity.

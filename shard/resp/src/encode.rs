@@ -16,6 +16,31 @@ pub enum Protocol {
     Resp3,
 }
 
+/// Appends a request, the command's name first, as RESP2 and RESP3 have it.
+#[inline]
+pub fn push_request<'a>(out: &mut Vec<u8>, arguments: impl ExactSizeIterator<Item = &'a [u8]>) {
+    push_length(out, b'*', arguments.len());
+    for argument in arguments {
+        out.reserve(argument.len() + HEAD_BYTES_MAX + 2);
+        push_length(out, b'$', argument.len());
+        out.extend_from_slice(argument);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends a length line; most lengths have one digit or two.
+#[inline]
+fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
+    match length {
+        0..=9 => out.extend_from_slice(&[kind, b'0' + length as u8, b'\r', b'\n']),
+        10..=99 => {
+            let (tens, ones) = (length as u8 / 10, length as u8 % 10);
+            out.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
+        }
+        _ => push_line(out, kind, length as i64),
+    }
+}
+
 /// Writer of replies. Appends to a buffer; never flushes.
 #[derive(Debug)]
 pub struct Reply<'a> {

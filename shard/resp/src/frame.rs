@@ -60,8 +60,8 @@ pub fn elements(reply: &[u8]) -> Result<Elements<'_>, FrameError> {
     Ok(Elements { rest: inside, left: count })
 }
 
-/// Iterator over the elements of an aggregate reply; made by [`elements`].
-#[derive(Clone, Debug)]
+/// Iterator over the elements of an aggregate reply; made by [`elements`]. By default there are none.
+#[derive(Clone, Debug, Default)]
 pub struct Elements<'a> {
     rest: &'a [u8],
     left: usize,

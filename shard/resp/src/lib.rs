@@ -23,7 +23,7 @@ mod quick;
 
 pub use args::{ArgRange, Args};
 pub use decode::{DecodeLimits, Decoder, Step};
-pub use encode::{Deferred, Protocol, Reply};
+pub use encode::{Deferred, Protocol, Reply, push_request};
 pub use frame::{Elements, FrameError, ReplyEnd, ReplyScanner, elements, reply_length};
 pub use integer::parse_integer;
 pub use protocol_error::ProtocolError;

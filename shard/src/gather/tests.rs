@@ -1,4 +1,5 @@
 use super::*;
+use crate::SlotMap;
 use crate::testing::{Request, Shards};
 use proptest::prelude::*;
 use slotmesh_command::find;
@@ -28,8 +29,8 @@ fn parts_hold_what_belongs_to_their_keys() {
     let map = SlotMap::even(2);
     let parts = |text: &str| {
         let request = Request::words(text);
-        let parts = split(request.spec().unwrap(), request.args(), &map);
-        parts.into_iter().map(|part| (part.core, part.arguments)).collect::<Vec<_>>()
+        let parts = split(request.spec().unwrap(), request.args(), |slot| map.owner(slot));
+        parts.into_iter().map(|part| (part.home, part.arguments)).collect::<Vec<_>>()
     };
     assert_eq!(parts("DEL foo bar {foo}x bar"), [(1, vec![1, 3]), (0, vec![2, 4])]);
     assert_eq!(parts("MSET bar foo foo bar bar x"), [(0, vec![1, 2, 5, 6]), (1, vec![3, 4])]);

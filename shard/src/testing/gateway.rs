@@ -182,8 +182,14 @@ impl Gateway {
     fn exec(&mut self, who: usize, out: &mut Vec<u8>) {
         let Person { client, .. } = &mut self.people[who];
         let chance = self.shards.chance.next_u64();
-        let around =
-            Surroundings { node: &self.node, now: self.shards.now, limits: limits(), chance, reply_bytes_max: 1 << 20 };
+        let around = Surroundings {
+            node: &self.node,
+            now: self.shards.now,
+            limits: limits(),
+            chance,
+            reply_bytes_max: 1 << 20,
+            answers: None,
+        };
         let cores = exec_cores(client, 0, &self.shards.map);
         let mut subscriptions = self.node.subscriptions();
         let speech = &mut Speech::new(&mut subscriptions, who as u32);

@@ -227,7 +227,14 @@ impl Process {
         }
         let mut in_hand: Vec<&mut Shard> = self.shards.iter_mut().collect();
         let node = TestNode::default();
-        let around = Surroundings { node: &node, now: self.now, limits: limits(), chance: 1, reply_bytes_max: 1 << 20 };
+        let around = Surroundings {
+            node: &node,
+            now: self.now,
+            limits: limits(),
+            chance: 1,
+            reply_bytes_max: 1 << 20,
+            answers: None,
+        };
         let mut subscriptions = node.subscriptions();
         let (ledger, speech) = (&mut TestLedger::default(), &mut Speech::new(&mut subscriptions, 0));
         execute_transaction(&mut self.client, &mut in_hand, &around, ledger, speech, &mut NoCrowd, &mut out);

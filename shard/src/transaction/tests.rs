@@ -362,7 +362,8 @@ fn replies_that_outgrow_their_bound_are_dropped_but_the_commands_run() {
             );
         }
         let node = TestNode::default();
-        let around = Surroundings { node: &node, now: shards.now, limits: limits(), chance: 1, reply_bytes_max };
+        let around =
+            Surroundings { node: &node, now: shards.now, limits: limits(), chance: 1, reply_bytes_max, answers: None };
         let mut out = b"+before\r\n".to_vec();
         let mut subscriptions = node.subscriptions();
         let (ledger, speech) = (&mut TestLedger::default(), &mut Speech::new(&mut subscriptions, 0));

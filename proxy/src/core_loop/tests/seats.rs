@@ -32,6 +32,8 @@ fn seat(last: u16) -> Seat {
 fn follow(core: &mut Core, seat: Option<Seat>) {
     let mut hands = Hands { sockets: &mut core.io.sockets, mail: &mut core.io.mail };
     core.engine.follow_bus(&mut hands, Outcome { seat, ..Outcome::default() });
+    core.engine.refresh_settings();
+    core.engine.follow_view(&mut hands);
 }
 
 on_each_backend! { who_waits_for_a_slot_that_leaves_is_told_where_it_is }
@@ -59,7 +61,7 @@ fn who_waits_for_a_slot_that_leaves_is_told_where_it_is(backend: Backend) {
         core.engine.return_home(&mut hands, shard);
         follow(&mut core, None);
         core.io.turn(Wait::No, &mut Vec::new()).await;
-        let elsewhere = "-ERR another host serves the slot of a key, and the gateway does not reach it yet\r\n";
+        let elsewhere = "-CLUSTERDOWN The node that has the slot was not reached in time\r\n";
         for ((client, place), expected) in clients.iter_mut().zip(["-MOVED 12182 10.0.0.1:7000\r\n", elsewhere]) {
             let mut reply = vec![0; expected.len()];
             client.read_exact(&mut reply).unwrap();

@@ -11,7 +11,7 @@ mod set;
 
 use crate::call::At;
 use crate::{
-    Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Spec, Tips,
+    Call, Categories, Doc, DocArg, DocKind, Flags, Group, HandlerResult, KeyFlags, KeySpec, Reach, Repeat, Spec, Tips,
 };
 use crate::{RequestPolicy, ResponsePolicy};
 use slotmesh_base::ReplyError;
@@ -49,12 +49,17 @@ pub(crate) static ROWS: &[Spec] = &[
         .tips(Tips::policies(RequestPolicy::MultiShard, ResponsePolicy::Default)),
     Spec::new("mset", -3, WRITE_GROWS, STRING, Reach::Slot(mset), MSET)
         .keys(&[KeySpec::all(KeyFlags::OW.union(KeyFlags::UPDATE), 2)])
-        .tips(Tips::policies(RequestPolicy::MultiShard, ResponsePolicy::AllSucceeded)),
+        .tips(Tips::policies(RequestPolicy::MultiShard, ResponsePolicy::AllSucceeded))
+        .repeat(Repeat::Safe),
     Spec::new("msetnx", -3, WRITE_GROWS, STRING, Reach::Slot(msetnx), MSETNX)
         .keys(&[KeySpec::all(KeyFlags::OW.union(KeyFlags::INSERT), 2)]),
-    Spec::new("psetex", 4, WRITE_GROWS, STRING, Reach::Slot(set::psetex), PSETEX).keys(ONE_OVERWRITE),
-    Spec::new("set", -3, WRITE_GROWS, STRING, Reach::Slot(set::set), set::DOC).keys(set::KEYS),
-    Spec::new("setex", 4, WRITE_GROWS, STRING, Reach::Slot(set::setex), SETEX).keys(ONE_OVERWRITE),
+    Spec::new("psetex", 4, WRITE_GROWS, STRING, Reach::Slot(set::psetex), PSETEX)
+        .keys(ONE_OVERWRITE)
+        .repeat(Repeat::Safe),
+    Spec::new("set", -3, WRITE_GROWS, STRING, Reach::Slot(set::set), set::DOC)
+        .keys(set::KEYS)
+        .repeat(Repeat::SafeIf(set::only_stores)),
+    Spec::new("setex", 4, WRITE_GROWS, STRING, Reach::Slot(set::setex), SETEX).keys(ONE_OVERWRITE).repeat(Repeat::Safe),
     Spec::new("setnx", 3, WRITE_GROWS_FAST, STRING, Reach::Slot(set::setnx), SETNX)
         .keys(&[KeySpec::one(KeyFlags::OW.union(KeyFlags::INSERT))]),
     Spec::new("setrange", 4, WRITE_GROWS, STRING, Reach::Slot(range::setrange), range::SETRANGE)

@@ -102,3 +102,19 @@ proptest! {
         prop_assert_eq!(out, format!(":{value}\r\n").into_bytes());
     }
 }
+
+#[test]
+fn requests_are_read_as_they_were_written() {
+    for lengths in [&[3usize, 0, 9, 10][..], &[99, 100, 12345], &[1; 120]] {
+        let words: Vec<Vec<u8>> = lengths.iter().map(|&length| std::vec![b'x'; length]).collect();
+        let mut out = Vec::new();
+        push_request(&mut out, words.iter().map(Vec::as_slice));
+        let mut expected = std::format!("*{}\r\n", words.len()).into_bytes();
+        for word in &words {
+            expected.extend_from_slice(std::format!("${}\r\n", word.len()).as_bytes());
+            expected.extend_from_slice(word);
+            expected.extend_from_slice(b"\r\n");
+        }
+        assert_eq!(out, expected);
+    }
+}

@@ -48,6 +48,12 @@ pub(super) fn set(call: &mut Call<'_>) -> HandlerResult {
     set_with(call, &key, &options, expiry)
 }
 
+/// Whether a SET neither looks at what was there nor answers with it.
+pub(super) fn only_stores(args: Args<'_>) -> bool {
+    let looks = |word: &[u8]| [&b"NX"[..], b"XX", b"GET"].iter().any(|option| word.eq_ignore_ascii_case(option));
+    !args.iter_from(3).any(looks)
+}
+
 pub(super) fn setnx(call: &mut Call<'_>) -> HandlerResult {
     let (key, value, now) = (call.key(1), call.args.at(2), call.now);
     let db = call.db();

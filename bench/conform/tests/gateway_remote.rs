@@ -1,0 +1,480 @@
+//! The gateway across hosts: several processes, each of which serves the whole cluster to clients that know nothing of
+//! clusters; while masters die, and where a node answers what no node should.
+
+use slotmesh_conform::{
+    Cluster, Connection, Program, Server, await_condition, node_lines, request, resident_bytes, show, unused_port,
+    unused_ports,
+};
+use slotmesh_resp::{ArgRange, Args, DecodeLimits, Decoder, Step};
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+const OURS: Program = Program::Slotmesh(1);
+/// Longest wait for a condition, in seconds.
+const SECONDS_MAX: u64 = 60;
+
+/// Three processes with a shard each, or two.
+fn three(args: &[&str]) -> Cluster {
+    let cluster = Cluster::form(&[OURS, OURS, Program::Slotmesh(2)], args);
+    await_gateways(&cluster);
+    cluster
+}
+
+/// Waits until each process knows where all slots are.
+fn await_gateways(cluster: &Cluster) {
+    for server in &cluster.servers {
+        await_condition("the gateway knows all slots", SECONDS_MAX, || {
+            let mut gateway = server.connect_unix();
+            (0..64).all(|number| gateway.say(&format!("EXISTS probe:{number}")) == b":0\r\n")
+        });
+    }
+}
+
+/// A connection to the gateway of a process: its unix socket is one, as `gateway-port` is.
+fn gateway(cluster: &Cluster, process: usize) -> Connection {
+    cluster.servers[process].connect_unix()
+}
+
+fn keys(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("key:{number}")).collect()
+}
+
+/// The strings of an array of bulk strings.
+fn strings(reply: &[u8]) -> Vec<String> {
+    let elements = slotmesh_resp::elements(reply).unwrap_or_else(|error| panic!("{error:?}: {}", show(reply)));
+    elements.map(text).collect()
+}
+
+fn text(bulk: &[u8]) -> String {
+    let start = bulk.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    String::from_utf8_lossy(&bulk[start..bulk.len() - 2]).into_owned()
+}
+
+#[test]
+fn every_process_serves_the_whole_cluster() {
+    let cluster = three(&[]);
+    let mut gateways: Vec<Connection> = (0..3).map(|process| gateway(&cluster, process)).collect();
+    gateways[1].say("HELLO 3");
+    let keys = keys(300);
+    for (number, key) in keys.iter().enumerate() {
+        assert_eq!(gateways[number % 3].say(&format!("SET {key} {number}")), b"+OK\r\n");
+    }
+    for (number, key) in keys.iter().enumerate() {
+        for gateway in &mut gateways {
+            assert_eq!(text(&gateway.say(&format!("GET {key}"))), number.to_string());
+        }
+    }
+    let numbers: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    for gateway in &mut gateways {
+        let mut words = vec!["MGET".to_owned()];
+        words.extend(keys.iter().cloned());
+        assert_eq!(strings(&gateway.ask(&words)), numbers);
+        assert_eq!(gateway.say("DBSIZE"), b":300\r\n");
+        let listed: BTreeSet<String> = strings(&gateway.say("KEYS *")).into_iter().collect();
+        assert_eq!(listed, keys.iter().cloned().collect());
+        assert_eq!(gateway.say("EXISTS key:1 key:2 key:3 nosuch key:1"), b":4\r\n");
+        assert_eq!(gateway.say("TOUCH key:1 key:2 key:3 nosuch"), b":3\r\n");
+        assert!(keys.contains(&text(&gateway.say("RANDOMKEY"))));
+        assert_eq!(gateway.say("MSET a 1 b 2 c 3 d 4 e 5"), b"+OK\r\n");
+        assert_eq!(gateway.say("UNLINK a b nosuch"), b":2\r\n");
+        assert_eq!(gateway.say("DEL a b c d e"), b":3\r\n");
+        // What cannot be done across hosts, and what is wrong anywhere.
+        assert_eq!(gateway.say("RENAME key:1 key:2"), b"-CROSSSLOT Keys in request don't hash to the same slot\r\n");
+        assert_eq!(gateway.say("MSET a 1 b"), b"-ERR wrong number of arguments for 'mset' command\r\n");
+        assert_eq!(gateway.say("RENAME {key:1}x {key:1}y"), b"-ERR no such key\r\n");
+        assert_eq!(gateway.say("INCR key:7"), b":8\r\n");
+        assert_eq!(gateway.say("DECR key:7"), b":7\r\n");
+    }
+    assert!(gateways[0].text("INFO clients").contains("connected_clients:"));
+    assert_eq!(gateways[2].say("FLUSHALL"), b"+OK\r\n");
+    gateways.iter_mut().for_each(|gateway| assert_eq!(gateway.say("DBSIZE"), b":0\r\n"));
+}
+
+#[test]
+fn a_scan_finds_every_key_of_every_host() {
+    let cluster = three(&[]);
+    let mut writer = gateway(&cluster, 0);
+    let keys: BTreeSet<String> = keys(2000).into_iter().collect();
+    for key in &keys {
+        writer.say(&format!("SET {key} x"));
+    }
+    for process in 0..3 {
+        for options in ["", " COUNT 1", " COUNT 500"] {
+            let mut gateway = gateway(&cluster, process);
+            let (mut cursor, mut found) = ("0".to_owned(), BTreeSet::new());
+            let mut steps = 0;
+            loop {
+                let reply = gateway.say(&format!("SCAN {cursor}{options}"));
+                let mut parts = slotmesh_resp::elements(&reply).expect("a pair");
+                cursor = text(parts.next().expect("a cursor"));
+                assert!(cursor.parse::<i64>().is_ok_and(|cursor| cursor >= 0), "{cursor}");
+                found.extend(strings(parts.next().expect("keys")));
+                steps += 1;
+                assert!(steps < 100_000, "the scan does not end: {cursor}");
+                if cursor == "0" {
+                    break;
+                }
+            }
+            assert_eq!(found, keys);
+        }
+    }
+    assert_eq!(writer.say("SCAN x"), b"-ERR invalid cursor\r\n");
+    assert!(writer.say("SCAN 0 COUNT 0").starts_with(b"-ERR syntax error"));
+}
+
+#[test]
+fn replies_come_in_the_order_of_the_requests() {
+    let cluster = three(&[]);
+    let mut gateway = gateway(&cluster, 1);
+    let keys = keys(50);
+    let mut expected = Vec::new();
+    let mut pipeline = Vec::new();
+    for round in 1..=40 {
+        for key in &keys {
+            pipeline.extend(request(&["INCR", key]));
+            expected.push(format!(":{round}\r\n").into_bytes());
+            pipeline.extend(request(&["ECHO", key]));
+            expected.push(format!("${}\r\n{key}\r\n", key.len()).into_bytes());
+        }
+    }
+    gateway.send(&pipeline);
+    assert_eq!(gateway.replies(expected.len()), expected);
+    // A large value, there and back.
+    let large = "x".repeat(3_000_000);
+    for key in &keys[..6] {
+        assert_eq!(gateway.ask(&["SET", key, &large]), b"+OK\r\n");
+        assert_eq!(text(&gateway.say(&format!("GET {key}"))).len(), large.len());
+    }
+}
+
+#[test]
+fn transactions_run_where_their_keys_are() {
+    let cluster = three(&[]);
+    for process in 0..3 {
+        let (mut gateway, mut other) = (gateway(&cluster, process), gateway(&cluster, (process + 1) % 3));
+        for tag in 0..12 {
+            let key = format!("{{t{process}:{tag}}}");
+            assert_eq!(gateway.say("MULTI"), b"+OK\r\n");
+            for line in [format!("SET {key}a 5"), "PING".to_owned(), format!("INCR {key}a"), format!("GET {key}b")] {
+                assert_eq!(gateway.say(&line), b"+QUEUED\r\n");
+            }
+            assert_eq!(gateway.say("EXEC"), b"*4\r\n+OK\r\n+PONG\r\n:6\r\n$-1\r\n");
+            // A watched key that nobody touches, and one that somebody does.
+            for touches in [false, true] {
+                assert_eq!(gateway.say(&format!("WATCH {key}a")), b"+OK\r\n");
+                assert_eq!(text(&gateway.say(&format!("GET {key}a"))), "6");
+                if touches {
+                    other.say(&format!("SET {key}a 6"));
+                }
+                gateway.say("MULTI");
+                gateway.say(&format!("SET {key}a 6"));
+                let exec: &[u8] = if touches { b"*-1\r\n" } else { b"*1\r\n+OK\r\n" };
+                assert_eq!(gateway.say("EXEC"), exec, "{key} {touches}");
+            }
+            gateway.say(&format!("WATCH {key}a"));
+            gateway.say("UNWATCH");
+            other.say(&format!("SET {key}a 7"));
+            gateway.say("MULTI");
+            gateway.say(&format!("GET {key}a"));
+            assert_eq!(gateway.say("EXEC"), b"*1\r\n$1\r\n7\r\n");
+            // An error inside leaves the others, one before spoils all.
+            gateway.say("MULTI");
+            gateway.say(&format!("LPUSH {key}a x"));
+            gateway.say(&format!("GET {key}a"));
+            assert!(gateway.say("EXEC").starts_with(b"*2\r\n-WRONGTYPE "));
+            gateway.say("MULTI");
+            gateway.say("NOSUCH");
+            gateway.say(&format!("GET {key}a"));
+            assert!(gateway.say("EXEC").starts_with(b"-EXECABORT "));
+            gateway.say("MULTI");
+            gateway.say(&format!("GET {key}a"));
+            assert_eq!(gateway.say("DISCARD"), b"+OK\r\n");
+        }
+        gateway.say("MULTI");
+        ["a", "b", "c", "d"].iter().for_each(|key| assert_eq!(gateway.say(&format!("SET {key} 1")), b"+QUEUED\r\n"));
+        assert!(gateway.say("EXEC").starts_with(b"-CROSSSLOT "));
+        assert_eq!(gateway.say("EXISTS a b c d"), b":0\r\n");
+        assert_eq!(gateway.say("EXEC"), b"-ERR EXEC without MULTI\r\n");
+    }
+}
+
+#[test]
+fn who_waits_is_served_from_any_host() {
+    let cluster = three(&[]);
+    for process in 0..3 {
+        for number in 0..8 {
+            let queue = format!("queue:{process}:{number}");
+            let mut waiter = gateway(&cluster, process);
+            let mut pusher = gateway(&cluster, (process + 1) % 3);
+            waiter.send(&request(&["BLPOP", &queue, "0"]));
+            // Behind it, in order.
+            waiter.send(&request(&["ECHO", "behind"]));
+            await_condition("it waits", SECONDS_MAX, || {
+                gateway(&cluster, process).text("INFO clients").contains("blocked_clients:1")
+            });
+            assert_eq!(pusher.say(&format!("RPUSH {queue} one two")), b":2\r\n");
+            assert_eq!(strings(&waiter.reply()), [queue.clone(), "one".to_owned()]);
+            assert_eq!(text(&waiter.reply()), "behind");
+            // A reliable queue: what is taken stands in another list until it is done.
+            let busy = format!("{{{queue}}}busy");
+            assert_eq!(text(&waiter.say(&format!("BLMOVE {queue} {busy} LEFT RIGHT 1"))), "two");
+            assert_eq!(waiter.say(&format!("LREM {busy} 1 two")), b":1\r\n");
+            assert_eq!(waiter.say(&format!("BLPOP {queue} 0.02")), b"*-1\r\n");
+        }
+        // CLIENT UNBLOCK, and a client that leaves and takes nothing with it.
+        let mut control = gateway(&cluster, process);
+        for number in 0..6 {
+            let queue = format!("gone:{process}:{number}");
+            let mut waiter = gateway(&cluster, process);
+            let id = String::from_utf8(waiter.say("CLIENT ID")[1..].to_vec()).expect("a number");
+            waiter.send(&request(&["BLPOP", &queue, "0"]));
+            let mut waits = |count: &str| {
+                await_condition("the number of waiters is right", SECONDS_MAX, || {
+                    control.text("INFO clients").contains(&format!("blocked_clients:{count}"))
+                });
+            };
+            waits("1");
+            if number % 2 == 0 {
+                assert_eq!(gateway(&cluster, process).say(&format!("CLIENT UNBLOCK {}", id.trim())), b":1\r\n");
+                assert_eq!(waiter.reply(), b"*-1\r\n");
+            } else {
+                drop(waiter);
+            }
+            waits("0");
+            // The node hears of it when the link is closed.
+            await_condition("the element stays", SECONDS_MAX, || {
+                let mut pusher = gateway(&cluster, (process + 1) % 3);
+                pusher.say(&format!("RPUSH {queue} x"));
+                pusher.say(&format!("LLEN {queue}")) != b":0\r\n"
+            });
+        }
+    }
+}
+
+/// A node that answers clients what it likes, while a true one speaks for it on the bus.
+struct FalseNode {
+    listener_port: u16,
+    mood: Arc<Mutex<Mood>>,
+    requests: Arc<AtomicUsize>,
+    stops: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Debug)]
+enum Mood {
+    /// Says this to every request.
+    Says(Vec<u8>),
+    /// Says nothing.
+    Silent,
+    /// Says this and closes.
+    Dies(Vec<u8>),
+}
+
+impl FalseNode {
+    fn start(mood: Mood) -> Self {
+        let port = unused_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a port");
+        let node = Self {
+            listener_port: port,
+            mood: Arc::new(Mutex::new(mood)),
+            requests: Arc::default(),
+            stops: Arc::default(),
+        };
+        let (mood, requests, stops) = (node.mood.clone(), node.requests.clone(), node.stops.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stops.load(Ordering::Relaxed) {
+                    return;
+                }
+                let (mood, requests) = (mood.clone(), requests.clone());
+                if let Ok(stream) = stream {
+                    std::thread::spawn(move || serve(stream, &mood, &requests));
+                }
+            }
+        });
+        node
+    }
+
+    fn feel(&self, mood: Mood) {
+        *self.mood.lock().expect("no holder panics") = mood;
+    }
+}
+
+impl Drop for FalseNode {
+    fn drop(&mut self) {
+        self.stops.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.listener_port));
+    }
+}
+
+/// Greets as a node does, then follows its mood.
+fn serve(mut stream: TcpStream, mood: &Mutex<Mood>, requests: &AtomicUsize) {
+    let limits = DecodeLimits { bulk_bytes_max: 1 << 30, authenticated: true };
+    let (mut decoder, mut bytes, mut position) = (Decoder::default(), Vec::new(), 0);
+    let mut chunk = [0; 65536];
+    loop {
+        let count = match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => count,
+        };
+        bytes.extend_from_slice(&chunk[..count]);
+        loop {
+            let mut ranges: Vec<ArgRange> = Vec::new();
+            match decoder.decode(&mut bytes, &mut position, &limits, &mut ranges) {
+                Ok(Step::Request) => {}
+                Ok(Step::Incomplete) => break,
+                Err(error) => panic!("the gateway sends requests: {error}"),
+            }
+            let name = Args::new(&bytes, &ranges).at(0).to_ascii_uppercase();
+            if name == b"CLIENT" || name == b"HELLO" || name == b"ASKING" {
+                if stream.write_all(b"+OK\r\n").is_err() {
+                    return;
+                }
+                continue;
+            }
+            requests.fetch_add(1, Ordering::Relaxed);
+            let mood = mood.lock().expect("no holder panics").clone();
+            let written = match &mood {
+                Mood::Silent => continue,
+                Mood::Says(text) | Mood::Dies(text) => stream.write_all(text),
+            };
+            if written.is_err() || matches!(mood, Mood::Dies(_)) {
+                return;
+            }
+        }
+    }
+}
+
+/// The bound on retries of the tests with false nodes, in milliseconds.
+const RETRY_MS: u64 = 1500;
+
+/// A process with the first half of the slots, and one whose clients' port is a false node's. Gives a key of each.
+fn beside_false_node(node: &FalseNode, args: &[&str]) -> (Vec<Server>, String, String) {
+    let first = unused_ports(4);
+    let start = |index: u16, announced: u16| {
+        let (port, bus) = (first + index, (first + 2 + index).to_string());
+        let announced = announced.to_string();
+        let retry = RETRY_MS.to_string();
+        let own = ["--save", "", "--cluster-enabled", "yes", "--cores", "1", "--shards", "1", "--cluster-port", &bus];
+        let own = [&own[..], &["--cluster-announce-port", &announced, "--gateway-retry-timeout", &retry]].concat();
+        Server::start_at(port, "slotmesh", slotmesh_conform::node_command(), &[&own, args].concat())
+    };
+    let servers = vec![start(0, 0), start(1, node.listener_port)];
+    for (server, range) in servers.iter().zip(["0 8191", "8192 16383"]) {
+        assert_eq!(server.connect().say(&format!("CLUSTER ADDSLOTSRANGE {range}")), b"+OK\r\n");
+    }
+    assert_eq!(servers[1].connect().say("CLUSTER SET-CONFIG-EPOCH 7"), b"+OK\r\n");
+    let meet = format!("CLUSTER MEET 127.0.0.1 {first} {}", first + 2);
+    assert_eq!(servers[1].connect().say(&meet), b"+OK\r\n");
+    await_condition("the first knows the second", SECONDS_MAX, || {
+        let mut node = servers[0].connect();
+        node.text("CLUSTER INFO").starts_with("cluster_state:ok") && node_lines(&mut node).len() == 2
+    });
+    // bar lies in slot 5061, foo in 12182.
+    await_condition("the gateway serves its own", SECONDS_MAX, || {
+        servers[0].connect_unix().say("SET bar 1") == b"+OK\r\n"
+    });
+    (servers, "bar".to_owned(), "foo".to_owned())
+}
+
+/// What a request for the false node's slot ends in, and after how long; meanwhile another client is served.
+fn outcome(servers: &[Server], ours: &str, line: &str) -> (String, Duration) {
+    let mut gateway = servers[0].connect_unix();
+    let begin = Instant::now();
+    gateway.send(&slotmesh_conform::words(line));
+    let mut other = servers[0].connect_unix();
+    for _ in 0..50 {
+        let begin = Instant::now();
+        assert_eq!(other.say(&format!("GET {ours}")), b"$1\r\n1\r\n");
+        assert!(begin.elapsed() < Duration::from_millis(RETRY_MS / 2), "others are slowed: {:?}", begin.elapsed());
+    }
+    let reply = String::from_utf8_lossy(&gateway.reply()).trim_end().to_owned();
+    (reply, begin.elapsed())
+}
+
+#[test]
+fn a_node_that_answers_wrongly_costs_its_own_requests_only() {
+    let node = FalseNode::start(Mood::Silent);
+    let (servers, ours, theirs) = beside_false_node(&node, &[]);
+    let limit = Duration::from_millis(2 * RETRY_MS + 500);
+    let port = node.listener_port;
+    let moved = |target: u16| Mood::Says(format!("-MOVED 12182 127.0.0.1:{target}\r\n").into_bytes());
+    let ask = Mood::Says(format!("-ASK 12182 127.0.0.1:{port}\r\n").into_bytes());
+    let other = FalseNode::start(moved(port));
+    let nobody = unused_port();
+    const NOT_REACHED: &str = "-CLUSTERDOWN The node that has the slot was not reached in time";
+    const UNKNOWN: &str = "-UNKNOWNFATE ";
+    const GARBLED: &str = "-ERR The node that has the slot has answered what is no reply to the command";
+    const FOR_EVER: &str = "-CLUSTERDOWN The nodes do not agree on who has the slot";
+    for (mood, read, write) in [
+        (Mood::Silent, NOT_REACHED, UNKNOWN),
+        (Mood::Says(b"\x16\x03\x01 no reply\r\n".to_vec()), GARBLED, GARBLED),
+        (Mood::Says(b"+OK\r\n+OK\r\n+OK\r\n".to_vec()), "+OK", "+OK"),
+        (Mood::Dies(b"$100\r\nhalf".to_vec()), NOT_REACHED, UNKNOWN),
+        (Mood::Dies(Vec::new()), NOT_REACHED, UNKNOWN),
+        (moved(port), FOR_EVER, FOR_EVER),
+        (moved(other.listener_port), FOR_EVER, FOR_EVER),
+        (moved(nobody), "-CLUSTERDOWN The node", "-CLUSTERDOWN The node"),
+        (ask, FOR_EVER, FOR_EVER),
+        (Mood::Says(b"-MOVED nonsense\r\n".to_vec()), GARBLED, GARBLED),
+        (
+            Mood::Says(b"-CLUSTERDOWN The cluster is down\r\n".to_vec()),
+            "-CLUSTERDOWN The cluster is down",
+            "-CLUSTERDOWN The cluster is down",
+        ),
+        (
+            Mood::Says(b"-LOADING Redis is loading\r\n".to_vec()),
+            "-LOADING Redis is loading",
+            "-LOADING Redis is loading",
+        ),
+        (
+            Mood::Says(b"-NOAUTH Authentication required.\r\n".to_vec()),
+            "-ERR The node that has the slot does not let the gateway in",
+            "-ERR The node that has the slot does not let the gateway in",
+        ),
+    ] {
+        node.feel(mood.clone());
+        for (line, expected) in [(format!("GET {theirs}"), read), (format!("INCR {theirs}"), write)] {
+            let (reply, took) = outcome(&servers, &ours, &line);
+            assert!(reply.starts_with(expected), "{mood:?}: {line}: {reply}");
+            assert!(took < limit, "{mood:?}: {line}: {took:?}");
+        }
+    }
+    // Answers of a wrong kind to a part of a command.
+    node.feel(Mood::Says(b":7\r\n".to_vec()));
+    let (reply, _) = outcome(&servers, &ours, &format!("MGET {ours} {theirs}"));
+    assert!(reply.starts_with(GARBLED), "{reply}");
+    // Once it is well, all is.
+    node.feel(Mood::Says(b"$5\r\nhello\r\n".to_vec()));
+    await_condition("it is served", SECONDS_MAX, || {
+        servers[0].connect_unix().say(&format!("GET {theirs}")) == b"$5\r\nhello\r\n"
+    });
+}
+
+#[test]
+fn many_clients_of_a_dead_node_are_bounded() {
+    const CLIENTS: usize = 1000;
+    let node = FalseNode::start(Mood::Silent);
+    let (servers, ours, theirs) = beside_false_node(&node, &[]);
+    let before = resident_bytes(servers[0].pid());
+    let value = "x".repeat(16 * 1024);
+    let mut pipeline = Vec::new();
+    (0..64).for_each(|_| pipeline.extend(request(&["SET", &theirs, &value])));
+    let mut clients: Vec<Connection> = (0..CLIENTS).map(|_| servers[0].connect_unix()).collect();
+    for client in &mut clients {
+        // It may not be read to the end: that is the bound.
+        client.set_write_timeout(Duration::from_millis(1));
+        let _ = client.try_send(&pipeline);
+    }
+    let grown = resident_bytes(servers[0].pid()).saturating_sub(before);
+    assert!(grown < 400 << 20, "{} MiB for 1000 clients that ask for 1 GiB of a dead node", grown >> 20);
+    let mut other = servers[0].connect_unix();
+    let begin = Instant::now();
+    assert_eq!(other.say(&format!("GET {ours}")), b"$1\r\n1\r\n");
+    assert!(begin.elapsed() < Duration::from_secs(1), "others are slowed: {:?}", begin.elapsed());
+    drop(clients);
+    await_condition("the node serves on", SECONDS_MAX, || other.say("PING") == b"+PONG\r\n");
+}

@@ -1,0 +1,180 @@
+//! Links that a client has for itself: while it waits at a node, and while it watches keys there.
+
+use super::link::{Flight, Link, Marks};
+use super::machine::{Envelope, Gateway, LinkId, Origin, Sent};
+use super::routes::Owner;
+use slotmesh_base::{Monotonic, ReplyError, Slot};
+use slotmesh_resp::{Args, Protocol, Reply, push_request};
+
+/// What a client watches at a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Watch {
+    /// The link; nothing once it is lost, and with it what was watched.
+    pub(super) link: Option<LinkId>,
+}
+
+/// The commands of a transaction for one node.
+#[derive(Debug)]
+pub struct Block {
+    /// MULTI, the commands, EXEC.
+    bytes: Vec<u8>,
+    /// Replies in front of that of EXEC.
+    skip: u32,
+    is_repeatable: bool,
+}
+
+impl Block {
+    /// The block of these commands; `is_repeatable` says whether all of them may be sent again.
+    pub fn new<'a>(commands: impl Iterator<Item = Args<'a>>, is_repeatable: bool) -> Self {
+        let mut block = Self { bytes: b"*1\r\n$5\r\nMULTI\r\n".to_vec(), skip: 1, is_repeatable };
+        for args in commands {
+            push_request(&mut block.bytes, args.iter_from(0));
+            block.skip += 1;
+        }
+        block.bytes.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
+        block
+    }
+}
+
+impl<T: Origin> Gateway<T> {
+    /// Sends a request that may wait at the node for long, over a link of its own.
+    pub fn send_alone(&mut self, now: Monotonic, envelope: Envelope<T>, args: Args<'_>) -> Sent {
+        let peer = match self.peer_for(&envelope) {
+            Ok(peer) => peer,
+            Err(sent) => return sent,
+        };
+        let link = match self.pin(now, peer, envelope.protocol) {
+            Ok(link) => link,
+            Err(error) => return Sent::Refused(error),
+        };
+        let flight = self.flight(now, &envelope, Marks::PINNED.with(Marks::WAITS));
+        if let Some(link) = self.link_mut(link) {
+            link.put(flight, args.iter_from(0), now);
+        }
+        self.note_put(link, now);
+        Sent::Yes
+    }
+
+    /// Nobody waits any more for the reply of a request that has a link of its own.
+    pub fn cancel(&mut self, to: T) {
+        let is_its = |(_, link): &(u32, Option<Link<T>>)| {
+            link.as_ref().is_some_and(|link| link.is_pinned && link.flights.iter().any(|flight| flight.to == to))
+        };
+        if let Some(place) = self.links.iter().position(is_its) {
+            self.drop_link(LinkId { index: place as u32, generation: self.links[place].0 });
+        }
+        for mut parked in std::mem::take(&mut self.parked) {
+            if parked.flight.to == to {
+                self.parked_bytes -= parked.request.len();
+                self.release(&mut parked.flight);
+            } else {
+                self.parked.push(parked);
+            }
+        }
+    }
+
+    /// Whether a connection watches keys at a node.
+    pub fn watches(&self, connection: u32) -> bool {
+        self.watches.contains_key(&connection)
+    }
+
+    /// Has a connection watch keys of a slot, over a link of its own that its EXEC will use, too. A watch that is lost
+    /// counts as broken.
+    pub fn watch(&mut self, now: Monotonic, envelope: Envelope<T>, args: Args<'_>) -> Sent {
+        let peer = match self.peer_for(&envelope) {
+            Ok(peer) => peer,
+            Err(sent) => return sent,
+        };
+        let connection = envelope.to.connection();
+        let link = match self.watches.get(&connection).copied() {
+            None => match self.pin(now, peer, envelope.protocol) {
+                Ok(link) => link,
+                Err(error) => return Sent::Refused(error),
+            },
+            Some(Watch { link: Some(link) }) if self.link(link).is_some_and(|link| link.peer == peer) => link,
+            Some(Watch { link: Some(_) }) => return Sent::Refused(ReplyError::CrossSlot),
+            // It is broken anyway.
+            Some(Watch { link: None }) => return Sent::Done,
+        };
+        self.watches.insert(connection, Watch { link: Some(link) });
+        let flight = self.flight(now, &envelope, Marks::PINNED.with(Marks::BOUND));
+        if let Some(link) = self.link_mut(link) {
+            link.put(flight, args.iter_from(0), now);
+        }
+        self.note_put(link, now);
+        Sent::Yes
+    }
+
+    /// A connection watches nothing any more.
+    pub fn unwatch(&mut self, connection: u32) {
+        if let Some(Watch { link: Some(link) }) = self.watches.remove(&connection) {
+            // A new one costs less than to wait until it is clean.
+            self.drop_link(link);
+        }
+    }
+
+    /// Sends a transaction whose keys are all of one slot. Who watches keys at a node sends it there, whatever the slot;
+    /// [`Sent::Done`] says that what it watches has been lost.
+    pub fn send_block(&mut self, now: Monotonic, envelope: Envelope<T>, block: &Block) -> Sent {
+        let marks = Marks::BLOCK.with(Marks::REPEATABLE.when(block.is_repeatable));
+        let (link, marks) = match self.watches.remove(&envelope.to.connection()) {
+            None => {
+                let peer = match self.peer_for(&envelope) {
+                    Ok(peer) => peer,
+                    Err(sent) => return sent,
+                };
+                match self.shared(now, peer, envelope.protocol) {
+                    Ok(link) => (link, marks),
+                    Err(error) => return Sent::Refused(error),
+                }
+            }
+            Some(Watch { link: Some(link) }) => (link, Marks::BLOCK.with(Marks::PINNED).with(Marks::BOUND)),
+            Some(Watch { link: None }) => return Sent::Done,
+        };
+        let flight = Flight { skip: block.skip, ..self.flight(now, &envelope, marks) };
+        if let Some(link) = self.link_mut(link) {
+            link.put_encoded(flight, &block.bytes, now);
+        }
+        self.note_put(link, now);
+        Sent::Yes
+    }
+
+    /// A link with a request that belongs to it is of no use: what the request is answered.
+    pub(super) fn end_bound(&mut self, id: LinkId, flight: &Flight<T>, protocol: Protocol) -> Vec<u8> {
+        self.break_watch(id);
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, protocol);
+        match flight.marks.has(Marks::BLOCK) {
+            true => reply.null_array(),
+            // The EXEC will fail.
+            false => reply.ok(),
+        }
+        out
+    }
+
+    /// What was watched over a link is lost.
+    pub(super) fn break_watch(&mut self, id: LinkId) {
+        if let Some(watch) = self.watches.values_mut().find(|watch| watch.link == Some(id)) {
+            watch.link = None;
+        }
+    }
+
+    fn flight(&self, now: Monotonic, envelope: &Envelope<T>, marks: Marks) -> Flight<T> {
+        let until = now.plus_millis(self.rules.retry_ms);
+        let Envelope { to, slot, .. } = *envelope;
+        Flight { to, until, len: 0, skip: 0, slot, tries: 0, marks }
+    }
+
+    /// The node that has the slot of a request.
+    fn peer_for(&self, envelope: &Envelope<T>) -> Result<u16, Sent> {
+        let slot: Slot = envelope.slot;
+        if self.is_held(envelope.to, slot) {
+            return Err(Sent::NotYet);
+        }
+        match self.routes.owner(slot) {
+            Owner::Peer(peer) => Ok(peer),
+            Owner::Nobody => Err(Sent::Refused(ReplyError::SlotNotServed)),
+            Owner::Ours | Owner::Soon => Err(Sent::NotYet),
+        }
+    }
+}
