@@ -2,6 +2,7 @@
 
 use slotmesh_base::UnixMillis;
 use slotmesh_io::LoopStats;
+use slotmesh_replication::SyncCounts;
 use slotmesh_shard::{CoreFacts, DbFacts, Shard};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -20,13 +21,25 @@ pub(crate) struct Counters {
     /// Nanoseconds of turns, and of active expiry.
     pub(crate) busy_nanos: u64,
     pub(crate) expiry_nanos: u64,
+    pub(crate) replication: ReplicationCounts,
+}
+
+/// What a core counts of the stream that it owns.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ReplicationCounts {
+    pub(crate) syncs: SyncCounts,
+    /// Bytes from a master, and to replicas.
+    pub(crate) input_bytes: u64,
+    pub(crate) output_bytes: u64,
+    /// Bytes held of the stream, for replicas that follow and for those that may come.
+    pub(crate) held_bytes: u64,
 }
 
 /// The numbers of one core, in the order of [`Board::publish`].
-const NUMBERS: usize = 30;
+const NUMBERS: usize = 36;
 
 /// Where those of the shard begin.
-const SHARD: usize = 20;
+const SHARD: usize = 26;
 /// Where that of the thread's CPU time stands.
 const CPU: usize = NUMBERS - 1;
 
@@ -59,7 +72,7 @@ impl Board {
             cpu,
             slots,
             clients: AtomicU64::new(0),
-            numbers: Default::default(),
+            numbers: std::array::from_fn(|_| AtomicU64::new(0)),
             dbs: (0..databases).map(|_| Default::default()).collect(),
         }
     }
@@ -87,6 +100,12 @@ impl Board {
             own.expiry_nanos,
             buffers.input_max,
             buffers.output_max,
+            own.replication.syncs.full,
+            own.replication.syncs.partial,
+            own.replication.syncs.refused,
+            own.replication.input_bytes,
+            own.replication.output_bytes,
+            own.replication.held_bytes,
         ];
         debug_assert_eq!(numbers.len(), SHARD, "the shard's numbers follow");
         for (place, number) in self.numbers.iter().zip(numbers) {
@@ -152,6 +171,12 @@ impl Board {
             expiry_nanos,
             input_max,
             output_max,
+            syncs_full,
+            syncs_partial,
+            syncs_refused,
+            replication_input_bytes,
+            replication_output_bytes,
+            stream_bytes,
             hits,
             misses,
             expired,
@@ -200,6 +225,10 @@ impl Board {
             expiry_cut,
             reads,
             busy_nanos,
+            syncs: SyncCounts { full: syncs_full, partial: syncs_partial, refused: syncs_refused },
+            replication_input_bytes,
+            replication_output_bytes,
+            stream_bytes,
         }
     }
 }

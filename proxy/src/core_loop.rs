@@ -444,6 +444,9 @@ impl Core {
         let engine = &mut self.engine;
         (engine.counters.commands, engine.counters.errors) = (engine.meter.commands, engine.meter.errors);
         engine.counters.expiry_nanos = engine.meter.expiry_nanos;
+        if let Some(replication) = &engine.replication {
+            engine.counters.replication = replication.counts();
+        }
         let board = &engine.process.boards[usize::from(engine.core)];
         board.publish(self.io.stats(), engine.counters, engine.buffers);
         // A connection counts until its descriptor is closed, or clients that never read their last replies would be

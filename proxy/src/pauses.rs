@@ -19,6 +19,8 @@ pub(crate) enum Reason {
     Everybody,
     /// CLIENT PAUSE at the port of this core's node: those who came to it.
     Node(u16),
+    /// FAILOVER of the process: its writes wait until a replica leads.
+    Failover,
     /// This core's node hands its slots over: all of the process, since each may reach it through the gateway.
     Handover(u16),
 }

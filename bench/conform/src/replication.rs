@@ -21,8 +21,10 @@ impl Program {
         let own = ["--save", "", "--repl-diskless-sync-delay", "0", "--enable-debug-command", "yes"];
         let own = [&own[..], args].concat();
         match self {
-            Self::Slotmesh(_) => {
-                Server::start("slotmesh", self.command(), &[&own[..], &["--cores", "1", "--shards", "1"]].concat())
+            Self::Slotmesh(shards) => {
+                let shards = shards.to_string();
+                let own = [&own[..], &["--cores", &shards, "--shards", &shards]].concat();
+                Server::start("slotmesh", self.command(), &own)
             }
             Self::Redis(_) => Server::start("redis-server", self.command(), &own),
         }

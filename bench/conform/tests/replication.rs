@@ -615,3 +615,51 @@ fn a_master_may_stand_in_the_configuration() {
         assert_eq!(client.say("CONFIG GET replicaof"), b"*2\r\n$9\r\nreplicaof\r\n$0\r\n\r\n");
     }
 }
+
+/// What INFO counts of replication, and CONFIG RESETSTAT forgets.
+#[test]
+fn syncs_and_bytes_are_counted_and_forgotten() {
+    for program in [Program::Redis(None), Program::Slotmesh(2)] {
+        let (master, replica) = (program.alone(&[]), program.alone(&[]));
+        replica.follow(&master);
+        master.order(&format!("SET k {}", "v".repeat(10_000)));
+        master.await_same(&replica);
+        let count = |server: &Server, section: &str, name: &str| -> u64 {
+            server.info(section, name).parse().unwrap_or_else(|_| panic!("{} has no {name}", server.name()))
+        };
+        let name = master.name();
+        for (server, field) in [(&master, "total_net_repl_output_bytes"), (&replica, "total_net_repl_input_bytes")] {
+            await_condition("the bytes are counted", 10, || count(server, "stats", field) > 10_000);
+        }
+        assert!(count(&master, "memory", "mem_replication_backlog") > 10_000, "{name}");
+        assert!(count(&master, "memory", "mem_total_replication_buffers") > 10_000, "{name}");
+        assert_eq!(master.syncs(), (1, 0), "{name}");
+        master.order("CONFIG RESETSTAT");
+        assert_eq!(master.syncs(), (0, 0), "{name}");
+        assert!(count(&master, "stats", "total_net_repl_output_bytes") < 10_000, "{name}");
+        assert!(count(&master, "memory", "mem_replication_backlog") > 10_000, "{name}: what is held stays");
+    }
+}
+
+/// `redis-cli --functions-rdb`: an image without keys.
+#[test]
+fn an_image_of_the_functions_alone_has_no_keys() {
+    let sizes = [Program::Redis(None), Program::Slotmesh(2)].map(|program| {
+        let server = program.alone(&["--repl-diskless-sync", "no"]);
+        (0..100).for_each(|key| server.order(&format!("SET key:{key} v")));
+        let (port, file) = (server.port().to_string(), server.dir().join("functions.rdb"));
+        let mut tool = Command::new("redis-cli");
+        let output = tool.args(["-p", &port, "--functions-rdb"]).arg(&file).output().expect("redis-cli is installed");
+        assert!(output.status.success(), "{output:?}");
+        let image = std::fs::read(&file).expect("the tool has written it");
+        assert!(image.starts_with(b"REDIS00") && !image.windows(4).any(|word| word == b"key:"), "{}", server.name());
+        let checked = Command::new("redis-check-rdb").arg(&file).output().expect("redis-check-rdb is installed");
+        assert!(String::from_utf8_lossy(&checked.stdout).contains("RDB looks OK!"), "{checked:?}");
+        let mut refused = server.connect();
+        assert_eq!(refused.say("REPLCONF rdb-filter-only functions"), b"+OK\r\n");
+        let without_eof = show(&refused.say("PSYNC ? -1"));
+        let mut other = server.connect();
+        (without_eof, show(&other.say("REPLCONF rdb-filter-only \"functions keys\"")), image.len() < 300)
+    });
+    assert_eq!(sizes[0], sizes[1]);
+}

@@ -1,10 +1,11 @@
 //! What INFO and ROLE say of a stream.
 
 use super::{NANOS_PER_SECOND, Replication};
+use crate::board::ReplicationCounts;
 use slotmesh_base::Monotonic;
 use slotmesh_cluster::machine;
 use slotmesh_conf::{Settings, directive};
-use slotmesh_replication::FollowerPhase;
+use slotmesh_replication::{Backlog, FollowerPhase};
 use slotmesh_shard::{MasterLine, ReplicaLine, ReplicationFacts};
 
 impl Replication {
@@ -26,10 +27,20 @@ impl Replication {
             offset: history.offset(),
             backlog: self.source.backlog().map(|backlog| (backlog.first(), backlog.len())),
             backlog_bytes_wanted: self.source.backlog_bytes_wanted(),
+            failover: self.failover_name(),
             priority: settings.value(directive::REPLICA_PRIORITY),
             is_announced: settings.value(directive::REPLICA_ANNOUNCED),
             good_replicas: (self.rules.replicas_min > 0).then(|| self.source.count_fresh(self.rules.lag_s_max, now)),
+        }
+    }
+
+    /// For the board of our core.
+    pub(crate) fn counts(&self) -> ReplicationCounts {
+        ReplicationCounts {
             syncs: self.source.syncs(),
+            input_bytes: self.input_bytes,
+            output_bytes: self.output_bytes,
+            held_bytes: self.source.backlog().map_or(0, Backlog::len) as u64,
         }
     }
 

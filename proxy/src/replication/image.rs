@@ -97,7 +97,8 @@ impl Replication {
         else {
             return walks.give_up(engine, hands);
         };
-        let streams = replica.facts.capabilities.eof && self.rules.streams_images;
+        let (can, without_keys) = (replica.facts.capabilities.eof, replica.facts.without_keys);
+        let streams = can && (self.rules.streams_images || without_keys);
         let way = match streams {
             true => Way::Streamed(mark()),
             false => match unnamed_file() {
@@ -109,6 +110,10 @@ impl Replication {
                 }
             },
         };
+        if without_keys {
+            // Of what there would be nothing but keys is wanted.
+            walks.give_up(engine, hands);
+        }
         let target = if streams { "replicas sockets" } else { "disk" };
         let facts = replica.facts.clone();
         self.log.notice(format_args!("Starting an image for SYNC of {facts} with target: {target}"));
@@ -168,10 +173,11 @@ impl Replication {
     }
 
     /// Hands bytes of an image on; whether that went well.
-    fn put(&self, image: &mut Image, sockets: &mut Sockets, bytes: &[u8]) -> bool {
+    fn put(&mut self, image: &mut Image, sockets: &mut Sockets, bytes: &[u8]) -> bool {
         image.bytes += bytes.len() as u64;
         match &mut image.way {
             Way::Streamed(_) => {
+                self.output_bytes += bytes.len() as u64;
                 if let Some(output) = sockets.output(image.replica) {
                     output.extend_from_slice(bytes);
                     sockets.commit(image.replica);
@@ -275,6 +281,7 @@ impl Replication {
             return false;
         }
         *sent += piece.len() as u64;
+        self.output_bytes += piece.len() as u64;
         let is_whole = *sent == image.bytes;
         if let Some(output) = io.sockets.output(image.replica) {
             output.extend_from_slice(&piece);

@@ -107,6 +107,11 @@ impl Link {
         self.stream.is_known && !self.stream.is_broken
     }
 
+    /// Whether an image was announced.
+    pub(super) fn has_image(&self) -> bool {
+        self.image.is_some()
+    }
+
     /// Bytes of the image that is coming.
     pub(super) fn image_bytes(&self) -> Option<u64> {
         self.follower.takes_image().then(|| self.image.as_ref().map_or(0, |image| image.bytes))
@@ -407,6 +412,7 @@ impl Replication {
             output.extend_from_slice(&orders.send);
             hands.sockets.commit(socket);
         }
+        self.watch_failover(link, orders.close);
         if orders.close {
             link.close(hands);
             link.image = None;

@@ -11,6 +11,7 @@ use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
 use slotmesh_keyspace::{SnapshotId, SnapshotWalk};
 use slotmesh_rdb::{RdbWriter, WriteOptions};
+use slotmesh_replication::FailoverOrder;
 use slotmesh_resp::Protocol;
 use slotmesh_shard::{Client, Standing, Ticket};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -26,6 +27,8 @@ pub(crate) enum ReplicationMail {
     Gain(Vec<(u16, u64)>, Gain),
     /// A client wants us to lead or to follow.
     Role(RoleOrder),
+    /// A client wants a replica to lead, or not any more.
+    FailOver(Option<FailoverOrder>),
     /// A client is a replica: it is to be served where the stream is.
     Adopt(OwnedFd, Box<Client>, Attaching),
     /// A client waits for replicas.
@@ -144,6 +147,7 @@ impl Engine {
                     self.settle_stream(hands);
                 }
                 ReplicationMail::Role(order) => self.begin_role(hands, order),
+                ReplicationMail::FailOver(order) => self.order_failover(hands, order),
                 ReplicationMail::Adopt(socket, client, attaching) => {
                     self.adopt_replica(hands, socket, *client, attaching);
                 }

@@ -12,6 +12,7 @@
 
 mod board;
 mod facts;
+mod failover;
 mod image;
 mod link;
 mod mail;
@@ -25,9 +26,11 @@ use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use crate::log::Log;
 pub(crate) use board::StreamBoard;
+use failover::Handover;
 use image::Image;
 use link::Link;
 pub(crate) use mail::{ReplicationMail, Slice, StreamErrands};
+use orders::RoleOrder;
 use slotmesh_base::{Monotonic, Rng};
 use slotmesh_command::ChannelKind;
 use slotmesh_conf::{Settings, directive};
@@ -144,8 +147,14 @@ pub(crate) struct Replication {
     image_number: u64,
     /// When images are tried again that could not be begun.
     next_images: Monotonic,
+    /// FAILOVER, while it is under way, and whether we are to lead again since it was given up.
+    handover: Option<Handover>,
+    leads_again: bool,
     /// What was shown last of what changes with each turn.
     shown: Option<(u64, u64)>,
+    /// Bytes that came from masters and went to replicas since the start.
+    input_bytes: u64,
+    output_bytes: u64,
 }
 
 impl Replication {
@@ -175,7 +184,11 @@ impl Replication {
             marks: 0,
             image_number: 0,
             next_images: Monotonic::default(),
+            handover: None,
+            leads_again: false,
             shown: None,
+            input_bytes: 0,
+            output_bytes: 0,
         }
     }
 
@@ -288,6 +301,10 @@ impl Replication {
             self.is_hearing = true;
             works.push(StreamWork::Hear);
         }
+        works.extend(self.failover_work(now));
+        if std::mem::take(&mut self.leads_again) {
+            works.push(StreamWork::Role(RoleOrder::of_failover(None)));
+        }
         if self.wants_mark() {
             self.is_marking = true;
             works.push(StreamWork::Mark);
@@ -310,6 +327,7 @@ impl Replication {
             self.next_second = engine.monotonic.plus_millis(1000);
             self.tick(engine, io);
         }
+        self.end_failover(engine);
         self.show_standing(engine);
         let shown = Some((self.source.history().offset(), self.stamp()));
         if std::mem::replace(&mut self.shown, shown) != shown || is_new_second {
@@ -321,6 +339,7 @@ impl Replication {
     fn stamp(&self) -> u64 {
         let replicas = self.source.replicas().iter().map(|replica| (replica.acked << 3) | replica.state as u64);
         let link = self.link.as_ref().map_or(0, |link| 1 + link.follower.phase() as u64);
+        let link = link * 3 + self.failover_name().map_or(0, |name| 1 + u64::from(name.starts_with('f')));
         replicas.fold(link, |stamp, replica| stamp.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(replica + 1))
     }
 
@@ -337,7 +356,8 @@ impl Replication {
                 continue;
             }
             if let Some(output) = io.sockets.output(key) {
-                self.source.take(key, room, &mut |piece| output.extend_from_slice(piece));
+                let taken = self.source.take(key, room, &mut |piece| output.extend_from_slice(piece));
+                self.output_bytes += taken as u64;
                 io.sockets.commit(key);
             }
             if io.sockets.turn_bytes() > TURN_BYTES_MAX {
@@ -386,7 +406,7 @@ impl Replication {
     fn deadline(&self) -> Monotonic {
         let link = self.link.as_ref().map(|link| link.follower.deadline());
         let next = link.map_or(self.next_second, |deadline| deadline.min(self.next_second));
-        self.waits_deadline().map_or(next, |deadline| deadline.min(next))
+        [self.waits_deadline(), self.failover_deadline()].into_iter().flatten().fold(next, Monotonic::min)
     }
 }
 
@@ -466,7 +486,9 @@ impl Engine {
 
     /// Bytes have come from our master.
     pub(crate) fn hear_master(&mut self, bytes: &[u8]) {
-        if let Some(link) = self.link() {
+        let Some(replication) = &mut self.replication else { return };
+        if let Some(link) = &mut replication.link {
+            replication.input_bytes += bytes.len() as u64;
             link.receive(bytes);
         }
     }

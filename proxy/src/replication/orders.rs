@@ -40,12 +40,29 @@ pub(crate) struct RoleOrder {
     asker: Option<(u16, ReturnAddress, Vec<u8>)>,
 }
 
+impl RoleOrder {
+    /// What a failover wants.
+    pub(super) fn of_failover(master: Option<(String, u16)>) -> Self {
+        Self { master, by: None, asker: None }
+    }
+}
+
 impl Engine {
     /// Does what a command wants; its reply, if it has one, stands in the scratch buffer.
     pub(crate) fn replicate(&mut self, hands: &mut Hands<'_>, index: u32, order: ReplicationOrder) -> Done {
         match order {
             ReplicationOrder::Describe(options) => self.describe_replica(index, options),
             ReplicationOrder::Attach(request, is_old) => return self.attach_replica(hands, index, request, is_old),
+            ReplicationOrder::TakeOver(request) => {
+                let order = RoleOrder { master: None, by: Some(self.describe_user(index)), asker: None };
+                match self.stream_is_elsewhere() {
+                    true => self.mail(hands, STREAM_CORE, ReplicationMail::Role(order)),
+                    false => self.begin_role(hands, order),
+                }
+                return self.attach_replica(hands, index, request, false);
+            }
+            ReplicationOrder::FailOver(order) => self.order_failover(hands, Some(order)),
+            ReplicationOrder::EndFailover => self.order_failover(hands, None),
             ReplicationOrder::Follow(host, port) => return self.order_role(hands, index, Some((host, port))),
             ReplicationOrder::Lead => return self.order_role(hands, index, None),
             ReplicationOrder::Wait { replicas, timeout_ms, on_disk } => {
@@ -109,6 +126,7 @@ impl Engine {
                 ReplicaOption::Eof => facts.capabilities.eof = true,
                 ReplicaOption::Psync2 => facts.capabilities.psync2 = true,
                 ReplicaOption::ImageOnly(wanted) => facts.image_only = wanted,
+                ReplicaOption::WithoutKeys => facts.without_keys = true,
                 ReplicaOption::Ack(..) => {}
             }
         }
@@ -270,6 +288,7 @@ impl Replication {
         if let Some(by) = by {
             self.log.notice(format_args!("{what} (user request from '{by}')"));
         }
+        self.end_returned_failover(engine);
         self.show_standing(engine);
         self.publish(engine);
         let Some((core, back, reply)) = asker else { return };
@@ -292,6 +311,9 @@ impl Replication {
             Ok(mut link) => {
                 // The stream that was ours goes on in the database that it had selected.
                 link.select(self.selected.unwrap_or(0));
+                if self.is_failing_over() {
+                    link.follower.ask_to_lead();
+                }
                 self.link = Some(Box::new(link));
             }
             Err(error) => {

@@ -42,6 +42,8 @@ pub(crate) enum StreamWork {
     Mark,
     /// Begin images.
     Images,
+    /// Let what was admitted before a pause come to its end.
+    Settle,
     /// Begin or end to record.
     Record,
     /// Take what has come from our master.
@@ -58,6 +60,7 @@ pub(super) enum Then {
     Mark(u64),
     Images(Vec<BegunImage>),
     Loaded(Box<Loaded>),
+    Settle,
 }
 
 /// Snapshots of all shards, for an image.
@@ -160,6 +163,7 @@ impl Engine {
                 joint.then = Some(Then::Role(order));
             }
             StreamWork::Mark => joint.then = Some(Then::Mark(replication.mark_waits())),
+            StreamWork::Settle => joint.then = Some(Then::Settle),
             StreamWork::Images => joint.then = Some(Then::Images(replication.begin_snapshots(self, shards))),
             StreamWork::Loaded(mut loaded) => {
                 let limits = self.hot_limits();
@@ -274,6 +278,7 @@ impl Replication {
                 engine.end_load(hands);
                 self.show_standing(engine);
             }
+            Then::Settle => self.settle_failover(),
             Then::Images(begun) => {
                 self.is_imaging = false;
                 // What comes next can be read from here.

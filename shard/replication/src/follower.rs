@@ -116,6 +116,8 @@ pub struct Follower {
     line: Vec<u8>,
     /// Where we would go on; what we sent with the last PSYNC.
     position: Option<Position>,
+    /// Whether the master is to lead from where we are: it is a replica of ours.
+    asks_to_lead: bool,
     /// The offset of the image that was announced.
     image_offset: Option<u64>,
     frame: Option<ImageFrame>,
@@ -140,6 +142,7 @@ impl Follower {
             asked: VecDeque::new(),
             line: Vec::new(),
             position: None,
+            asks_to_lead: false,
             image_offset: None,
             frame: None,
             heard_at: now,
@@ -184,6 +187,11 @@ impl Follower {
     /// Where the next PSYNC asks to go on; `None` if we have nothing of use.
     pub fn go_on_from(&mut self, position: Option<Position>) {
         self.position = position;
+    }
+
+    /// Asks the master to lead from where we are on (`PSYNC … FAILOVER`), with the next PSYNC only.
+    pub fn ask_to_lead(&mut self) {
+        self.asks_to_lead = true;
     }
 
     /// When it wants [`tick`](Self::tick) at the latest.
@@ -408,7 +416,10 @@ impl Follower {
         match self.position {
             Some(Position { id, offset }) => {
                 orders.log.push((false, format!("Trying a partial resynchronization (request {id}:{offset}).")));
-                request(&mut orders.send, &[b"PSYNC", id.as_str().as_bytes(), offset.to_string().as_bytes()]);
+                let offset = offset.to_string();
+                let words = [&b"PSYNC"[..], id.as_str().as_bytes(), offset.as_bytes(), b"FAILOVER"];
+                let count = if std::mem::take(&mut self.asks_to_lead) { 4 } else { 3 };
+                request(&mut orders.send, &words[..count]);
             }
             None => {
                 let line = "Partial resynchronization not possible (no cached master)";

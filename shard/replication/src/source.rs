@@ -45,6 +45,8 @@ pub struct ReplicaFacts {
     pub capabilities: Capabilities,
     /// It wants an image and no stream.
     pub image_only: bool,
+    /// It wants the functions of the image alone.
+    pub without_keys: bool,
     /// It has SYNC only, and acknowledges nothing.
     pub is_old: bool,
 }
@@ -149,6 +151,13 @@ pub struct SyncCounts {
     pub partial: u64,
     /// Requests to go on that were not.
     pub refused: u64,
+}
+
+impl SyncCounts {
+    /// What came since they were those.
+    pub fn since(self, old: Self) -> Self {
+        Self { full: self.full - old.full, partial: self.partial - old.partial, refused: self.refused - old.refused }
+    }
 }
 
 /// Why a replica is to be dropped.

@@ -8,6 +8,7 @@ use slotmesh_cluster::Member;
 use slotmesh_cluster::machine::{self, Actions, Cluster, LinkId};
 use slotmesh_command::Spec;
 use slotmesh_conf::Settings;
+use slotmesh_replication::SyncCounts;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
@@ -73,6 +74,14 @@ pub struct CoreFacts {
     pub reads: u64,
     /// Nanoseconds of its turns, without waiting.
     pub busy_nanos: u64,
+    /// How often the stream of its shard was asked for since the start, and what became of it.
+    pub syncs: SyncCounts,
+    /// Bytes received of a master, and sent to replicas.
+    pub replication_input_bytes: u64,
+    /// See above.
+    pub replication_output_bytes: u64,
+    /// Bytes of the stream that are held.
+    pub stream_bytes: u64,
     /// Databases, by index.
     pub dbs: Vec<DbFacts>,
     /// Turns of the loop.

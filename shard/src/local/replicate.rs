@@ -3,11 +3,11 @@
 //! Mirrors Redis 7.2 `replication.c`.
 
 use super::{Node, NodeAction};
-use crate::Client;
+use crate::{Client, ReplicaClient};
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_command::{NodeCommand, parse_integer};
 use slotmesh_conf::directive;
-use slotmesh_replication::{Position, ReplicationId, Request, SyncCounts};
+use slotmesh_replication::{FailoverOrder, Position, ReplicationId, Request};
 use slotmesh_resp::{Args, Reply};
 
 /// A replica as its master shows it.
@@ -65,14 +65,14 @@ pub struct ReplicationFacts {
     pub backlog: Option<(u64, usize)>,
     /// `repl-backlog-size`.
     pub backlog_bytes_wanted: usize,
+    /// The word of INFO for a failover that is under way.
+    pub failover: Option<&'static str>,
     /// `replica-priority`.
     pub priority: u64,
     /// `replica-announced`.
     pub is_announced: bool,
     /// Replicas that follow closely enough, where that counts (`min-replicas-to-write`).
     pub good_replicas: Option<usize>,
-    /// How often the stream was asked for.
-    pub syncs: SyncCounts,
 }
 
 /// An option of REPLCONF.
@@ -88,6 +88,8 @@ pub enum ReplicaOption {
     Psync2,
     /// `rdb-only`
     ImageOnly(bool),
+    /// `rdb-filter-only`
+    WithoutKeys,
     /// `ack`, with what is on the disk if it says so
     Ack(u64, Option<u64>),
 }
@@ -99,6 +101,12 @@ pub enum ReplicationOrder {
     Describe(Vec<ReplicaOption>),
     /// Make the client a replica. Whether it has SYNC only.
     Attach(Request, bool),
+    /// Lead, since our master wants to follow us, and make it a replica.
+    TakeOver(Request),
+    /// Have a replica lead. The reply is written.
+    FailOver(FailoverOrder),
+    /// Give that up. The reply is written.
+    EndFailover,
     /// Follow that master. The reply is written.
     Follow(String, u16),
     /// Be a master. The reply is written.
@@ -125,7 +133,7 @@ pub(super) fn replicate(
     reply: &mut Reply<'_>,
 ) -> NodeAction {
     let outcome = match what {
-        NodeCommand::Failover => Err(failover(args, node)),
+        NodeCommand::Failover => failover(args, node).inspect(|_| reply.ok()),
         NodeCommand::ReplConf => return configure(args, reply),
         NodeCommand::ReplicaOf => replica_of(client, args, node, reply),
         NodeCommand::Role => {
@@ -176,59 +184,106 @@ fn sync(client: &Client, args: Args<'_>, node: &dyn Node) -> Result<NodeAction, 
         // As in Redis a replica that asks again is not heard.
         return Ok(NodeAction::Done);
     }
-    if args.find(3).is_some() {
-        return Err(b"ERR PSYNC FAILOVER is not supported yet");
+    let facts = node.replication();
+    if args.find(3).is_some_and(|word| word.eq_ignore_ascii_case(b"failover")) {
+        return take_over(args, node, &facts);
     }
-    if node.replication().master.is_some_and(|master| !master.is_up) {
+    if facts.failover.is_some() {
+        return Err(b"NOMASTERLINK Can't SYNC while failing over");
+    }
+    if facts.master.is_some_and(|master| !master.is_up) {
         return Err(b"NOMASTERLINK Can't SYNC while not connected with my master");
+    }
+    let is_deaf = |replica: &ReplicaClient| replica.facts.without_keys && !replica.facts.capabilities.eof;
+    if client.replica.as_deref().is_some_and(is_deaf) {
+        return Err(b"ERR Filtered replica requires EOF capability");
     }
     let Some(offset) = args.find(2) else {
         return Ok(NodeAction::Replicate(ReplicationOrder::Attach(Request::Everything, true)));
     };
-    let offset = parse_integer(offset).map_err(|_| NOT_AN_INTEGER)?;
-    let position = ReplicationId::parse(args.at(1)).zip(u64::try_from(offset).ok());
-    let request = position.map_or(Request::Everything, |(id, offset)| Request::From(Position { id, offset }));
-    Ok(NodeAction::Replicate(ReplicationOrder::Attach(request, false)))
+    Ok(NodeAction::Replicate(ReplicationOrder::Attach(request(args.at(1), offset)?, false)))
 }
 
-/// What is wrong with a FAILOVER.
-fn failover(args: Args<'_>, node: &dyn Node) -> &'static [u8] {
-    const SYNTAX: &[u8] = b"ERR syntax error";
+/// What a PSYNC asks for.
+fn request(id: &[u8], offset: &[u8]) -> Result<Request, &'static [u8]> {
+    let offset = parse_integer(offset).map_err(|_| NOT_AN_INTEGER)?;
+    let position = ReplicationId::parse(id).zip(u64::try_from(offset).ok());
+    Ok(position.map_or(Request::Everything, |(id, offset)| Request::From(Position { id, offset })))
+}
+
+/// `PSYNC … FAILOVER`: our master follows us from here on.
+fn take_over(args: Args<'_>, node: &dyn Node, facts: &ReplicationFacts) -> Result<NodeAction, &'static [u8]> {
+    if facts.master.is_none() || node.cluster().is_some() {
+        return Err(b"ERR PSYNC FAILOVER can't be sent to a master.");
+    }
+    if facts.id.is_none() || facts.id != ReplicationId::parse(args.at(1)) {
+        return Err(b"ERR PSYNC FAILOVER replid must match my replid.");
+    }
+    Ok(NodeAction::Replicate(ReplicationOrder::TakeOver(request(args.at(1), args.at(2))?)))
+}
+
+fn failover(args: Args<'_>, node: &dyn Node) -> Result<NodeAction, &'static [u8]> {
     if node.cluster().is_some() {
-        return b"ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.";
+        return Err(b"ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.");
     }
+    let facts = node.replication();
     if args.len() == 2 && args.at(1).eq_ignore_ascii_case(b"abort") {
-        return b"ERR No failover in progress.";
+        return match facts.failover {
+            Some(_) => Ok(NodeAction::Replicate(ReplicationOrder::EndFailover)),
+            None => Err(b"ERR No failover in progress."),
+        };
     }
-    let (mut has_timeout, mut has_target, mut is_forced) = (false, false, false);
+    let order = failover_order(args)?;
+    if facts.failover.is_some() {
+        return Err(b"ERR FAILOVER already in progress.");
+    }
+    if facts.master.is_some() {
+        return Err(b"ERR FAILOVER is not valid when server is a replica.");
+    }
+    if facts.replicas.is_empty() {
+        return Err(b"ERR FAILOVER requires connected replicas.");
+    }
+    if order.is_forced && (order.timeout_ms.is_none() || order.target.is_none()) {
+        return Err(b"ERR FAILOVER with force option requires both a timeout and target HOST and IP.");
+    }
+    if let Some((host, port)) = &order.target {
+        let is_it = |replica: &&ReplicaLine| replica.host.eq_ignore_ascii_case(host) && replica.port == *port;
+        match facts.replicas.iter().find(is_it) {
+            None => return Err(b"ERR FAILOVER target HOST and PORT is not a replica."),
+            Some(replica) if replica.state != "online" => {
+                return Err(b"ERR FAILOVER target replica is not online.");
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(NodeAction::Replicate(ReplicationOrder::FailOver(order)))
+}
+
+/// The words of a FAILOVER.
+fn failover_order(args: Args<'_>) -> Result<FailoverOrder, &'static [u8]> {
+    let mut order = FailoverOrder::default();
     let mut words = args.iter_from(1);
     while let Some(word) = words.next() {
         let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
-        if is(b"timeout") && words.len() > 0 && !has_timeout {
-            match words.next().map(parse_integer) {
-                Some(Ok(1..)) => has_timeout = true,
-                Some(Ok(_)) => return b"ERR FAILOVER timeout must be greater than 0",
-                Some(Err(_)) | None => return NOT_AN_INTEGER,
-            }
-        } else if is(b"to") && words.len() > 1 && !has_target {
-            has_target = true;
-            if words.nth(1).is_some_and(|port| parse_integer(port).is_err()) {
-                return NOT_AN_INTEGER;
-            }
-        } else if is(b"force") && !is_forced {
-            is_forced = true;
+        if is(b"timeout") && words.len() > 0 && order.timeout_ms.is_none() {
+            let millis =
+                words.next().map_or(Err(NOT_AN_INTEGER), |word| parse_integer(word).map_err(|_| NOT_AN_INTEGER));
+            order.timeout_ms = match millis? {
+                millis @ 1.. => Some(millis.unsigned_abs()),
+                _ => return Err(b"ERR FAILOVER timeout must be greater than 0"),
+            };
+        } else if is(b"to") && words.len() > 1 && order.target.is_none() {
+            let (host, port) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            let port = parse_integer(port).map_err(|_| NOT_AN_INTEGER)?;
+            // No replica has another port.
+            order.target = Some((String::from_utf8_lossy(host).into_owned(), u16::try_from(port).unwrap_or(0)));
+        } else if is(b"force") && !order.is_forced {
+            order.is_forced = true;
         } else {
-            return SYNTAX;
+            return Err(b"ERR syntax error");
         }
     }
-    let facts = node.replication();
-    if facts.master.is_some() {
-        b"ERR FAILOVER is not valid when server is a replica."
-    } else if facts.replicas.is_empty() {
-        b"ERR FAILOVER requires connected replicas."
-    } else {
-        b"ERR FAILOVER is not supported yet; use REPLICAOF"
-    }
+    Ok(order)
 }
 
 fn replica_of(
@@ -241,6 +296,9 @@ fn replica_of(
         return Err(b"ERR REPLICAOF not allowed in cluster mode.");
     }
     let facts = node.replication();
+    if facts.failover.is_some() {
+        return Err(b"ERR REPLICAOF not allowed while failing over.");
+    }
     if args.at(1).eq_ignore_ascii_case(b"no") && args.at(2).eq_ignore_ascii_case(b"one") {
         reply.ok();
         let is_replica = facts.master.is_some();
@@ -305,11 +363,15 @@ fn configure(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
                     return NodeAction::Done;
                 }
             },
-            (b"rdb-filter-only", b"") => {}
-            (b"rdb-filter-only", what) => {
-                let text = [b"ERR Unsupported rdb-filter-only option: ", super::client::until_nul(what)].concat();
-                reply.error_text(&text);
-                return NodeAction::Done;
+            (b"rdb-filter-only", parts) => {
+                // Of what an image may be cut down to there are the functions alone.
+                let parts = parts.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
+                if let Some(other) = parts.into_iter().find(|part| !part.eq_ignore_ascii_case(b"functions")) {
+                    let text = [b"ERR Unsupported rdb-filter-only option: ", super::client::until_nul(other)].concat();
+                    reply.error_text(&text);
+                    return NodeAction::Done;
+                }
+                options.push(ReplicaOption::WithoutKeys);
             }
             _ => {
                 let name = super::client::until_nul(pair[0]);

@@ -31,12 +31,13 @@ pub(super) fn memory(facts: &Facts<'_>, fields: &mut Fields) {
         fields.field(ratio_name, format_args!("{:.2}", excess.ratio));
         fields.field(bytes_name, excess.bytes);
     }
-    fields.fields(&[
-        ("mem_not_counted_for_evict", "0"),
-        ("mem_replication_backlog", "0"),
-        ("mem_total_replication_buffers", "0"),
-        ("mem_clients_slaves", "0"),
-    ]);
+    fields.fields(&[("mem_not_counted_for_evict", "0")]);
+    // What is kept beyond the size of the backlog is kept for replicas that read slowly.
+    let stream = facts.total(|core| core.stream_bytes);
+    let backlog = stream.min(facts.settings.value(directive::REPL_BACKLOG_SIZE));
+    fields.field("mem_replication_backlog", backlog);
+    fields.field("mem_total_replication_buffers", stream);
+    fields.field("mem_clients_slaves", stream - backlog);
     fields.field("mem_clients_normal", memory.clients);
     fields.fields(&[
         ("mem_cluster_links", "0"),

@@ -26,7 +26,7 @@ pub(super) fn replication(facts: &Facts<'_>, fields: &mut Fields) {
             format_args!("ip={host},port={port},state={word},offset={offset},lag={lag}"),
         );
     }
-    fields.field("master_failover_state", "no-failover");
+    fields.field("master_failover_state", state.failover.unwrap_or("no-failover"));
     let name = |id: Option<ReplicationId>| id.map_or_else(|| "0".repeat(ReplicationId::LEN), |id| id.to_string());
     fields.field("master_replid", name(state.id));
     fields.field("master_replid2", name(state.before.map(|(id, _)| id)));

@@ -83,13 +83,15 @@ fn a_replica_says_what_it_is() {
     assert_eq!(ack, ReplicationOrder::Describe(vec![ReplicaOption::Ack(1064, None)]));
     let ack = order(&mut session(), "REPLCONF ack 7 fack 5", "");
     assert_eq!(ack, ReplicationOrder::Describe(vec![ReplicaOption::Ack(7, Some(5))]));
+    let filtered = order(&mut session(), "REPLCONF rdb-filter-only FUNCTIONS", "+OK\r\n");
+    assert_eq!(filtered, ReplicationOrder::Describe(vec![ReplicaOption::WithoutKeys]));
     let long = "x".repeat(256);
     session().expect(&[
         ("REPLCONF GETACK *", ""),
         ("REPLCONF listening-port x", "-ERR value is not an integer or out of range\r\n"),
         ("REPLCONF foo bar", "-ERR Unrecognized REPLCONF option: foo\r\n"),
         ("REPLCONF version 8.0.1", "-ERR Unrecognized REPLCONF option: version\r\n"),
-        ("REPLCONF rdb-filter-only functions", "-ERR Unsupported rdb-filter-only option: functions\r\n"),
+        ("REPLCONF rdb-filter-only keys", "-ERR Unsupported rdb-filter-only option: keys\r\n"),
         ("REPLCONF a", "-ERR syntax error\r\n"),
         (
             &format!("REPLCONF ip-address {long}"),
@@ -111,6 +113,16 @@ fn who_asks_for_the_stream_gets_it_from_where_he_says() {
     let replication = ReplicationFacts { master: Some(cut_off), ..ReplicationFacts::default() };
     let mut session = Session::new(TestNode { replication, ..TestNode::default() });
     session.expect(&[("PSYNC ? -1", "-NOMASTERLINK Can't SYNC while not connected with my master\r\n")]);
+    // A master that wants to follow us has no link any more that stands.
+    let from = |name: ReplicationId| format!("PSYNC {name} 1065 failover");
+    session.expect(&[(&from(id), "-ERR PSYNC FAILOVER replid must match my replid.\r\n")]);
+    session.node.replication.id = Some(id);
+    let taken = ReplicationOrder::TakeOver(Request::From(Position { id, offset: 1065 }));
+    assert_eq!(order(&mut session, &from(id), ""), taken);
+    session.node.replication.master = None;
+    session.expect(&[(&from(id), "-ERR PSYNC FAILOVER can't be sent to a master.\r\n")]);
+    session.node.replication.failover = Some("waiting-for-sync");
+    session.expect(&[("PSYNC ? -1", "-NOMASTERLINK Can't SYNC while failing over\r\n")]);
 }
 
 #[test]
