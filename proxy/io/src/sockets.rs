@@ -66,6 +66,10 @@ struct Socket {
     dirty: bool,
     /// What is written waits in `queue` for [`Sockets::uncork`].
     corked: bool,
+    /// The same for [`Sockets::let_go`].
+    held: bool,
+    /// It is to close when what is held has been let go and sent.
+    finishes: bool,
     /// Whether [`Sockets::take_closed`] counts it.
     is_client: bool,
     /// Its descriptor is not closed but handed out.
@@ -89,6 +93,8 @@ impl Socket {
             sending: false,
             dirty: false,
             corked: false,
+            held: false,
+            finishes: false,
             is_client: true,
             leaves: false,
             range: (0, 0),
@@ -96,6 +102,11 @@ impl Socket {
             flying: Vec::new(),
             flown: 0,
         }
+    }
+
+    /// Whether what is written goes to the socket's own queue.
+    fn is_kept_back(&self) -> bool {
+        self.sending || self.corked || self.held
     }
 
     fn raw(&self) -> RawFd {
@@ -119,6 +130,8 @@ pub struct Sockets {
     free: Vec<u32>,
     arena: Vec<u8>,
     dirty: Vec<u32>,
+    /// Sockets that got bytes behind a send that is under way.
+    behind: Vec<u32>,
     /// Sockets whose phase or receiving changed since the last turn.
     touched: Vec<u32>,
     /// Sockets that close when this turn's sends have gone out.
@@ -173,7 +186,7 @@ impl Sockets {
         if socket.generation != id.generation || socket.phase != Phase::Open || socket.broken {
             return None;
         }
-        if socket.sending || socket.corked {
+        if socket.is_kept_back() {
             return Some(&mut socket.queue);
         }
         let end = self.arena.len();
@@ -192,7 +205,13 @@ impl Sockets {
     #[inline]
     pub fn commit(&mut self, id: SocketId) {
         let socket = &mut self.table[id.index as usize];
-        if socket.generation != id.generation || socket.sending || socket.corked {
+        if socket.generation != id.generation {
+            return;
+        }
+        if socket.is_kept_back() {
+            if socket.sending && !socket.held {
+                self.behind.push(id.index);
+            }
             return;
         }
         socket.range.1 = self.arena.len();
@@ -211,21 +230,20 @@ impl Sockets {
             return;
         }
         socket.corked = true;
-        if std::mem::take(&mut socket.dirty) {
-            let (start, stop) = socket.range;
-            socket.queue.extend_from_slice(&self.arena[start..stop]);
-            if stop == self.arena.len() {
-                self.arena.truncate(start);
-            }
-        }
+        keep_back(socket, &mut self.arena);
     }
 
     /// Sends what [`cork`](Self::cork) has kept back with this turn.
     pub fn uncork(&mut self, id: SocketId) {
         let Some(socket) = self.find_mut(id) else { return };
-        if !std::mem::take(&mut socket.corked) {
-            return;
+        if std::mem::take(&mut socket.corked) && !socket.held {
+            self.send_kept(id);
         }
+    }
+
+    /// Sends what stands in a socket's queue with this turn.
+    fn send_kept(&mut self, id: SocketId) {
+        let Some(socket) = self.find_mut(id) else { return };
         let mut kept = std::mem::take(&mut socket.queue);
         if let Some(output) = self.output(id) {
             output.append(&mut kept);
@@ -233,6 +251,43 @@ impl Sockets {
         }
         kept.clear();
         self.table[id.index as usize].queue = kept;
+    }
+
+    /// Keeps back, until [`let_go`](Self::let_go), what this turn was to send to clients, but for those that are not
+    /// `wanted`; also what stands behind a send that is under way. `held` gets each of them that was not held before, with
+    /// the bytes that are kept back.
+    pub fn hold_turn(&mut self, mut wanted: impl FnMut(SocketId) -> bool, held: &mut Vec<(SocketId, usize)>) {
+        for index in self.dirty.iter().chain(&self.behind) {
+            let socket = &mut self.table[*index as usize];
+            let id = SocketId { index: *index, generation: socket.generation };
+            let has_bytes = socket.dirty || socket.sending && !socket.queue.is_empty();
+            let is_open = socket.phase == Phase::Open && socket.is_client && !socket.broken;
+            if !has_bytes || !is_open || socket.held || !wanted(id) {
+                continue;
+            }
+            socket.held = true;
+            keep_back(socket, &mut self.arena);
+            held.push((id, socket.queue.len()));
+        }
+        self.behind.clear();
+    }
+
+    /// Sends what [`hold_turn`](Self::hold_turn) has kept back with this turn, if it is `kept` bytes still; else how many
+    /// there are now: it is still held.
+    pub fn let_go(&mut self, id: SocketId, kept: usize) -> Option<usize> {
+        let socket = self.find_mut(id).filter(|socket| socket.held)?;
+        if socket.queue.len() > kept {
+            return Some(socket.queue.len());
+        }
+        socket.held = false;
+        let (is_free, finishes) = (!socket.sending && !socket.corked, std::mem::take(&mut socket.finishes));
+        if is_free {
+            self.send_kept(id);
+        }
+        if finishes {
+            self.leave(id, Phase::Finishing { idle: 0 });
+        }
+        None
     }
 
     /// Bytes of replies that the kernel has not taken yet, this turn's included.
@@ -325,6 +380,12 @@ impl Sockets {
 
     fn leave(&mut self, id: SocketId, phase: Phase) {
         self.uncork(id);
+        if let Some(socket) = self.find_mut(id).filter(|socket| socket.held)
+            && phase != Phase::Closing
+        {
+            socket.finishes = true;
+            return;
+        }
         if let Some(socket) = self.find_mut(id)
             && socket.phase == Phase::Open
         {
@@ -353,6 +414,7 @@ impl Sockets {
     /// Queues this turn's sends and what `pause`, `resume`, `close` ask of the kernel. The arena must then stay
     /// as it is until [`after_enter`](Self::after_enter).
     pub(crate) fn flush(&mut self, kernel: &mut Kernel) {
+        self.behind.clear();
         let mut dirty = std::mem::take(&mut self.dirty);
         for index in dirty.drain(..) {
             let socket = &mut self.table[index as usize];
@@ -474,6 +536,9 @@ impl Sockets {
             socket.flown = 0;
             socket.flying.clear();
             socket.flying.shrink_to(QUEUE_BYTES_KEPT);
+            if socket.held {
+                return Outcome::Nothing;
+            }
             std::mem::swap(&mut socket.flying, &mut socket.queue);
             if socket.flying.is_empty() {
                 if matches!(socket.phase, Phase::Finishing { .. }) {
@@ -523,6 +588,17 @@ impl Sockets {
         self.arena.clear();
         if self.arena.capacity() > ARENA_BYTES_KEPT {
             self.arena.shrink_to(ARENA_BYTES_KEPT);
+        }
+    }
+}
+
+/// Moves what a socket was to send with this turn to its queue.
+fn keep_back(socket: &mut Socket, arena: &mut Vec<u8>) {
+    if std::mem::take(&mut socket.dirty) {
+        let (start, stop) = socket.range;
+        socket.queue.extend_from_slice(&arena[start..stop]);
+        if stop == arena.len() {
+            arena.truncate(start);
         }
     }
 }

@@ -20,6 +20,7 @@ backend::each! {
     a_deadline_ends_the_wait
     loops_start_while_others_end
     a_corked_socket_sends_once_and_in_order
+    what_is_held_leaves_when_it_is_let_go_and_not_before
 }
 
 const STOP: &[u8] = b"stop";
@@ -290,6 +291,78 @@ fn a_corked_socket_sends_once_and_in_order(backend: Backend) {
         io.turn(Wait::No, &mut Vec::new()).await;
         let read = peers[0].read(&mut buffer).unwrap();
         assert_eq!(&buffer[..read], b"last");
+    })
+    .unwrap();
+}
+
+fn what_is_held_leaves_when_it_is_let_go_and_not_before(backend: Backend) {
+    let mail = mesh::<()>(1).pop().unwrap();
+    run_core(backend, mail, |mut io| async move {
+        let (mut sockets, mut peers) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            sockets.push(io.sockets.adopt(ours.into()));
+            peers.push(theirs);
+        }
+        let write = |io: &mut DataLoop<()>, of: usize, text: &[u8]| {
+            io.sockets.output(sockets[of]).unwrap().extend_from_slice(text);
+            io.sockets.commit(sockets[of]);
+        };
+        let mut buffer = [0; 100];
+        let mut held = Vec::new();
+        (0..3).for_each(|of| write(&mut io, of, b"one "));
+        io.sockets.cork(sockets[2]);
+        io.sockets.hold_turn(|id| id != sockets[1], &mut held);
+        assert_eq!(held, [(sockets[0], 4)], "one is not wanted, and one is not about to be sent");
+        io.turn(Wait::No, &mut Vec::new()).await;
+        assert_eq!(peers[0].read(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(peers[1].read(&mut buffer).unwrap(), 4);
+        // What has come behind it needs a hold of its own; what is corked is held when it is uncorked.
+        write(&mut io, 0, b"two ");
+        io.sockets.uncork(sockets[2]);
+        io.sockets.hold_turn(|_| true, &mut held);
+        assert_eq!(held, [(sockets[0], 4), (sockets[2], 4)]);
+        assert_eq!(io.sockets.let_go(sockets[0], 4), Some(8));
+        io.sockets.cork(sockets[2]);
+        assert_eq!(io.sockets.let_go(sockets[2], 4), None);
+        io.turn(Wait::No, &mut Vec::new()).await;
+        for peer in [0, 2] {
+            assert_eq!(peers[peer].read(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        }
+        io.sockets.uncork(sockets[2]);
+        // Who closes waits for it.
+        io.sockets.close_when_sent(sockets[0]);
+        io.turn(Wait::No, &mut Vec::new()).await;
+        assert_eq!(peers[0].read(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(io.sockets.let_go(sockets[0], 8), None);
+        io.turn(Wait::No, &mut Vec::new()).await;
+        io.turn(Wait::No, &mut Vec::new()).await;
+        assert_eq!((peers[0].read(&mut buffer).unwrap(), &buffer[..8]), (8, &b"one two "[..]));
+        assert_eq!(peers[0].read(&mut buffer).unwrap(), 0, "it is closed");
+        assert_eq!(peers[2].read(&mut buffer).unwrap(), 4);
+        // Bytes behind a send that is under way.
+        let large = vec![b'x'; 1 << 22];
+        write(&mut io, 1, &large);
+        io.turn(Wait::No, &mut Vec::new()).await;
+        io.turn(Wait::No, &mut Vec::new()).await;
+        write(&mut io, 1, b"end");
+        held.clear();
+        io.sockets.hold_turn(|_| true, &mut held);
+        assert_eq!(held, [(sockets[1], 3)]);
+        let (mut read, mut room) = (0, vec![0; 1 << 20]);
+        let mut quiet = 0;
+        while quiet < 50 {
+            io.turn(Wait::No, &mut Vec::new()).await;
+            match peers[1].read(&mut room) {
+                Ok(count) => (read, quiet) = (read + count, 0),
+                Err(_) => quiet += 1,
+            }
+        }
+        assert_eq!(read, large.len());
+        assert_eq!(io.sockets.let_go(sockets[1], 3), None);
+        io.turn(Wait::No, &mut Vec::new()).await;
+        assert_eq!((peers[1].read(&mut buffer).unwrap(), &buffer[..3]), (3, &b"end"[..]));
     })
     .unwrap();
 }
