@@ -51,6 +51,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "slotmesh-command",
             "slotmesh-cluster",
             "slotmesh-replication",
+            "slotmesh-persistence",
             "slotmesh-conf",
         ],
     ),

@@ -39,9 +39,8 @@ const EVICTION: &[&str] = &[
 ];
 const FACILITIES: &[&str] = &["user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"];
 const IO_BACKENDS: &[&str] = &["auto", "io_uring", "epoll"];
+const SYNC_POLICIES: &[&str] = &["everysec", "always", "no"];
 const PROTECTED: &[&str] = &["no", "yes", "local"];
-/// What `appendonly yes` must not be taken for.
-const NO_DISK: &str = "nothing is written to disk, all data ends with the process";
 const NO_EVICTION: &str = "memory is not bounded, nothing is evicted";
 const SHUTDOWN: &[&str] = &["default", "save", "nosave", "now", "force"];
 
@@ -324,14 +323,37 @@ directives! {
         RDB_SAVE_INCREMENTAL_FSYNC: bool = boolean("rdb-save-incremental-fsync", "yes");
         /// Whether the files of full syncs are removed. Ours have no names.
         RDB_DEL_SYNC_FILES: bool = boolean("rdb-del-sync-files", "no");
+        /// Whether each write goes to an append-only file. All data are loaded from it at the start, and 'dbfilename' is
+        /// not.
+        APPENDONLY: bool = boolean("appendonly", "no");
+        /// When the append-only file is synced: always, everysec or no. With always before a reply leaves, with no when
+        /// the system thinks fit.
+        APPENDFSYNC: &'static str = choice("appendfsync", "everysec", SYNC_POLICIES);
+        /// How the names of its files begin. `-1`, `-2` … stand before the extension for the further shards of a cluster.
+        APPENDFILENAME: str = special("appendfilename", "appendonly.aof", Kind::FileName { empty: false }).fixed();
+        /// Their folder, in 'dir'.
+        APPENDDIRNAME: str = special("appenddirname", "appendonlydir", Kind::FileName { empty: false }).fixed();
+        /// Whether nothing is synced during a rewrite. Not even with 'appendfsync always'.
+        NO_APPENDFSYNC_ON_REWRITE: bool = boolean("no-appendfsync-on-rewrite", "no");
+        /// Growth in percent after which it is rewritten. With 0 only BGREWRITEAOF does that.
+        AUTO_AOF_REWRITE_PERCENTAGE: u64 = integer("auto-aof-rewrite-percentage", "100", 0, I32);
+        /// How large it has to be for that, in bytes.
+        AUTO_AOF_REWRITE_MIN_SIZE: u64 = memory("auto-aof-rewrite-min-size", "64mb", 0, SIZE);
+        /// Whether it is loaded if its end is missing. The last file is cut off behind what is whole then; else the start
+        /// ends.
+        AOF_LOAD_TRUNCATED: bool = boolean("aof-load-truncated", "yes");
+        /// Whether a rewrite is an image in the format of RDB. Else it is commands.
+        AOF_USE_RDB_PREAMBLE: bool = boolean("aof-use-rdb-preamble", "yes");
+        /// Whether the time of writes is noted between them.
+        AOF_TIMESTAMP_ENABLED: bool = boolean("aof-timestamp-enabled", "no");
+        /// Whether a rewrite is brought to the disk while it is written. Else all of it is left for the end.
+        AOF_REWRITE_INCREMENTAL_FSYNC: bool = boolean("aof-rewrite-incremental-fsync", "yes");
     }
     answered {
         /// Most memory for data, in bytes; 0 = no limit. INFO shows it, nothing is evicted yet.
         MAXMEMORY: u64 = memory("maxmemory", "0", 0, u64::MAX).missing(NO_EVICTION);
         /// What to evict. INFO shows it, nothing is evicted yet.
         MAXMEMORY_POLICY: &'static str = choice("maxmemory-policy", "noeviction", EVICTION);
-        /// Whether writes are logged to disk. CONFIG GET shows it, nothing is written yet.
-        APPENDONLY: bool = boolean("appendonly", "no").missing(NO_DISK);
     }
     others {
         boolean("io-threads-do-reads", "no").fixed();
@@ -342,11 +364,6 @@ directives! {
         boolean("lazyfree-lazy-server-del", "no");
         boolean("lazyfree-lazy-user-del", "no");
         boolean("lazyfree-lazy-user-flush", "no");
-        boolean("aof-rewrite-incremental-fsync", "yes");
-        boolean("no-appendfsync-on-rewrite", "no");
-        boolean("aof-load-truncated", "yes");
-        boolean("aof-use-rdb-preamble", "yes");
-        boolean("aof-timestamp-enabled", "no");
         boolean("replica-lazy-flush", "no").aliases(&["slave-lazy-flush"]);
         boolean("replica-ignore-maxmemory", "yes").aliases(&["slave-ignore-maxmemory"]);
         boolean("jemalloc-bg-thread", "yes");
@@ -357,8 +374,6 @@ directives! {
         boolean("replica-ignore-disk-write-errors", "no");
 
         text("aclfile", "").fixed().default_only();
-        special("appendfilename", "appendonly.aof", Kind::FileName { empty: false }).fixed();
-        special("appenddirname", "appendonlydir", Kind::FileName { empty: false }).fixed();
         text("bio_cpulist", "").fixed();
         text("aof_rewrite_cpulist", "").fixed();
         text("bgsave_cpulist", "").fixed();
@@ -366,14 +381,12 @@ directives! {
         text("locale-collate", "");
 
         choice("repl-diskless-load", "disabled", &["disabled", "on-empty-db", "swapdb"]);
-        choice("appendfsync", "everysec", &["everysec", "always", "no"]);
         choice("acl-pubsub-default", "resetchannels", &["allchannels", "resetchannels"]);
         choice("sanitize-dump-payload", "no", &["no", "yes", "clients"]);
         choice("enable-module-command", "no", PROTECTED).fixed();
         choice("propagation-error-behavior", "ignore", &["ignore", "panic", "panic-on-replicas"]);
 
         integer("io-threads", "1", 1, 128).fixed();
-        integer("auto-aof-rewrite-percentage", "100", 0, I32);
         integer("active-defrag-cycle-min", "1", 1, 99);
         integer("active-defrag-cycle-max", "25", 1, 99);
         integer("active-defrag-threshold-lower", "10", 0, 1000);
@@ -407,7 +420,6 @@ directives! {
         memory("stream-node-max-bytes", "4096", 0, SIZE);
         memory("zset-max-listpack-value", "64", 0, SIZE).aliases(&["zset-max-ziplist-value"]);
         memory("hll-sparse-max-bytes", "3000", 0, SIZE);
-        memory("auto-aof-rewrite-min-size", "64mb", 0, SIZE);
         special("maxmemory-clients", "0", Kind::MemoryOrPercent).missing("no client is closed to save memory");
 
         integer("tls-port", "0", 0, 65535).default_only();

@@ -202,7 +202,7 @@ impl Engine {
         }
         self.end_wait_here(hands, index, |spec, reply| match (why, count) {
             (Unblock::Error, _) => reply.error(ReplyError::Unblocked),
-            (_, ReplicaCount::Here(on_disk, count)) => answer_wait(on_disk, count, reply),
+            (_, ReplicaCount::Here(count)) => answer_wait(count, reply),
             (_, ReplicaCount::Unknown | ReplicaCount::Later) => timeout_reply(spec, reply),
         })
     }

@@ -11,7 +11,7 @@ use crate::huge_pages;
 use crate::listener::Dealer;
 use crate::log::Log;
 use crate::node_port::NodePort;
-use crate::persistence::{Persistence, begin_loading};
+use crate::persistence::{AppendLog, Persistence, begin_loading};
 use crate::presence;
 use crate::process::{Identity, Process, Ready};
 use crate::replication::Replication;
@@ -393,7 +393,12 @@ impl CoreTask {
             let cores = if map.is_of_cluster() { vec![core as u16] } else { (0..map.shards()).collect() };
             let port = formation::node_port(&settings, core as u16).unwrap_or(0);
             engine.persistence = Some(Box::new(Persistence::new(core as u16, &settings)));
-            engine.replication = Some(Box::new(Replication::new(&settings, cores, port, log.log.clone())));
+            let journal = AppendLog::new(core as u16, &settings).unwrap_or_else(|(path, failure)| {
+                log.log.warning(format_args!("The AOF manifest file {}: {failure}", path.display()));
+                std::process::exit(1)
+            });
+            let journal = Box::new(journal);
+            engine.replication = Some(Box::new(Replication::new(&settings, cores, port, log.log.clone(), journal)));
             if let [host, port] = settings.value(directive::REPLICAOF) {
                 engine.errands.first_master = port.parse().ok().map(|port| (host.clone(), port));
             }

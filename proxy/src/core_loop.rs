@@ -9,7 +9,7 @@ use crate::engine::{Done, Engine, Hands};
 use crate::hop::Parcel;
 use crate::listener::{Dealer, NODE};
 use crate::node_port::NodePort;
-use crate::persistence::SAVES;
+use crate::persistence::{LOGS, SAVES};
 use crate::replication::MASTER_BELL;
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_command::{Flags, Reach, Spec};
@@ -26,6 +26,9 @@ const CORKED_NANOS_MAX: u64 = 100_000;
 const NO_ROOM_NANOS: u64 = 50_000;
 /// The same for mail of the bus, which is in no hurry, and may wait for long where a sibling hangs.
 const BUS_NO_ROOM_NANOS: u64 = 2_000_000;
+/// Longest that the end of the process waits for its append-only file, and a turn of that, in nanoseconds.
+const ENDING_NANOS_MAX: u64 = 10_000_000_000;
+const ENDING_TURN_NANOS: u64 = 1_000_000;
 /// Time between two looks at idle and slow clients, in nanoseconds.
 const CRON_NANOS: u64 = 1_000_000_000;
 
@@ -107,19 +110,57 @@ impl Core {
             self.exchange_mail();
             self.engine.drive_replication(&mut self.io);
             self.engine.drive_persistence(&mut self.io);
+            self.engine.drive_log(&mut self.io);
             self.engine.pass_slots_on(&mut self.io);
             self.drive_bus();
             self.look_at_answered();
             self.settle_heard();
             wait = self.keep_house();
+            self.engine.fence(&mut self.io.sockets);
+            if self.engine.has_released && !self.engine.stalled.is_empty() {
+                wait = Wait::No;
+            }
             self.engine.counters.busy_nanos += self.engine.process.ticks.nanos_since(begin);
         }
         self.io.stop_listening();
         if let Some(persistence) = &mut self.engine.persistence {
             persistence.leave();
         }
+        self.end_log().await;
         // What was written in this turn still goes out.
         self.io.turn(Wait::No, &mut events).await;
+    }
+
+    /// Has all that was acknowledged on the disk, before the process ends: what other cores' shards have done as well.
+    async fn end_log(&mut self) {
+        let (patience, mut events) = (clock::monotonic_nanos() + ENDING_NANOS_MAX, Vec::new());
+        let owns_log = self.engine.replication.is_some();
+        let is_shared = !self.engine.process.is_clustered();
+        if !owns_log {
+            while self.engine.post.waits() && clock::monotonic_nanos() < patience {
+                self.engine.post.retry(&mut self.io.mail);
+                self.io.turn(Wait::Until(clock::monotonic_nanos() + ENDING_TURN_NANOS), &mut events).await;
+                events.clear();
+            }
+            return self.engine.process.note_left();
+        }
+        loop {
+            let is_alone = !is_shared || self.engine.process.is_last();
+            let is_quiet = self.engine.settle_log(&mut self.io);
+            if is_alone && is_quiet || clock::monotonic_nanos() > patience {
+                break;
+            }
+            self.io.turn(Wait::Until(clock::monotonic_nanos() + ENDING_TURN_NANOS), &mut events).await;
+            for event in events.drain(..) {
+                if let Event::File(done) = event
+                    && done.token >> 24 == LOGS
+                {
+                    self.engine.hear_log(done);
+                }
+            }
+        }
+        self.engine.end_log();
+        self.engine.fence(&mut self.io.sockets);
     }
 
     fn handle(&mut self, event: Event) {
@@ -182,6 +223,7 @@ impl Core {
                     dealer.note_failure(io, engine, token, &error);
                 }
             }
+            Event::File(done) if done.token >> 24 == LOGS => self.engine.hear_log(done),
             Event::File(done) => {
                 if let Some(persistence) = &mut self.engine.persistence
                     && done.token >> 24 == SAVES
@@ -479,7 +521,15 @@ impl Core {
             Some((deadline, goes_on)) => (deadline.min(next), goes_on),
             None => (next, false),
         };
-        if has_more || walks_images || saves_on || next <= monotonic.0 { Wait::No } else { Wait::Until(next) }
+        let (next, logs_on) = match self.engine.log_deadline() {
+            Some((deadline, goes_on)) => (deadline.min(next), goes_on),
+            None => (next, false),
+        };
+        if has_more || walks_images || saves_on || logs_on || next <= monotonic.0 {
+            Wait::No
+        } else {
+            Wait::Until(next)
+        }
     }
 
     /// Closes a connection that has said and heard everything.

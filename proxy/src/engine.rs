@@ -8,12 +8,13 @@ use crate::bus::Bus;
 use crate::client::Connection;
 use crate::drill::Drill;
 use crate::exchange::Service;
+use crate::fence::Fence;
 use crate::handover::Handover;
 use crate::hop::{Parcel, ReturnAddress};
 use crate::lending::Lending;
 use crate::membership::{Unsettled, at_node, key_count};
 use crate::meter::{Meter, Sender};
-use crate::persistence::Persistence;
+use crate::persistence::{Persistence, holds_replies};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
@@ -81,6 +82,9 @@ pub(crate) struct Engine {
     pub(crate) errands: StreamErrands,
     /// Our gateway to other hosts, if the process is part of a cluster.
     pub(crate) remote: Option<Box<Remote>>,
+    /// Whether replies wait for the disk, and those that do.
+    pub(crate) holds_replies: bool,
+    pub(crate) fence: Fence,
     /// What replication forbids our clients.
     pub(crate) standing: Standing,
     /// Which core owns which slot.
@@ -151,6 +155,8 @@ impl Engine {
             replication: None,
             persistence: None,
             errands: StreamErrands::default(),
+            holds_replies: holds_replies(&settings),
+            fence: Fence::default(),
             standing: Standing::default(),
             remote: process.is_clustered().then(|| Box::new(Remote::new(&settings))),
             handover: Handover::default(),
@@ -229,6 +235,7 @@ impl Engine {
         if version != self.settings_version {
             self.settings = self.process.settings();
             self.hot = self.settings.hot();
+            self.holds_replies = holds_replies(&self.settings);
             self.settings_version = version;
             self.meter.set(&self.hot);
             let map = self.process.map();

@@ -70,7 +70,7 @@ impl Engine {
         }
         // While the shard is away for a moment it does not pay to stop reading: `receive` does if much comes. That a
         // client leaves during a pause is seen by reading.
-        if self.lending.desk.is_away() || connection.postponed {
+        if self.lending.desk.is_away() || connection.postponed || connection.pipeline.is_held() {
             self.hold_reading(index);
         } else {
             self.hold(hands.sockets, index);
@@ -317,6 +317,7 @@ impl Engine {
             (records.len(), served)
         });
         self.meter.flush();
+        self.publish_own_gain();
         let (mut start, mut behind) = (0, service.ends.len());
         for &(back, kind, end) in &service.ends {
             behind -= 1;

@@ -213,6 +213,9 @@ impl Engine {
         for errand in std::mem::take(&mut self.lending.errands) {
             self.run_own_errand(&mut shard, &errand);
         }
+        if self.holds_replies {
+            self.process.durability.publish(self.core, &shard);
+        }
         loop {
             self.deliver_letters(hands, &mut shard);
             let Some(ticket) = self.lending.calls.pop_front() else { break };
@@ -281,7 +284,11 @@ impl Engine {
             // The shard that calls goes back first: shards are taken in ascending order.
             return self.begin_loan(hands, &cores, Work::Serve(ticket));
         }
-        if let Some(served) = shard.serve_called(ticket, now, limits) {
+        let served = shard.serve_called(ticket, now, limits);
+        if self.holds_replies {
+            self.process.durability.publish(from, shard);
+        }
+        if let Some(served) = served {
             self.count_served(ticket, &served);
             self.end_shared_wait(hands, ticket, &[from]);
             self.hand_over(hands.sockets, ReturnAddress::of_ticket(ticket), &served.reply);
@@ -335,6 +342,9 @@ impl Engine {
             Work::Stream(work) => self.work_on_stream(hands, &mut in_hand, &mut joint, work),
         }
         self.hand_in(hands, &cores, &mut in_hand, joint);
+        if self.holds_replies {
+            cores.iter().zip(&in_hand).for_each(|(&core, shard)| self.process.durability.publish(core, shard));
+        }
     }
 
     /// Whether a connection is still there, and waits for that ticket. A client that has left before its command had its

@@ -17,6 +17,7 @@ mod doors;
 mod drill;
 mod engine;
 mod exchange;
+mod fence;
 mod formation;
 mod handover;
 mod hop;

@@ -8,7 +8,7 @@ use crate::doors::Doors;
 use crate::log::Log;
 use crate::oom_score::OomScore;
 use crate::pauses::{self, Pauses};
-use crate::persistence::DiskBoard;
+use crate::persistence::{DiskBoard, Durability};
 use crate::presence;
 use crate::replication::{Replication, StreamBoard};
 use crate::statistics::Statistics;
@@ -103,6 +103,10 @@ pub(crate) struct Process {
     latency: Mutex<LatencyMonitor>,
     /// `allocated_bytes` when the first second was over, or somebody asked; 0: not yet.
     startup_bytes: AtomicU64,
+    /// How far the disk is behind the shards.
+    pub(crate) durability: Durability,
+    /// Cores that serve nobody any more.
+    left: AtomicUsize,
     /// What is on the disk, and on its way from there and to it.
     pub(crate) disk: DiskBoard,
     /// What the log and whoever watches over us are told when data are served; nothing, once they were.
@@ -128,6 +132,8 @@ impl Process {
             unsigned: AtomicUsize::new(0),
             latency: Mutex::default(),
             startup_bytes: AtomicU64::new(0),
+            durability: Durability::new(boards.len()),
+            left: AtomicUsize::new(0),
             disk,
             announcement: Mutex::default(),
             stream: StreamBoard::default(),
@@ -154,6 +160,16 @@ impl Process {
     /// With what it listens on.
     pub(crate) fn with_doors(self, doors: Doors) -> Self {
         Self { doors, ..self }
+    }
+
+    /// A core serves nobody any more, and has sent all that it owes the others.
+    pub(crate) fn note_left(&self) {
+        self.left.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether all cores but one have left.
+    pub(crate) fn is_last(&self) -> bool {
+        self.left.load(Ordering::Acquire) + 1 >= self.boards.len()
     }
 
     /// The process serves, as soon as all data are there.
@@ -625,6 +641,10 @@ impl Node for NodeView<'_> {
             clock::unix_millis() / 1000,
             &self.process.log,
         )
+    }
+
+    fn begin_rewrite(&self, is_in_transaction: bool) -> SaveBegin {
+        self.process.disk.begin_rewrite(self.node.as_ref().map(|node| node.core), is_in_transaction)
     }
 
     fn pause(&self, end: UnixMillis, scope: PauseScope) {

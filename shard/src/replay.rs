@@ -197,6 +197,11 @@ impl Replay {
         self.applied
     }
 
+    /// Bytes of the stream that have come.
+    pub fn decoded(&self) -> u64 {
+        self.decoded + self.unfinished.len() as u64
+    }
+
     /// A stream whose keys are taken whatever their slots: a replica holds what its master does, also while the two have
     /// heard differently of who owns a slot.
     pub fn of_master() -> Self {

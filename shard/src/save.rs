@@ -97,13 +97,16 @@ pub struct PersistenceFacts {
     pub save: SaveFacts,
     /// The load at the start.
     pub load: LoadFacts,
+    /// Its append-only file.
+    pub log: slotmesh_persistence::Facts,
     nodes: usize,
 }
 
 impl PersistenceFacts {
     /// Adds a node's.
-    pub fn add(&mut self, save: SaveFacts, load: LoadFacts) {
+    pub fn add(&mut self, save: SaveFacts, load: LoadFacts, log: &slotmesh_persistence::Facts) {
         self.nodes += 1;
+        self.log.add(log);
         if self.nodes == 1 {
             (self.save, self.load) = (save, load);
             return;

@@ -25,6 +25,10 @@ impl Standing {
 
     /// The last save has failed, and writes are refused until one succeeds (`stop-writes-on-bgsave-error`).
     pub const UNSAVED: Self = Self(32);
+    /// The append-only file cannot be written, and writes are refused until it can.
+    pub const UNWRITTEN: Self = Self(64);
+    /// The same, because the disk is full.
+    pub const DISK_FULL: Self = Self(128);
 
     /// This and that.
     #[must_use]
@@ -88,6 +92,10 @@ impl Standing {
         let is_ping = |spec: &Spec| matches!(spec.reach, Reach::Connection(ConnectionCommand::Ping));
         if self.has(Self::UNSAVED) && is(&|spec: &Spec| writes(spec) || is_ping(spec)) {
             Some(ReplyError::Unsaved)
+        } else if (self.has(Self::UNWRITTEN) || self.has(Self::DISK_FULL))
+            && is(&|spec: &Spec| writes(spec) || is_ping(spec))
+        {
+            Some(ReplyError::Unwritten { is_full: self.has(Self::DISK_FULL) })
         } else if self.has(Self::TOO_FEW_REPLICAS) && is(&writes) {
             Some(ReplyError::TooFewReplicas)
         } else if self.has(Self::READ_ONLY) && is(&writes) {
@@ -146,6 +154,9 @@ mod tests {
                  for details about the RDB error.\r\n",
             ),
             (Standing::UNSAVED, "GET a", "admitted"),
+            (Standing::UNWRITTEN, "SET a 1", "-MISCONF Errors writing to the AOF file: Input/output error\r\n"),
+            (Standing::DISK_FULL, "SET a 1", "-MISCONF Errors writing to the AOF file: No space left on device\r\n"),
+            (Standing::DISK_FULL, "GET a", "admitted"),
             (Standing::default(), "SET a 1", "admitted"),
         ];
         for (standing, text, expected) in cases {

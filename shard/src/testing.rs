@@ -80,6 +80,7 @@ pub(crate) struct TestNode {
     pub(crate) audience: TestAudience,
     pub(crate) replication: ReplicationFacts,
     pub(crate) saves: RefCell<SaveRecord>,
+    pub(crate) log: slotmesh_persistence::Facts,
 }
 
 impl TestNode {
@@ -127,8 +128,16 @@ impl Node for TestNode {
     fn persistence(&self) -> PersistenceFacts {
         let mut facts = PersistenceFacts::default();
         let changes = self.cores.iter().map(|core| core.changes).sum();
-        facts.add(self.saves.borrow().facts(changes, NOW.as_secs()), LoadFacts::default());
+        facts.add(self.saves.borrow().facts(changes, NOW.as_secs()), LoadFacts::default(), &self.log);
         facts
+    }
+
+    fn begin_rewrite(&self, is_in_transaction: bool) -> SaveBegin {
+        match self.log.is_rewriting {
+            true => SaveBegin::InProgress,
+            false if is_in_transaction => SaveBegin::Scheduled,
+            false => SaveBegin::Begun,
+        }
     }
 
     fn begin_save(&self, is_in_transaction: bool) -> SaveBegin {

@@ -346,12 +346,12 @@ fn a_master_is_named_outside_of_clusters() {
 
 #[test]
 fn what_does_nothing_is_named() {
-    let loaded = file("port 1\naof-load-truncated yes\nmaxmemory-samples 2\nport 2").unwrap();
+    let loaded = file("port 1\nactiverehashing yes\nmaxmemory-samples 2\nport 2").unwrap();
     let named: Vec<_> =
         loaded.without_effect.iter().map(|set| (set.name, set.origin.to_string(), set.is_default)).collect();
     assert_eq!(
         named,
-        [("aof-load-truncated", "a.conf:2".to_owned(), true), ("maxmemory-samples", "a.conf:3".to_owned(), false),]
+        [("activerehashing", "a.conf:2".to_owned(), true), ("maxmemory-samples", "a.conf:3".to_owned(), false),]
     );
 }
 
@@ -361,15 +361,14 @@ fn the_default_user_may_be_named_with_all_its_rights() {
 }
 
 #[test]
-fn what_promises_the_disk_is_taken_and_the_log_says_what_is_missing() {
-    let loaded = file("appendonly yes\nsave 900 1").unwrap();
+fn what_promises_a_bound_is_taken_and_the_log_says_what_is_missing() {
+    let loaded = file("maxmemory 1gb\nsave 900 1").unwrap();
     let lines: Vec<_> = loaded.without_effect.iter().map(ToString::to_string).collect();
     assert_eq!(
         lines,
-        ["'appendonly' (a.conf:1) is accepted and has no effect yet: nothing is written to disk, all data ends with \
-             the process",]
+        ["'maxmemory' (a.conf:1) is accepted and has no effect yet: memory is not bounded, nothing is evicted",]
     );
-    assert_eq!((value(&loaded, "appendonly"), value(&loaded, "save")), ("yes".to_owned(), "900 1".to_owned()));
+    assert_eq!((value(&loaded, "appendonly"), value(&loaded, "save")), ("no".to_owned(), "900 1".to_owned()));
 }
 
 /// What Redis's test suite starts its servers with (`default.conf`, `minimal.conf`, and what the suite adds), and the
@@ -406,7 +405,7 @@ fn a_packaged_redis_conf_starts_the_node() {
         value(&loaded, "client-output-buffer-limit"),
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"
     );
-    assert!(loaded.without_effect.iter().any(|set| set.name == "aof-load-truncated"));
+    assert!(loaded.without_effect.iter().any(|set| set.name == "activerehashing"));
 }
 
 /// The full file too, comments and all, on hosts that have it.

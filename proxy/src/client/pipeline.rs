@@ -29,6 +29,8 @@ pub(crate) struct Pipeline {
     waiting: usize,
     /// How many tickets may wait for other cores.
     window: usize,
+    /// The window while nothing may run, since replies wait for the disk.
+    held_window: Option<usize>,
     /// Bytes of replies that wait for their turn.
     kept_bytes: usize,
     /// Tickets whose replies go nowhere, as ranges of their numbers.
@@ -44,6 +46,7 @@ impl Default for Pipeline {
             first: 0,
             waiting: 0,
             window: PENDING_HOPS_START,
+            held_window: None,
             kept_bytes: 0,
             muted: VecDeque::new(),
             mutes_from: None,
@@ -60,13 +63,34 @@ impl Pipeline {
 
     /// Whether so many answers have come that a connection which was full may go on.
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting <= self.window / 2
+        self.waiting <= self.window / 2 && self.held_window.is_none()
+    }
+
+    /// Lets no further request run: replies wait for the disk.
+    pub(crate) fn hold(&mut self) {
+        if self.held_window.is_none() {
+            self.held_window = Some(std::mem::take(&mut self.window));
+        }
+    }
+
+    /// Ends what [`hold`](Self::hold) began.
+    pub(crate) fn end_hold(&mut self) {
+        if let Some(window) = self.held_window.take() {
+            self.window = window;
+        }
+    }
+
+    /// Whether no request may run for now.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held_window.is_some()
     }
 
     /// Learns from the length of another core's reply how many may be outstanding.
     #[inline]
     pub(crate) fn note_reply(&mut self, len: usize) {
-        if len > MAILBOX_RECORD_BYTES_MAX {
+        if self.held_window.is_some() {
+            // It is full whatever comes.
+        } else if len > MAILBOX_RECORD_BYTES_MAX {
             self.window = (self.window / 2).max(PENDING_HOPS_MIN);
         } else if self.window < PENDING_HOPS_MAX {
             self.window += 1;

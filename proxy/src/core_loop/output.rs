@@ -5,11 +5,17 @@ use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_B
 use slotmesh_io::clock;
 
 impl Core {
+    /// Sends what the turn has written so far, but for what must wait.
+    pub(super) fn send_now(&mut self) {
+        self.engine.fence(&mut self.io.sockets);
+        self.io.send_now();
+    }
+
     /// Sends early if the turn has written much, and closes a client that lets too much pile up.
     #[inline]
     pub(super) fn bound_output(&mut self, index: u32) {
         if self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
-            self.io.send_now();
+            self.send_now();
             self.engine.meter.begin();
         }
         if self.engine.heard.bytes > TURN_BYTES_MAX {
@@ -32,7 +38,7 @@ impl Core {
         let Some(pending) = self.pending_output(index) else { return };
         if pending > hard {
             // What this turn wrote may yet fit into the kernel's buffers.
-            self.io.send_now();
+            self.send_now();
             if self.pending_output(index).is_some_and(|pending| pending > hard) {
                 self.close_for_output(index);
             }
@@ -52,7 +58,7 @@ impl Core {
         });
         if !told.is_empty() || self.io.sockets.turn_bytes() > TURN_BYTES_MAX {
             // What is kept may yet fit into the kernel's buffers.
-            self.io.send_now();
+            self.send_now();
             self.engine.meter.begin();
         }
         for index in told {

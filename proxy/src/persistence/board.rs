@@ -21,6 +21,9 @@ pub(crate) struct NodeBoard {
     record: Mutex<SaveRecord>,
     /// Whether a save was begun, or scheduled, in the record, and nobody has looked.
     is_asked: AtomicBool,
+    /// Whether a rewrite of the append-only file is wanted, and nobody has looked.
+    wants_rewrite: AtomicBool,
+    log: Mutex<slotmesh_persistence::Facts>,
     pub(crate) load: LoadProgress,
 }
 
@@ -47,6 +50,8 @@ impl DiskBoard {
         let node = || NodeBoard {
             record: Mutex::new(SaveRecord::new(now_s)),
             is_asked: AtomicBool::new(false),
+            wants_rewrite: AtomicBool::new(false),
+            log: Mutex::default(),
             load: LoadProgress::default(),
         };
         Self { nodes: (0..nodes).map(|_| node()).collect(), loading: AtomicUsize::new(0) }
@@ -98,7 +103,7 @@ impl DiskBoard {
                 1 => boards.iter().map(|board| board.read().changes).sum(),
                 _ => boards[usize::from(number)].read().changes,
             };
-            facts.add(board.record().facts(changes, now_s), board.load.facts());
+            facts.add(board.record().facts(changes, now_s), board.load.facts(), &board.log_facts());
         }
         facts
     }
@@ -126,7 +131,44 @@ impl DiskBoard {
     }
 }
 
+impl DiskBoard {
+    /// Has the append-only file of that node rewritten, or those of all that are not being rewritten; in a transaction, or
+    /// while a save is under way, as soon as that has ended.
+    pub(crate) fn begin_rewrite(&self, node: Option<u16>, is_in_transaction: bool) -> SaveBegin {
+        let (mut begins, mut waits) = (false, is_in_transaction);
+        for (_, board) in self.chosen(node) {
+            if !board.log_facts().is_rewriting {
+                begins = true;
+                waits |= board.record().is_running();
+                board.wants_rewrite.store(true, Ordering::Release);
+                board.ask();
+            }
+        }
+        match (begins, waits) {
+            (false, _) => SaveBegin::InProgress,
+            (true, true) => SaveBegin::Scheduled,
+            (true, false) => SaveBegin::Begun,
+        }
+    }
+}
+
 impl NodeBoard {
+    /// What INFO tells of its append-only file.
+    pub(crate) fn log_facts(&self) -> slotmesh_persistence::Facts {
+        *self.log.lock().expect("no holder panics")
+    }
+
+    /// Shows what INFO tells of its append-only file.
+    pub(crate) fn show_log(&self, facts: slotmesh_persistence::Facts) {
+        *self.log.lock().expect("no holder panics") = facts;
+    }
+
+    /// Whether a rewrite is wanted; says it once.
+    #[inline]
+    pub(crate) fn take_wants_rewrite(&self) -> bool {
+        self.wants_rewrite.load(Ordering::Relaxed) && self.wants_rewrite.swap(false, Ordering::AcqRel)
+    }
+
     /// Its saves.
     pub(crate) fn record(&self) -> MutexGuard<'_, SaveRecord> {
         self.record.lock().expect("no holder panics")

@@ -8,8 +8,10 @@
 //! A file that cannot be loaded ends the process, as in Redis: nothing is served of it, and nothing on the disk has
 //! changed.
 
+use super::append_log::OpenLog;
 use super::board::LoadProgress;
 use super::dump_file;
+use super::load_log::{bytes_to_load, load_log};
 use crate::log::Log;
 use crate::process::Process;
 use slotmesh_base::{SlotSet, UnixMillis};
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Bytes that are read at once.
-const PIECE_BYTES: usize = 256 * 1024;
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
 /// Time between two lines of the log that tell how far a load is, in nanoseconds.
 const PROGRESS_NANOS: u64 = 2_000_000_000;
 
@@ -52,6 +54,8 @@ pub(crate) struct Loaded {
     /// What the file has said of itself.
     pub(crate) facts: FileFacts,
     pub(crate) is_master: bool,
+    /// The append-only file that they came from, and go on in.
+    pub(crate) log: Option<OpenLog>,
 }
 
 /// Why nothing could be loaded.
@@ -79,6 +83,14 @@ impl fmt::Display for LoadFailure {
 pub(crate) fn begin_loading(process: &Arc<Process>, hasher: KeyHasher, nodes: Vec<NodeToLoad>) -> io::Result<()> {
     let settings = process.settings();
     for node in nodes {
+        if settings.value(directive::APPENDONLY) {
+            let bytes = bytes_to_load(&settings, node.node);
+            process.disk.begin_load(node.node, bytes, clock::unix_millis() / 1000);
+            let (process, settings) = (process.clone(), settings.clone());
+            let body = move || load_node_from_log(&process, &settings, hasher, &node);
+            std::thread::Builder::new().name("load".to_owned()).spawn(body)?;
+            continue;
+        }
         let path = dump_file(&settings, node.node);
         let bytes = match std::fs::metadata(&path) {
             Ok(data) => data.len(),
@@ -92,6 +104,36 @@ pub(crate) fn begin_loading(process: &Arc<Process>, hasher: KeyHasher, nodes: Ve
         std::thread::Builder::new().name("load".to_owned()).spawn(body)?;
     }
     Ok(())
+}
+
+/// Shards that nobody serves, for what a node has.
+fn blank_shards(settings: &Settings, hasher: KeyHasher, node: &NodeToLoad) -> Vec<Shard> {
+    let databases = settings.value(directive::DATABASES);
+    let shard = |slots: &RangeInclusive<u16>| ShardSettings {
+        slots: slots.clone(),
+        databases,
+        hasher,
+        seed: entropy::random_u64(),
+    };
+    node.shards.iter().map(|slots| Shard::new(shard(slots))).collect()
+}
+
+fn load_node_from_log(process: &Process, settings: &Settings, hasher: KeyHasher, node: &NodeToLoad) {
+    let (log, start) = (&process.log, clock::monotonic_nanos());
+    let mut shards = blank_shards(settings, hasher, node);
+    let progress = &process.disk.node(node.node).load;
+    match load_log(settings, (node.node, node.slots.clone()), hasher, &mut shards, progress, log) {
+        Ok(open) => {
+            let seconds = (clock::monotonic_nanos() - start) as f64 / 1e9;
+            log.notice(format_args!("DB loaded from append only file: {seconds:.3} seconds"));
+            let (facts, log) = (FileFacts::default(), Some(open));
+            progress.deliver(Loaded { shards, facts, is_master: node.is_master, log });
+        }
+        Err(failure) => {
+            log.warning(format_args!("Fatal error loading the DB: {failure}. Nothing was changed. Exiting."));
+            std::process::exit(1);
+        }
+    }
 }
 
 fn load_node(process: &Process, settings: &Settings, hasher: KeyHasher, node: &NodeToLoad, path: &Path) {
@@ -114,7 +156,7 @@ fn load_node(process: &Process, settings: &Settings, hasher: KeyHasher, node: &N
         Ok(facts) => {
             let seconds = (clock::monotonic_nanos() - start) as f64 / 1e9;
             log.notice(format_args!("DB loaded from disk: {seconds:.3} seconds"));
-            progress.deliver(Loaded { shards, facts, is_master: node.is_master });
+            progress.deliver(Loaded { shards, facts, is_master: node.is_master, log: None });
         }
         Err(failure) => {
             log.warning(format_args!("Fatal error loading the DB: {failure}. Nothing was changed. Exiting."));

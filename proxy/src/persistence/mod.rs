@@ -10,12 +10,17 @@
 //! those of the process. The snapshots are begun where those for replicas are (`replication/image.rs`), so that a file
 //! knows its place in the stream.
 
+mod append_log;
 mod board;
+mod durability;
 mod load;
+mod load_log;
 mod orders;
 mod save;
 
+pub(crate) use append_log::{AppendLog, holds_replies};
 pub(crate) use board::DiskBoard;
+pub(crate) use durability::Durability;
 pub(crate) use load::{Loaded, NodeToLoad, begin_loading};
 pub(crate) use orders::SaveOrder;
 pub(crate) use save::{FileWanted, Persistence};
@@ -25,6 +30,8 @@ use std::path::{Path, PathBuf};
 
 /// Owner of an order to the files of a core, in the upper byte of its token: saves.
 pub(crate) const SAVES: u32 = 1;
+/// The same: append-only files.
+pub(crate) const LOGS: u32 = 2;
 
 /// The file into which node `node` of a cluster saves its data, or a process that is part of none (0).
 pub(crate) fn dump_file(settings: &Settings, node: u16) -> PathBuf {
@@ -47,6 +54,11 @@ pub(crate) fn numbered(path: &Path, index: u16) -> PathBuf {
 
 /// Whether a node has data of its own on the disk.
 pub(crate) fn has_data(settings: &Settings, node: u16) -> bool {
+    if settings.value(directive::APPENDONLY) {
+        let place = append_log::Place::new(settings, node);
+        let is_there = |path: PathBuf| path.try_exists().unwrap_or(true);
+        return is_there(place.manifest_path()) || is_there(place.single_path());
+    }
     dump_file(settings, node).try_exists().unwrap_or(true)
 }
 

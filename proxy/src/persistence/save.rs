@@ -6,6 +6,7 @@
 //! snapshot. Whoever needs another file written from the same snapshots ([`FileWanted`]) says where it goes and hears of its
 //! end.
 
+use super::append_log::make_folder;
 use super::{SAVES, dump_file};
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
@@ -47,14 +48,14 @@ pub(crate) enum FileWanted {
         /// Keys.
         keys: u64,
     },
+    /// The base of the append-only file.
+    Base,
 }
 
 impl FileWanted {
     /// Whether it is the base of an append-only file.
     pub(crate) fn is_aof_base(&self) -> bool {
-        match self {
-            Self::Dump { .. } => false,
-        }
+        matches!(self, Self::Base)
     }
 }
 
@@ -82,6 +83,8 @@ pub(crate) struct Persistence {
     pub(super) rules: Rules,
     /// A save has begun, and its snapshots have not.
     pub(super) is_wanted: bool,
+    /// The base of an append-only file is to be made.
+    wants_base: bool,
     making: Option<Box<Making>>,
     /// Numbers the files in the making: what was ordered for an earlier one is nobody's any more.
     number: u16,
@@ -134,6 +137,7 @@ impl Persistence {
             node,
             rules: Rules::new(settings),
             is_wanted: false,
+            wants_base: false,
             making: None,
             number: 0,
             arrived: Vec::new(),
@@ -150,11 +154,29 @@ impl Persistence {
 
     /// Whether snapshots are to be begun for a file.
     pub(crate) fn wants_snapshots(&self) -> bool {
-        self.is_wanted && self.making.is_none()
+        (self.is_wanted || self.wants_base) && self.making.is_none()
+    }
+
+    /// The number of the node.
+    pub(crate) fn node(&self) -> u16 {
+        self.node
+    }
+
+    /// Whether the base of an append-only file is to be made.
+    pub(crate) fn wants_base(&self) -> bool {
+        self.wants_base
+    }
+
+    /// The same, from now on.
+    pub(crate) fn set_wants_base(&mut self, wants_base: bool) {
+        self.wants_base = wants_base;
     }
 
     /// The shards are in hand: the file that snapshots of them are begun for, if one is wanted.
     pub(crate) fn wanted_file(&self, shards: &[&mut Shard]) -> Option<FileWanted> {
+        if self.wants_base && !self.is_wanted && self.making.is_none() {
+            return Some(FileWanted::Base);
+        }
         let keys = shards.iter().map(|shard| key_count(shard)).sum();
         let changes = shards.iter().map(|shard| shard.keyspace().stats().changes).sum();
         self.wants_snapshots().then_some(FileWanted::Dump { changes, keys })
@@ -251,6 +273,7 @@ impl Making {
                     self.spare.push(bytes);
                 }
             }
+            SYNC if self.what.is_aof_base() => self.stage = Stage::Done,
             SYNC => {
                 self.stage = Stage::Names;
                 let (from, to) = (self.temporary.clone(), self.path.clone());
@@ -287,6 +310,15 @@ pub(super) fn make_temporary(
     }
 }
 
+/// The file in which the base of an append-only file is made; it gets its name later.
+fn make_base(path: PathBuf) -> Result<(PathBuf, PathBuf, File), (PathBuf, io::Error)> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    match make_folder(folder).and_then(|()| File::create(&path)) {
+        Ok(file) => Ok((path.clone(), path, file)),
+        Err(error) => Err((path, error)),
+    }
+}
+
 /// Tells that a temporary file cannot be had.
 pub(super) fn log_no_file(log: &Log, temporary: &Path, error: &io::Error) {
     let (name, folder) = (temporary.file_name().unwrap_or_default(), temporary.parent().unwrap_or(Path::new(".")));
@@ -298,12 +330,42 @@ pub(super) fn log_no_file(log: &Log, temporary: &Path, error: &io::Error) {
 }
 
 impl Engine {
-    /// All that came before the snapshots is in the stream: their file begins. `head` is how it begins.
-    pub(crate) fn begin_file(&mut self, hands: &mut Hands<'_>, what: FileWanted, mut walks: Walks, head: Vec<u8>) {
-        let Some(mut persistence) = self.persistence.take() else { return walks.give_up(self, hands) };
-        persistence.is_wanted = false;
+    /// The base of the append-only file that is in the making is wanted no more.
+    pub(crate) fn drop_base(&mut self, io: &mut DataLoop<Parcel>) {
+        let Some(mut persistence) = self.persistence.take() else { return };
+        if let Some(making) = persistence.making.take_if(|making| making.what.is_aof_base()) {
+            making.give_up(self, io);
+        }
+        self.persistence = Some(persistence);
+    }
+
+    /// All that came before the snapshots is in the stream: their file begins. `head` is how it begins; `base` is where it is
+    /// to be made, if it is one of an append-only file.
+    pub(crate) fn begin_file(
+        &mut self,
+        hands: &mut Hands<'_>,
+        what: FileWanted,
+        (mut walks, head): (Walks, Vec<u8>),
+        base: Option<PathBuf>,
+    ) -> bool {
+        let Some(mut persistence) = self.persistence.take() else {
+            walks.give_up(self, hands);
+            return false;
+        };
+        match what {
+            FileWanted::Dump { .. } => persistence.is_wanted = false,
+            FileWanted::Base => persistence.wants_base = false,
+        }
         persistence.number = persistence.number.wrapping_add(1);
-        match make_temporary(&dump_file(&self.settings, persistence.node), persistence.node, persistence.number) {
+        let made = match base {
+            Some(path) => make_base(path),
+            None => {
+                let path = dump_file(&self.settings, persistence.node);
+                make_temporary(&path, persistence.node, persistence.number)
+            }
+        };
+        let is_made = made.is_ok();
+        match made {
             Ok((temporary, path, file)) => {
                 persistence.making = Some(Box::new(Making {
                     what,
@@ -324,10 +386,13 @@ impl Engine {
             Err((temporary, error)) => {
                 log_no_file(&self.process.log, &temporary, &error);
                 walks.give_up(self, hands);
-                persistence.end_save(self, hands, SaveEnd::Failed);
+                if !what.is_aof_base() {
+                    persistence.end_save(self, hands, SaveEnd::Failed);
+                }
             }
         }
         self.persistence = Some(persistence);
+        is_made
     }
 
     /// A slice of another core's shard has come that is for a file.
@@ -419,8 +484,9 @@ impl Persistence {
         let (changes, now_s) = (engine.changes_of_stream(), engine.now.as_secs());
         let mut record = board.record();
         if let Some(making) = &self.making {
-            let FileWanted::Dump { keys, .. } = making.what;
-            record.note_progress(making.walks.keys, keys, making.walks.copies_bytes());
+            if let FileWanted::Dump { keys, .. } = making.what {
+                record.note_progress(making.walks.keys, keys, making.walks.copies_bytes());
+            }
             return;
         }
         let begins = record.begin_scheduled(now_s);
@@ -446,7 +512,7 @@ impl Persistence {
         if making.stage == Stage::Done
             && let Some(making) = self.making.take()
         {
-            let FileWanted::Dump { changes, keys } = making.what;
+            let FileWanted::Dump { changes, keys } = making.what else { return engine.end_base(Ok(making.given)) };
             engine.process.disk.node(self.node).record().note_progress(keys, keys, making.walks.copies_bytes());
             engine.process.log.notice(format_args!("DB saved on disk"));
             let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
@@ -455,9 +521,17 @@ impl Persistence {
     }
 
     fn fail(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>, (what, error): Failure) {
-        engine.process.log.warning(format_args!("Write error saving DB on disk({what}): {error}"));
+        let is_base = self.making.as_ref().is_some_and(|making| making.what.is_aof_base());
+        let log = &engine.process.log;
+        match is_base {
+            true => log.warning(format_args!("Write error writing append only file on disk({what}): {error}")),
+            false => log.warning(format_args!("Write error saving DB on disk({what}): {error}")),
+        }
         if let Some(making) = self.making.take() {
             making.give_up(engine, io);
+        }
+        if is_base {
+            return engine.end_base(Err(()));
         }
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
         self.end_save(engine, &mut hands, SaveEnd::Failed);
@@ -467,7 +541,7 @@ impl Persistence {
     /// hold nothing either. (Redis writes it before the reply.)
     fn begin_anew(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
         let board = engine.process.disk.node(self.node);
-        if let Some(making) = self.making.take() {
+        if let Some(making) = self.making.take_if(|making| !making.what.is_aof_base()) {
             let begun = board.record().is_running();
             making.give_up(engine, io);
             // Who waits for a save gets the next one.

@@ -91,7 +91,17 @@ impl Replication {
         let (head, mut walks) = self.begin_walks(&wanted_by, snapshots, place, engine);
         let key = match wanted_by {
             ImageFor::Replica(key) => key,
-            ImageFor::File(file) => return engine.begin_file(hands, file, walks, head),
+            ImageFor::File(file) => {
+                let base = file.is_aof_base().then(|| self.begin_base(engine)).flatten();
+                if file.is_aof_base() && base.is_none() {
+                    return walks.give_up(engine, hands);
+                }
+                let is_base = file.is_aof_base();
+                if !engine.begin_file(hands, file, (walks, head), base) && is_base {
+                    self.journal.end_image(Err(()), engine.monotonic);
+                }
+                return;
+            }
         };
         let Some(replica) = self.source.replica(key).filter(|replica| replica.state == ReplicaState::AwaitsImage)
         else {

@@ -4,8 +4,9 @@ use super::{MASTER_BELL, Replication};
 use crate::bus::{BellEnd, Dialler, bell};
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
+use crate::persistence::AppendLog;
 use crate::pubsub::Message;
-use slotmesh_base::Monotonic;
+use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_cluster::Host;
 use slotmesh_command::{ChannelKind, ValueLimits};
 use slotmesh_conf::directive;
@@ -161,6 +162,8 @@ impl Link {
 struct Sink<'a, 'b> {
     shards: &'a mut [&'b mut Shard],
     source: &'a mut Source<SocketId>,
+    journal: &'a mut AppendLog,
+    now: UnixMillis,
     stream: &'a mut Stream,
     image: &'a mut Option<Image>,
     limits: ValueLimits,
@@ -225,6 +228,7 @@ impl Sink<'_, '_> {
         for (shard, keyspace) in self.shards.iter_mut().zip(image.keyspaces) {
             shard.take_over(keyspace, self.limits);
         }
+        self.journal.begin_anew();
         self.expelled.extend(self.source.adopt(image.id, image.offset));
         *self.stream = Stream { is_known: true, ..Stream::new() };
         // A master that is a replica itself passes on a stream that may have selected something long ago.
@@ -236,11 +240,14 @@ impl Sink<'_, '_> {
     fn replay(&mut self, bytes: &[u8]) -> Result<(), String> {
         let stream = &mut *self.stream;
         stream.unapplied.extend_from_slice(bytes);
-        let before = stream.replay.applied();
+        let (before, selected) = (stream.replay.applied(), stream.replay.selected());
         let fed = stream.replay.feed(self.shards, bytes, self.limits);
         let applied = (stream.replay.applied() - before) as usize;
         // What we pass on and count is what we hold.
         self.source.append(&stream.unapplied[..applied]);
+        let offset = self.source.history().offset();
+        let db = (selected, stream.replay.selected());
+        self.journal.append_of_master(&stream.unapplied[..applied], db, offset, self.now);
         stream.unapplied.drain(..applied);
         let news = stream.replay.take_news();
         if news != ReplayNews::default() {
@@ -320,6 +327,7 @@ impl Replication {
             }
         }
         if now >= link.follower.deadline() {
+            link.follower.set_on_disk(self.journal.offset_on_disk());
             link.follower.tick(now, self.source.history().offset(), &mut orders);
         }
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
@@ -372,13 +380,15 @@ impl Replication {
         if inbox.is_empty() {
             return Vec::new();
         }
+        link.follower.set_on_disk(self.journal.offset_on_disk());
         let (expelled, news, log) = (Vec::new(), Vec::new(), Vec::new());
         let (since, (_, port)) = (link.connected_at, link.follower.master());
         // Outside of a cluster whoever lives at the address that the operator named is the master.
         let is_confirmed = engine.bus.as_ref().is_none_or(|bus| bus.is_master_confirmed(since, port));
         let Link { follower, stream, image, .. } = link;
-        let source = &mut self.source;
-        let mut sink = Sink { shards, source, stream, image, limits, read, is_confirmed, expelled, news, log };
+        let (source, journal, unix) = (&mut self.source, &mut *self.journal, engine.now);
+        let mut sink =
+            Sink { shards, source, journal, now: unix, stream, image, limits, read, is_confirmed, expelled, news, log };
         follower.receive(now, &inbox, orders, &mut |received| sink.take(received));
         let Sink { expelled, news, log, stream, source, .. } = sink;
         log.into_iter().for_each(|line| orders.log.push((false, line)));

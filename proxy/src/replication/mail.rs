@@ -2,6 +2,7 @@
 
 use super::orders::{Attaching, RoleOrder};
 use super::stream::Gain;
+use super::waits::Wanted;
 use crate::client::Connection;
 use crate::engine::{Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
@@ -32,7 +33,7 @@ pub(crate) enum ReplicationMail {
     /// A client is a replica: it is to be served where the stream is.
     Adopt(OwnedFd, Box<Client>, Attaching),
     /// A client waits for replicas.
-    Wait { back: ReturnAddress, protocol: Protocol, replicas: usize, on_disk: bool, timeout_ms: Option<u64> },
+    Wait { back: ReturnAddress, protocol: Protocol, wanted: Wanted, timeout_ms: Option<u64> },
     /// It waits no more; whether it wants to know how many there are.
     EndWait(SocketId, bool),
     /// Clients have said something on channels.
@@ -45,6 +46,8 @@ pub(crate) enum ReplicationMail {
     Slice(Slice),
     /// A save was asked for.
     Save(SaveOrder),
+    /// The disk has got further.
+    Durable,
     /// We follow a master: those of the core's clients that waited for keys on the shards have been told, and those that
     /// waited for several are to be told.
     Changed(Vec<Ticket>),
@@ -151,8 +154,8 @@ impl Engine {
                 ReplicationMail::Adopt(socket, client, attaching) => {
                     self.adopt_replica(hands, socket, *client, attaching);
                 }
-                ReplicationMail::Wait { back, protocol, replicas, on_disk, timeout_ms } => {
-                    self.wait_for_other((from, back, protocol), replicas, on_disk, timeout_ms);
+                ReplicationMail::Wait { back, protocol, wanted, timeout_ms } => {
+                    self.wait_for_other((from, back, protocol), wanted, timeout_ms);
                 }
                 ReplicationMail::EndWait(socket, wants_count) => {
                     self.end_wait_of_other(hands, from, socket, wants_count)
@@ -173,6 +176,8 @@ impl Engine {
                     }
                 }
                 ReplicationMail::Save(order) => self.take_save_order(order),
+                // The turn goes on to what waited for it.
+                ReplicationMail::Durable => {}
                 ReplicationMail::Changed(tickets) => self.expel_waiting(hands, &tickets),
             }
         }

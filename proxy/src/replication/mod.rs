@@ -15,6 +15,7 @@ mod facts;
 mod failover;
 mod image;
 mod link;
+mod logged;
 mod mail;
 mod orders;
 mod stream;
@@ -25,6 +26,7 @@ use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use crate::log::Log;
+use crate::persistence::AppendLog;
 pub(crate) use board::StreamBoard;
 use failover::Handover;
 use image::Image;
@@ -49,6 +51,8 @@ pub(crate) const MASTER_BELL: u32 = 6;
 /// Bytes that wait at a replica's socket beyond which nothing is added: the rest waits in the backlog, where it is for
 /// all replicas.
 const WINDOW_BYTES: usize = 1 << 18;
+/// The code of the system's error for a disk that is full.
+const NO_SPACE: i32 = 28;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// What directives say about replication.
@@ -123,6 +127,8 @@ pub(crate) struct Replication {
     port: u16,
     next_second: Monotonic,
     log: Arc<Log>,
+    /// The append-only file.
+    journal: Box<AppendLog>,
     /// The cores whose shards' effects make up the stream, ascending.
     cores: Vec<u16>,
     /// What they have done and has no place in the stream yet.
@@ -158,7 +164,7 @@ pub(crate) struct Replication {
 }
 
 impl Replication {
-    pub(crate) fn new(settings: &Settings, cores: Vec<u16>, port: u16, log: Arc<Log>) -> Self {
+    pub(crate) fn new(settings: &Settings, cores: Vec<u16>, port: u16, log: Arc<Log>, journal: Box<AppendLog>) -> Self {
         Self {
             source: Source::new(source_settings(settings), Rng::new(entropy::random_u64())),
             link: None,
@@ -170,6 +176,7 @@ impl Replication {
             port,
             next_second: Monotonic::default(),
             log,
+            journal,
             cores,
             sequence: Sequence::default(),
             selected: None,
@@ -197,6 +204,7 @@ impl Replication {
         self.source.set_settings(source_settings(settings));
         self.rules = Rules::new(settings);
         self.identity = identity(settings, self.port);
+        self.journal.set_settings(settings);
         if let Some(link) = &mut self.link {
             link.follower.set_identity(self.identity.clone());
         }
@@ -222,6 +230,11 @@ impl Replication {
 
     /// Whether what our shards do is to be recorded.
     fn wants_effects(&self) -> bool {
+        !self.is_replica() && (self.source.backlog().is_some() || self.journal.is_appending())
+    }
+
+    /// Whether anybody wants to hear what is said on channels.
+    fn wants_messages(&self) -> bool {
         !self.is_replica() && self.source.backlog().is_some()
     }
 
@@ -233,6 +246,7 @@ impl Replication {
             && self.rules.replicas_min == 0
             && !self.records
             && self.underway == 0
+            && self.journal.is_idle()
     }
 
     /// What is refused to clients.
@@ -256,9 +270,14 @@ impl Replication {
     fn show_standing(&self, engine: &mut Engine) {
         let lacks_data = Standing::LOADING.when(engine.lacks_data()).and(Standing::UNSAVED.when(engine.is_unsaved()));
         let is_leaving = Standing::HANDING_OVER.when(engine.is_handing_over());
-        engine.standing = self.standing(engine.monotonic).and(lacks_data).and(is_leaving);
+        let unwritten = match self.journal.write_error().filter(|_| !self.is_replica()) {
+            Some(NO_SPACE) => Standing::DISK_FULL,
+            Some(_) => Standing::UNWRITTEN,
+            None => Standing::default(),
+        };
+        engine.standing = self.standing(engine.monotonic).and(lacks_data).and(is_leaving).and(unwritten);
         if !engine.process.is_clustered() {
-            engine.process.stream.set_standing(engine.standing, self.is_replica(), self.wants_effects());
+            engine.process.stream.set_standing(engine.standing, self.is_replica(), self.wants_messages());
         }
     }
 
@@ -271,7 +290,7 @@ impl Replication {
 
     /// A client of ours says something to a channel, which the clients of replicas hear, too.
     pub(crate) fn say(&mut self, kind: ChannelKind, channel: &[u8], text: &[u8]) {
-        if !self.wants_effects() {
+        if !self.wants_messages() {
             return;
         }
         let name: &[u8] = if kind == ChannelKind::Shard { b"SPUBLISH" } else { b"PUBLISH" };
@@ -361,6 +380,7 @@ impl Replication {
                 io.sockets.commit(key);
             }
             if io.sockets.turn_bytes() > TURN_BYTES_MAX {
+                engine.fence(&mut io.sockets);
                 io.send_now();
             }
         }

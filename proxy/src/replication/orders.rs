@@ -4,6 +4,7 @@ use super::Replication;
 use super::link::Link;
 use super::mail::{ReplicationMail, STREAM_CORE};
 use super::stream::StreamWork;
+use super::waits::Wanted;
 use crate::client::{Connection, Wait};
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
@@ -65,8 +66,9 @@ impl Engine {
             ReplicationOrder::EndFailover => self.order_failover(hands, None),
             ReplicationOrder::Follow(host, port) => return self.order_role(hands, index, Some((host, port))),
             ReplicationOrder::Lead => return self.order_role(hands, index, None),
-            ReplicationOrder::Wait { replicas, timeout_ms, on_disk } => {
-                return self.wait_for_replicas(hands, index, replicas, timeout_ms, on_disk);
+            ReplicationOrder::Wait { replicas, timeout_ms, on_disk, local } => {
+                let wanted = Wanted { replicas, local: on_disk.then_some(local) };
+                return self.wait_for_replicas(hands, index, wanted, timeout_ms);
             }
         }
         self.reply_scratch(hands, index)

@@ -7,7 +7,7 @@ use crate::engine::{Engine, Hands};
 use crate::lending::Work;
 use crate::persistence::{FileWanted, Loaded};
 use crate::replication::mail::{ReplicationMail, STREAM_CORE};
-use slotmesh_base::Monotonic;
+use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_io::SocketId;
 use slotmesh_keyspace::SnapshotId;
 use slotmesh_shard::Shard;
@@ -70,6 +70,13 @@ pub(super) struct BegunImage {
     pub(super) snapshots: Vec<(u16, SnapshotId)>,
     /// Where the stream was then and which database was selected there, if that is a master's to say.
     pub(super) place: Option<(u64, u16)>,
+}
+
+impl BegunImage {
+    /// Whether it is to be the base of the append-only file.
+    fn is_base(&self) -> bool {
+        matches!(&self.wanted_by, ImageFor::File(file) if file.is_aof_base())
+    }
 }
 
 /// Who wants an image.
@@ -164,9 +171,17 @@ impl Engine {
             }
             StreamWork::Mark => joint.then = Some(Then::Mark(replication.mark_waits())),
             StreamWork::Settle => joint.then = Some(Then::Settle),
-            StreamWork::Images => joint.then = Some(Then::Images(replication.begin_snapshots(self, shards))),
+            StreamWork::Images => {
+                let begun = replication.begin_snapshots(self, shards);
+                let is_first = begun.iter().any(BegunImage::is_base) && replication.journal.starts();
+                joint.records = (is_first && is_master).then_some(true);
+                joint.then = Some(Then::Images(begun));
+            }
             StreamWork::Loaded(mut loaded) => {
                 let limits = self.hot_limits();
+                if let Some(open) = loaded.log.take() {
+                    replication.journal.take_open(open);
+                }
                 for (shard, from) in shards.iter_mut().zip(std::mem::take(&mut loaded.shards)) {
                     shard.take_over(from.into_keyspace(), limits);
                 }
@@ -225,11 +240,12 @@ impl Engine {
     /// Takes over whatever has its place in the stream now.
     pub(super) fn settle_stream(&mut self, hands: &mut Hands<'_>) {
         while let Some(mut replication) = self.replication.take() {
-            let Some(Gain { pieces, then }) = replication.sequence.take() else {
+            let Some((places, Gain { pieces, then })) = replication.sequence.take() else {
                 self.replication = Some(replication);
                 return;
             };
-            pieces.iter().for_each(|piece| replication.append(piece));
+            pieces.iter().for_each(|piece| replication.append(piece, self.now));
+            replication.journal.note_gain(places, &self.process);
             if let Some(then) = then {
                 replication.underway -= 1;
                 replication.end_work(self, hands, then);
@@ -241,13 +257,15 @@ impl Engine {
 
 impl Replication {
     /// The stream goes on.
-    fn append(&mut self, Piece { bytes, db }: &Piece) {
+    fn append(&mut self, Piece { bytes, db }: &Piece, now: UnixMillis) {
         let selects = self.selected.map(|db| {
             let db = db.to_string();
             format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len())
         });
         let rest = selects.and_then(|selects| bytes.strip_prefix(selects.as_bytes()));
-        self.source.append(rest.unwrap_or(bytes));
+        let rest = rest.unwrap_or(bytes);
+        self.source.append(rest);
+        self.journal.append(rest, *db, now);
         self.selected = *db;
         self.written = self.source.history().offset();
     }

@@ -9,7 +9,7 @@ use slotmesh_base::Monotonic;
 use slotmesh_command::{NodeCommand, Reach, Spec};
 use slotmesh_io::SocketId;
 use slotmesh_resp::{Protocol, Reply};
-use slotmesh_shard::{Unblock, answer_wait};
+use slotmesh_shard::{Unblock, WaitCount, answer_wait};
 
 /// A client that waits.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +17,19 @@ pub(super) struct ReplicaWait {
     core: u16,
     back: ReturnAddress,
     protocol: Protocol,
-    replicas: usize,
-    on_disk: bool,
+    wanted: Wanted,
     /// When its time is over, if that is not its own core's to say.
     deadline: Option<Monotonic>,
     place: Place,
+}
+
+/// Where a client wants to have what it has written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wanted {
+    /// At how many replicas.
+    pub(super) replicas: usize,
+    /// How often on a disk here, and on the disks of the replicas; nothing, if disks do not count.
+    pub(super) local: Option<usize>,
 }
 
 /// The place in the stream that replicas must have reached.
@@ -31,19 +39,28 @@ enum Place {
     Unknown,
     /// That of the mark with this number, when it comes.
     Mark(u64),
-    At(u64),
+    /// In the stream, and in the append-only file.
+    At(u64, u64),
 }
 
 impl Replication {
-    fn count(&self, wait: &ReplicaWait) -> usize {
-        let offset = match wait.place {
-            Place::At(offset) => offset,
-            Place::Unknown | Place::Mark(_) => self.source.history().offset(),
+    fn count(&self, wait: &ReplicaWait) -> WaitCount {
+        let (offset, position) = match wait.place {
+            Place::At(offset, position) => (offset, position),
+            Place::Unknown | Place::Mark(_) => (self.source.history().offset(), self.journal.appended()),
         };
-        match wait.on_disk {
-            true => self.source.count_acked_on_disk(offset),
-            false => self.source.count_acked(offset),
+        let is_synced = self.journal.is_appending() && self.journal.synced() >= position;
+        match wait.wanted.local {
+            Some(_) => {
+                WaitCount { local: Some(usize::from(is_synced)), replicas: self.source.count_acked_on_disk(offset) }
+            }
+            None => WaitCount { local: None, replicas: self.source.count_acked(offset) },
         }
+    }
+
+    /// Whether a client has what it waits for.
+    fn is_there(wait: &ReplicaWait, count: WaitCount) -> bool {
+        count.replicas >= wait.wanted.replicas && count.local >= wait.wanted.local
     }
 
     /// Whether there are clients who do not know what they wait for.
@@ -65,8 +82,10 @@ impl Replication {
         // As in Redis nobody waits for what the stream says beside effects.
         let offset = self.written.min(self.source.history().offset());
         let marked = self.waits.iter_mut().filter(|wait| wait.place == Place::Mark(number));
-        marked.for_each(|wait| wait.place = Place::At(offset));
-        if self.waits.iter().any(|wait| wait.place == Place::At(offset) && self.count(wait) < wait.replicas) {
+        let place = Place::At(offset, self.journal.appended());
+        marked.for_each(|wait| wait.place = place);
+        let lacks = |wait: &ReplicaWait| wait.place == place && self.count(wait).replicas < wait.wanted.replicas;
+        if self.waits.iter().any(lacks) {
             self.source.ask_for_acks();
         }
     }
@@ -78,7 +97,7 @@ impl Replication {
         for wait in std::mem::take(&mut self.waits) {
             let count = self.count(&wait);
             let is_over = wait.deadline.is_some_and(|deadline| now >= deadline);
-            if (is_over || count >= wait.replicas) && matches!(wait.place, Place::At(_)) {
+            if (is_over || Self::is_there(&wait, count)) && matches!(wait.place, Place::At(..)) {
                 done.push((wait, count));
             } else {
                 self.waits.push(wait);
@@ -98,7 +117,7 @@ impl Replication {
     /// answered as soon as that is.
     fn end_wait(&mut self, core: u16, socket: SocketId, now: Monotonic) -> Option<ReplicaWait> {
         let wait = self.forget_wait(core, socket)?;
-        if matches!(wait.place, Place::At(_)) {
+        if matches!(wait.place, Place::At(..)) {
             return Some(wait);
         }
         self.waits.push(ReplicaWait { deadline: Some(now), ..wait });
@@ -116,8 +135,8 @@ impl Replication {
 /// How many replicas there are for a client whose wait has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReplicaCount {
-    /// So many; whether on their disks.
-    Here(bool, usize),
+    /// So many.
+    Here(WaitCount),
     /// Nobody knows, or wants to know.
     Unknown,
     /// The core of the stream will answer.
@@ -135,13 +154,13 @@ impl Engine {
         &mut self,
         hands: &mut Hands<'_>,
         index: u32,
-        replicas: usize,
+        wanted: Wanted,
         timeout_ms: Option<u64>,
-        on_disk: bool,
     ) -> Done {
         let is_elsewhere = self.stream_is_elsewhere();
-        if self.replication.is_none() && !is_elsewhere && replicas == 0 {
-            answer_wait(on_disk, 0, &mut Reply::new(&mut self.scratch, Protocol::Resp2));
+        if self.replication.is_none() && !is_elsewhere && wanted.replicas == 0 {
+            let count = WaitCount { local: wanted.local.map(|_| 0), replicas: 0 };
+            answer_wait(count, &mut Reply::new(&mut self.scratch, Protocol::Resp2));
             return self.reply_scratch(hands, index);
         }
         // Where the stream is elsewhere, so is the clock.
@@ -152,11 +171,11 @@ impl Engine {
         let back = ReturnAddress { socket: connection.socket, ticket, part: 0 };
         let protocol = connection.client.protocol;
         if is_elsewhere {
-            let wait = ReplicationMail::Wait { back, protocol, replicas, on_disk, timeout_ms };
+            let wait = ReplicationMail::Wait { back, protocol, wanted, timeout_ms };
             self.mail(hands, STREAM_CORE, wait);
         } else if let Some(replication) = &mut self.replication {
             let (core, deadline, place) = (self.core, None, Place::Unknown);
-            replication.waits.push(ReplicaWait { core, back, protocol, replicas, on_disk, deadline, place });
+            replication.waits.push(ReplicaWait { core, back, protocol, wanted, deadline, place });
         }
         done
     }
@@ -165,14 +184,13 @@ impl Engine {
     pub(super) fn wait_for_other(
         &mut self,
         (core, back, protocol): (u16, ReturnAddress, Protocol),
-        replicas: usize,
-        on_disk: bool,
+        wanted: Wanted,
         timeout_ms: Option<u64>,
     ) {
         let deadline = timeout_ms.map(|timeout_ms| self.monotonic.plus_millis(timeout_ms));
         let Some(replication) = &mut self.replication else { return };
         let place = Place::Unknown;
-        replication.waits.push(ReplicaWait { core, back, protocol, replicas, on_disk, deadline, place });
+        replication.waits.push(ReplicaWait { core, back, protocol, wanted, deadline, place });
     }
 
     /// A client of another core waits no more.
@@ -197,10 +215,10 @@ impl Engine {
     }
 
     /// The replicas that a client waits for are there.
-    fn answer_replica_wait(&mut self, hands: &mut Hands<'_>, wait: &ReplicaWait, count: usize) {
-        let ReplicaWait { core, back, protocol, on_disk, .. } = *wait;
+    fn answer_replica_wait(&mut self, hands: &mut Hands<'_>, wait: &ReplicaWait, count: WaitCount) {
+        let ReplicaWait { core, back, protocol, .. } = *wait;
         let mut bytes = Vec::new();
-        answer_wait(on_disk, count, &mut Reply::new(&mut bytes, protocol));
+        answer_wait(count, &mut Reply::new(&mut bytes, protocol));
         if core == self.core {
             self.hand_over(hands.sockets, back, &bytes);
         } else {
@@ -222,7 +240,7 @@ impl Engine {
             return ReplicaCount::Unknown;
         }
         match replication.end_wait(core, socket, now) {
-            Some(wait) => ReplicaCount::Here(wait.on_disk, replication.count(&wait)),
+            Some(wait) => ReplicaCount::Here(replication.count(&wait)),
             None => ReplicaCount::Later,
         }
     }

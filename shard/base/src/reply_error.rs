@@ -201,6 +201,13 @@ pub enum ReplyError {
     TooFewReplicas,
     /// A write after a save that failed (`stop-writes-on-bgsave-error`).
     Unsaved,
+    /// A write that could not be written to the append-only file; whether there is no room.
+    Unwritten {
+        /// The disk is full.
+        is_full: bool,
+    },
+    /// A rewrite of the append-only file is wanted while one is under way.
+    RewriteInProgress,
     /// SAVE could not save.
     NotSaved,
     /// A save is wanted while one is under way.
@@ -336,6 +343,9 @@ impl fmt::Display for ReplyError {
             Self::ReadOnlyReplica => "READONLY You can't write against a read only replica.",
             Self::TooFewReplicas => "NOREPLICAS Not enough good replicas to write.",
             Self::Unsaved => UNSAVED,
+            Self::Unwritten { is_full: true } => "MISCONF Errors writing to the AOF file: No space left on device",
+            Self::Unwritten { is_full: false } => "MISCONF Errors writing to the AOF file: Input/output error",
+            Self::RewriteInProgress => "ERR Background append only file rewriting already in progress",
             Self::NotSaved => "ERR",
             Self::SaveInProgress => "ERR Background save already in progress",
             Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",

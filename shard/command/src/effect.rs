@@ -71,6 +71,11 @@ impl Effects {
         self.pieces - 1
     }
 
+    /// How many have been given.
+    pub fn pieces(&self) -> u64 {
+        self.pieces
+    }
+
     /// The next block selects its database, also if it is the one before's: the stream can be read from here.
     pub fn select_anew(&mut self) {
         self.db = None;

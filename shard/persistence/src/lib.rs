@@ -21,4 +21,4 @@ pub use journal::{
     DataOrder, Facts, FileOrder, Journal, JournalEvent, JournalOrder, JournalRules, Opened, State, SyncPolicy,
 };
 pub use manifest::{FileKind, LogFile, Manifest, ManifestError, ManifestFault};
-pub use reader::{ReadEnd, ReadFault, Reader};
+pub use reader::{ReadEnd, ReadFault, Reader, effects_of_stream};

@@ -283,6 +283,43 @@ impl Reader {
     }
 }
 
+/// What a stream says to replicas alone.
+const NO_EFFECTS: [&[u8]; 4] = [b"PING", b"REPLCONF", b"PUBLISH", b"SPUBLISH"];
+
+/// Appends the commands of a stream of replication to `out`, without those that do nothing to data. `stream` is whole
+/// commands.
+pub fn effects_of_stream(stream: &[u8], out: &mut Vec<u8>) {
+    let mut rest = stream;
+    while let Some((end, name)) = first_command(rest) {
+        if !NO_EFFECTS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            out.extend_from_slice(&rest[..end]);
+        }
+        rest = &rest[end..];
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Where the first command ends, and its name.
+fn first_command(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let line = |from: usize| -> Option<(u64, usize)> {
+        let digits = bytes.get(from + 1..)?;
+        let end = digits.iter().position(|&byte| byte == b'\r')?;
+        let number = core::str::from_utf8(&digits[..end]).ok()?.parse().ok()?;
+        Some((number, from + 1 + end + 2))
+    };
+    let (count, mut at) = line(0)?;
+    let mut name = None;
+    for _ in 0..count {
+        let (length, start) = line(at)?;
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        let argument = bytes.get(start..end)?;
+        name.get_or_insert(argument);
+        at = end + 2;
+    }
+    (at <= bytes.len()).then_some(())?;
+    Some((at, name?))
+}
+
 impl fmt::Display for ReadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at offset {}: {} should stand there", self.at, self.expected)
@@ -365,6 +402,17 @@ mod tests {
         assert_eq!(end_of(&cut), Ok(ReadEnd::Truncated { valid, in_block: false }));
         let long = format!("#{}\n", "x".repeat(2 * ANNOTATION_BYTES_MAX));
         assert!(end_of(&long).is_err());
+    }
+
+    #[test]
+    fn what_a_master_says_to_replicas_alone_is_left_out() {
+        let ping = "*1\r\n$4\r\nping\r\n";
+        let ask = "*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
+        let say = "*3\r\n$7\r\nPUBLISH\r\n$4\r\nPING\r\n$6\r\n*1\r\n$4\r\n";
+        let stream = format!("{ping}{SET}{say}{MULTI}{say}{SET}{EXEC}{ask}");
+        let mut effects = Vec::new();
+        effects_of_stream(stream.as_bytes(), &mut effects);
+        assert_eq!(String::from_utf8(effects).unwrap(), format!("{SET}{MULTI}{SET}{EXEC}"));
     }
 
     #[test]

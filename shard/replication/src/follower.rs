@@ -128,6 +128,8 @@ pub struct Follower {
     retry_at: Monotonic,
     retry_ms: u64,
     next_ack: Monotonic,
+    /// The offset of the stream that is on our disk, if there is one.
+    on_disk: Option<u64>,
     rng: Rng,
 }
 
@@ -150,6 +152,7 @@ impl Follower {
             retry_at: now,
             retry_ms: RETRY_MS.0,
             next_ack: now,
+            on_disk: None,
             rng,
         }
     }
@@ -224,7 +227,7 @@ impl Follower {
         if now >= self.next_ack {
             self.next_ack = now.plus_millis(ACK_PERIOD_MS);
             match self.phase {
-                Phase::Follows => acknowledge(applied, orders),
+                Phase::Follows => acknowledge(applied, self.on_disk, orders),
                 // It may have to do with us for long, and hears that we are here.
                 Phase::Syncs if self.takes_image() => orders.send.push(b'\n'),
                 _ => {}
@@ -277,10 +280,15 @@ impl Follower {
         self.phase = Phase::Waits;
     }
 
+    /// So much of the stream is on our disk; nothing, if nothing is written there.
+    pub fn set_on_disk(&mut self, offset: Option<u64>) {
+        self.on_disk = offset;
+    }
+
     /// Answers the master's question how far we are.
     pub fn acknowledge(&mut self, applied: u64, orders: &mut FollowerOrders) {
         if self.phase == Phase::Follows {
-            acknowledge(applied, orders);
+            acknowledge(applied, self.on_disk, orders);
         }
     }
 
@@ -323,7 +331,7 @@ impl Follower {
             sink(Received::ImageEnds)?;
             self.frame = None;
             self.follow(now);
-            acknowledge(self.image_offset.take().unwrap_or(0), orders);
+            acknowledge(self.image_offset.take().unwrap_or(0), None, orders);
         }
         Ok(taken)
     }
@@ -498,8 +506,15 @@ impl Follower {
     }
 }
 
-fn acknowledge(applied: u64, orders: &mut FollowerOrders) {
-    request(&mut orders.send, &[b"REPLCONF", b"ACK", applied.to_string().as_bytes()]);
+/// Redis 7.2 `replication.c`, `replicationSendAck`; masters before 7.2 pass over what follows the first offset.
+fn acknowledge(applied: u64, on_disk: Option<u64>, orders: &mut FollowerOrders) {
+    let applied = applied.to_string();
+    let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", applied.as_bytes()];
+    let on_disk = on_disk.map(|offset| offset.to_string());
+    if let Some(offset) = &on_disk {
+        words.extend([&b"FACK"[..], offset.as_bytes()]);
+    }
+    request(&mut orders.send, &words);
 }
 
 /// Writes a request as an array.

@@ -31,16 +31,16 @@ impl<T> Sequence<T> {
         self.held.push_back((places, piece));
     }
 
-    /// Takes the next piece whose turn it is on all its shards, if there is one.
-    pub fn take(&mut self) -> Option<T> {
+    /// Takes the next piece whose turn it is on all its shards, if there is one; its numbers there.
+    pub fn take(&mut self) -> Option<(Vec<(u16, u64)>, T)> {
         let next = |shard: u16| self.next.get(&shard).copied().unwrap_or(0);
         let is_due = |places: &[(u16, u64)]| places.iter().all(|&(shard, number)| number == next(shard));
         let due = self.held.iter().position(|(places, _)| is_due(places))?;
         let (places, piece) = self.held.remove(due)?;
-        for (shard, number) in places {
+        for &(shard, number) in &places {
             self.next.insert(shard, number + 1);
         }
-        Some(piece)
+        Some((places, piece))
     }
 
     /// Whether nothing is held.
@@ -88,7 +88,7 @@ mod tests {
             let (mut sequence, mut taken) = (Sequence::default(), Vec::new());
             for piece in arriving {
                 sequence.add(all[piece].clone(), piece);
-                taken.extend(std::iter::from_fn(|| sequence.take()));
+                taken.extend(std::iter::from_fn(|| sequence.take()).map(|(_, piece)| piece));
             }
             assert!(sequence.is_empty() && taken.len() == all.len(), "seed {seed}: all are taken in the end");
             for shard in 0..shards as u16 {
@@ -106,9 +106,9 @@ mod tests {
         sequence.add(vec![(1, 1)], "later on 1");
         assert_eq!(sequence.take(), None);
         sequence.add(vec![(2, 0)], "elsewhere");
-        assert_eq!(sequence.take(), Some("elsewhere"));
+        assert_eq!(sequence.take(), Some((vec![(2, 0)], "elsewhere")));
         sequence.add(vec![(0, 0)], "first on 0");
-        let rest: Vec<&str> = std::iter::from_fn(|| sequence.take()).collect();
+        let rest: Vec<&str> = std::iter::from_fn(|| sequence.take()).map(|(_, piece)| piece).collect();
         assert_eq!(rest, ["first on 0", "both", "later on 1"]);
     }
 }

@@ -30,7 +30,9 @@ pub use node::{
     Rates,
 };
 
-pub use replicate::{MasterLine, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, answer_wait};
+pub use replicate::{
+    MasterLine, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, WaitCount, answer_wait,
+};
 
 use crate::Client;
 use slotmesh_base::UnixMillis;

@@ -224,6 +224,11 @@ pub trait Node {
     fn begin_save(&self, _is_in_transaction: bool) -> SaveBegin {
         SaveBegin::InProgress
     }
+    /// Begins to rewrite the append-only file, unless that is under way; in a transaction, or during a save, once that has
+    /// ended.
+    fn begin_rewrite(&self, _is_in_transaction: bool) -> SaveBegin {
+        SaveBegin::InProgress
+    }
     /// Number of keys of a slot that the node's shard holds.
     fn keys_in_slot(&self, _slot: Slot) -> usize {
         0

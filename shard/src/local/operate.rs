@@ -8,8 +8,6 @@ use slotmesh_base::ReplyError;
 use slotmesh_command::{NodeCommand, parse_integer};
 use slotmesh_resp::{Args, Reply};
 
-const NO_LOG: &[u8] = b"ERR there is no append-only file yet";
-
 pub(super) fn operate(
     what: NodeCommand,
     client: &Client,
@@ -21,9 +19,22 @@ pub(super) fn operate(
         NodeCommand::Save => return save(node, reply),
         NodeCommand::BgSave => return background_save(client, args, node, reply),
         NodeCommand::LastSave => reply.integer(node.persistence().save.last_save),
-        _ => reply.error_text(NO_LOG),
+        _ => return rewrite(client, node, reply),
     }
     NodeAction::Done
+}
+
+/// BGREWRITEAOF.
+fn rewrite(client: &Client, node: &dyn Node, reply: &mut Reply<'_>) -> NodeAction {
+    match node.begin_rewrite(client.transaction.is_some()) {
+        SaveBegin::Begun => reply.simple("Background append only file rewriting started"),
+        SaveBegin::Scheduled => reply.simple("Background append only file rewriting scheduled"),
+        SaveBegin::InProgress => {
+            reply.error(ReplyError::RewriteInProgress);
+            return NodeAction::Done;
+        }
+    }
+    NodeAction::Save { waits: false }
 }
 
 /// The save is one in the background, for which the client waits.

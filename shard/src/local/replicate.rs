@@ -119,7 +119,18 @@ pub enum ReplicationOrder {
         timeout_ms: Option<u64>,
         /// Whether they must have it on their disks (WAITAOF).
         on_disk: bool,
+        /// How often it must be on a disk here: once or not at all.
+        local: usize,
     },
+}
+
+/// Where it is what a client has written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WaitCount {
+    /// How often on a disk here, if that was asked for.
+    pub local: Option<usize>,
+    /// How many replicas have it.
+    pub replicas: usize,
 }
 
 const NOT_AN_INTEGER: &[u8] = b"ERR value is not an integer or out of range";
@@ -399,26 +410,30 @@ fn wait(
     let on_disk = what == NodeCommand::WaitAof;
     match wanted(what, args, node, now) {
         Err(text) => reply.error_text(text),
-        Ok((replicas, timeout_ms)) if client.transaction.is_none() => {
-            return NodeAction::Replicate(ReplicationOrder::Wait { replicas, timeout_ms, on_disk });
+        Ok((local, replicas, timeout_ms)) if client.transaction.is_none() => {
+            return NodeAction::Replicate(ReplicationOrder::Wait { replicas, timeout_ms, on_disk, local });
         }
         Ok(_) => {
             let facts = node.replication();
             let acked =
                 facts.replicas.iter().filter(|replica| replica.state == "online" && replica.offset >= facts.offset);
-            answer_wait(on_disk, if on_disk { 0 } else { acked.count() }, reply);
+            let count = match on_disk {
+                true => WaitCount { local: Some(0), replicas: 0 },
+                false => WaitCount { local: None, replicas: acked.count() },
+            };
+            answer_wait(count, reply);
         }
     }
     NodeAction::Done
 }
 
-/// The reply to WAIT or WAITAOF when that many replicas have what was written.
-pub fn answer_wait(on_disk: bool, replicas: usize, reply: &mut Reply<'_>) {
-    if on_disk {
+/// The reply to WAIT or WAITAOF when what was written is in that many places.
+pub fn answer_wait(count: WaitCount, reply: &mut Reply<'_>) {
+    if let Some(local) = count.local {
         reply.array(2);
-        reply.integer(0);
+        reply.integer(local as i64);
     }
-    reply.integer(replicas as i64);
+    reply.integer(count.replicas as i64);
 }
 
 fn wanted(
@@ -426,7 +441,7 @@ fn wanted(
     args: Args<'_>,
     node: &dyn Node,
     now: UnixMillis,
-) -> Result<(usize, Option<u64>), &'static [u8]> {
+) -> Result<(usize, usize, Option<u64>), &'static [u8]> {
     const NO_DISK: &[u8] = b"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
     let is_replica = || node.replication().master.is_some();
     let timeout = args.at(args.len() - 1);
@@ -435,24 +450,24 @@ fn wanted(
             return Err(b"ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.");
         }
         let replicas = parse_integer(args.at(1)).map_err(|_| NOT_AN_INTEGER)?;
-        return Ok((usize::try_from(replicas).unwrap_or(0), timeout_ms(timeout, now)?));
+        return Ok((0, usize::try_from(replicas).unwrap_or(0), timeout_ms(timeout, now)?));
     }
     let (local, replicas) = wanted_of_disks(args)?;
     let timeout_ms = timeout_ms(timeout, now)?;
     if is_replica() {
         return Err(b"ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.");
     }
-    if local > 0 { Err(NO_DISK) } else { Ok((replicas, timeout_ms)) }
+    if local > 0 && !node.persistence().log.is_enabled { Err(NO_DISK) } else { Ok((local, replicas, timeout_ms)) }
 }
 
-fn wanted_of_disks(args: Args<'_>) -> Result<(i64, usize), &'static [u8]> {
+fn wanted_of_disks(args: Args<'_>) -> Result<(usize, usize), &'static [u8]> {
     let local = match parse_integer(args.at(1)) {
         Ok(local @ 0..=1) => local,
         Ok(_) => return Err(b"ERR value is out of range, value must between 0 and 1"),
         Err(_) => return Err(NOT_AN_INTEGER),
     };
     match parse_integer(args.at(2)) {
-        Ok(replicas @ 0..) => Ok((local, replicas as usize)),
+        Ok(replicas @ 0..) => Ok((local as usize, replicas as usize)),
         Ok(_) => Err(b"ERR value is out of range, must be positive"),
         Err(_) => Err(NOT_AN_INTEGER),
     }

@@ -185,6 +185,26 @@ pub struct Facts {
     pub delayed_syncs: u64,
 }
 
+impl Facts {
+    /// Adds what another one tells.
+    pub fn add(&mut self, other: &Self) {
+        self.is_enabled |= other.is_enabled;
+        self.is_rewriting |= other.is_rewriting;
+        self.is_scheduled |= other.is_scheduled;
+        self.last_rewrite_s = self.last_rewrite_s.max(other.last_rewrite_s);
+        self.rewriting_s = self.rewriting_s.max(other.rewriting_s);
+        self.rewrite_failed |= other.rewrite_failed;
+        self.rewrites += other.rewrites;
+        self.failures = self.failures.max(other.failures);
+        self.write_error = self.write_error.or(other.write_error);
+        self.current_bytes += other.current_bytes;
+        self.base_bytes += other.base_bytes;
+        self.buffer_bytes += other.buffer_bytes;
+        self.is_syncing |= other.is_syncing;
+        self.delayed_syncs += other.delayed_syncs;
+    }
+}
+
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Time after which a sync is late.
 const SYNC_LATE_NANOS: u64 = 2 * NANOS_PER_SECOND;

@@ -39,12 +39,9 @@ pub(super) fn memory(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("mem_total_replication_buffers", stream);
     fields.field("mem_clients_slaves", stream - backlog);
     fields.field("mem_clients_normal", memory.clients);
-    fields.fields(&[
-        ("mem_cluster_links", "0"),
-        ("mem_aof_buffer", "0"),
-        ("mem_allocator", "jemalloc"),
-        ("active_defrag_running", "0"),
-    ]);
+    fields.fields(&[("mem_cluster_links", "0")]);
+    fields.field("mem_aof_buffer", facts.node.persistence().log.buffer_bytes);
+    fields.fields(&[("mem_allocator", "jemalloc"), ("active_defrag_running", "0")]);
     fields.field("lazyfree_pending_objects", facts.total(|core| core.buried.0));
     fields.field("lazyfreed_objects", facts.total(|core| core.buried.1));
 }

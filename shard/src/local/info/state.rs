@@ -9,7 +9,7 @@ pub(super) fn nothing(_facts: &Facts<'_>, _fields: &mut Fields) {}
 
 /// Redis 7.0 `server.c` `genRedisInfoString`, section persistence.
 pub(super) fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
-    let PersistenceFacts { save, load, .. } = facts.node.persistence();
+    let PersistenceFacts { save, load, log, .. } = facts.node.persistence();
     fields.field("loading", u8::from(load.is_loading));
     fields.field("async_loading", 0);
     fields.field("current_cow_peak", save.copies.1);
@@ -30,20 +30,26 @@ pub(super) fn persistence(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("rdb_last_cow_size", save.copies.0);
     fields.field("rdb_last_load_keys_expired", load.expired);
     fields.field("rdb_last_load_keys_loaded", load.keys);
-    fields.fields(&[
-        ("aof_enabled", "0"),
-        ("aof_rewrite_in_progress", "0"),
-        ("aof_rewrite_scheduled", "0"),
-        ("aof_last_rewrite_time_sec", "-1"),
-        ("aof_current_rewrite_time_sec", "-1"),
-        ("aof_last_bgrewrite_status", "ok"),
-        ("aof_rewrites", "0"),
-        ("aof_rewrites_consecutive_failures", "0"),
-        ("aof_last_write_status", "ok"),
-        ("aof_last_cow_size", "0"),
-        ("module_fork_in_progress", "0"),
-        ("module_fork_last_cow_size", "0"),
-    ]);
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+    let status = |is_well: bool| if is_well { "ok" } else { "err" };
+    fields.field("aof_enabled", u8::from(log.is_enabled));
+    fields.field("aof_rewrite_in_progress", u8::from(log.is_rewriting));
+    fields.field("aof_rewrite_scheduled", u8::from(log.is_scheduled));
+    fields.field("aof_last_rewrite_time_sec", seconds(log.last_rewrite_s));
+    fields.field("aof_current_rewrite_time_sec", seconds(log.rewriting_s));
+    fields.field("aof_last_bgrewrite_status", status(!log.rewrite_failed));
+    fields.field("aof_rewrites", log.rewrites);
+    fields.field("aof_rewrites_consecutive_failures", log.failures);
+    fields.field("aof_last_write_status", status(log.write_error.is_none()));
+    fields.fields(&[("aof_last_cow_size", "0"), ("module_fork_in_progress", "0"), ("module_fork_last_cow_size", "0")]);
+    if log.is_enabled {
+        fields.field("aof_current_size", log.current_bytes);
+        fields.field("aof_base_size", log.base_bytes);
+        fields.field("aof_pending_rewrite", u8::from(log.is_scheduled));
+        fields.field("aof_buffer_length", log.buffer_bytes);
+        fields.field("aof_pending_bio_fsync", u8::from(log.is_syncing));
+        fields.field("aof_delayed_fsync", log.delayed_syncs);
+    }
     if load.is_loading {
         loading(&load, facts.now.as_secs(), fields);
     }

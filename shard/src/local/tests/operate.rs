@@ -50,10 +50,18 @@ fn one_save_is_under_way_at_a_time() {
 }
 
 #[test]
-fn who_has_no_log_says_so() {
-    session().expect(&[
-        ("BGREWRITEAOF", "-ERR there is no append-only file yet\r\n"),
-        ("LOLWUT VERSION x", "-ERR value is not an integer or out of range\r\n"),
-    ]);
+fn a_rewrite_begins_at_once_or_later_or_is_under_way() {
+    let mut session = session();
+    session.expect(&[("BGREWRITEAOF", "+Background append only file rewriting started\r\n")]);
+    assert_eq!(session.action, NodeAction::Save { waits: false });
+    session.node.log.is_rewriting = true;
+    let mut other = Session::new(session.node);
+    other.expect(&[("BGREWRITEAOF", "-ERR Background append only file rewriting already in progress\r\n")]);
+    assert_eq!(other.action, NodeAction::Done);
+}
+
+#[test]
+fn drawings_have_a_version() {
+    session().expect(&[("LOLWUT VERSION x", "-ERR value is not an integer or out of range\r\n")]);
     assert!(session().say("LOLWUT VERSION 5").ends_with(" Redis ver. 7.2.6\n\r\n"));
 }

@@ -135,7 +135,7 @@ fn who_wants_replicas_waits_for_them() {
         ("WAITAOF 0 1 0", 1, None, true),
     ];
     for (request, replicas, timeout_ms, on_disk) in cases {
-        let wanted = ReplicationOrder::Wait { replicas, timeout_ms, on_disk };
+        let wanted = ReplicationOrder::Wait { replicas, timeout_ms, on_disk, local: 0 };
         assert_eq!(order(&mut session(), request, ""), wanted);
     }
     session().expect(&[
