@@ -14,6 +14,7 @@ use crate::hop::{Parcel, ReturnAddress};
 use crate::lending::Lending;
 use crate::membership::{Unsettled, at_node, key_count};
 use crate::meter::{Meter, Sender};
+use crate::monitor::Watching;
 use crate::persistence::{Persistence, holds_replies};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
@@ -57,6 +58,10 @@ pub(crate) struct Engine {
     pub(crate) drills: Vec<Drill>,
     /// Connections that are closed at the end of the turn's requests.
     pub(crate) killed: Vec<u32>,
+    /// Whether a request may be one that waits for the end of a pause, or has to be shown.
+    pub(crate) looks_twice: bool,
+    /// Who of our clients sees all commands, and whether somebody sees ours.
+    pub(crate) watching: Watching,
     /// Which commands wait for the end of a pause, if any do.
     pub(crate) pause: Option<PauseScope>,
     /// When that ends, on the monotonic clock in nanoseconds.
@@ -143,6 +148,8 @@ impl Engine {
             drills: Vec::new(),
             departed: Vec::new(),
             killed: Vec::new(),
+            looks_twice: false,
+            watching: Watching::default(),
             pause: None,
             pause_ends: None,
             postponed: Vec::new(),
@@ -266,7 +273,7 @@ impl Engine {
     ) -> Done {
         let is_special = self.connections[index as usize]
             .as_deref()
-            .is_some_and(|connection| self.pause.is_some() || connection.client.replies != Replies::On);
+            .is_some_and(|connection| self.looks_twice || connection.client.replies != Replies::On);
         if is_special {
             return self.run_specially(hands, index, spec, args, first_key);
         }
@@ -283,9 +290,25 @@ impl Engine {
         args: Args<'_>,
         first_key: Option<(Slot, u64)>,
     ) -> Done {
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        match self.admit_request(hands, index, spec, args, first_key) {
+            Ok(spec) => self.run_admitted(hands, index, spec, args, first_key),
+            Err(done) => done,
+        }
+    }
+
+    /// The row of a request that may be run now; or whether it was refused, or must wait.
+    #[inline]
+    pub(crate) fn admit_request(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: Option<&'static Spec>,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Result<&'static Spec, Done> {
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Err(Done::Yes) };
         if connection.client.closing {
-            return Done::Yes;
+            return Err(Done::Yes);
         }
         let pending = connection.pipeline.waiting();
         let may_last = spec.is_some_and(|spec| matches!(spec.reach, Reach::Shard(_)));
@@ -293,7 +316,7 @@ impl Engine {
             || connection.pipeline.is_full()
             || may_last && (self.is_late || pending >= PENDING_EVERYWHERE_MAX)
         {
-            return Done::NotYet;
+            return Err(Done::NotYet);
         }
         self.running = Some((index, spec));
         let client = &mut connection.client;
@@ -305,10 +328,23 @@ impl Engine {
             }
             _ => admit(client, spec, args, self.standing, &mut refusal),
         };
-        let Some(spec) = admitted else { return self.refuse(hands, index) };
+        let Some(spec) = admitted else { return Err(self.refuse(hands, index)) };
         client.active_at = self.now;
-        if !client.is_at_node
-            && self.remote.is_some()
+        Ok(spec)
+    }
+
+    /// Runs an admitted request, or sends it where it runs.
+    #[inline]
+    pub(crate) fn run_admitted(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Done {
+        if self.remote.is_some()
+            && self.connections[index as usize].as_deref().is_some_and(|connection| !connection.client.is_at_node)
             && let Some(done) = self.run_elsewhere(hands, index, spec, args, first_key)
         {
             return done;
@@ -320,7 +356,7 @@ impl Engine {
             Reach::PubSub(command) => self.run_pubsub(hands, index, spec, command, args),
             Reach::Connection(_) | Reach::Node(_) | Reach::Container => self.run_locally(hands, index, spec, args),
         };
-        if may_last {
+        if matches!(spec.reach, Reach::Shard(_)) {
             self.look_at_clock();
         }
         done
@@ -426,6 +462,7 @@ impl Engine {
             NodeAction::Shutdown { expects_save, may_wait } => self.shut_down(hands, expects_save, may_wait),
             NodeAction::Replicate(order) => self.replicate(hands, index, order),
             NodeAction::Save { waits } => self.save(hands, index, waits),
+            NodeAction::Monitor => self.start_monitor(hands, index),
             NodeAction::Refresh => self.refresh_everywhere(hands, index),
             NodeAction::Inspect(what) => self.inspect_all(hands, index, what, args),
             NodeAction::Unblock { client, with_error } => self.unblock_anywhere(hands, index, client, with_error),

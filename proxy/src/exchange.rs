@@ -413,6 +413,7 @@ impl Engine {
             }
             RequestKind::Refresh => {
                 self.refresh_pause();
+                self.refresh_monitors();
                 Reply::new(answers, head.protocol).ok();
             }
             RequestKind::Publish => {
@@ -425,6 +426,7 @@ impl Engine {
                 self.tell(sockets, Message::of_words(args), None);
                 return;
             }
+            RequestKind::Show => return self.show_here(sockets, args.at(0), false),
             RequestKind::TellNodes => {
                 self.counters.hops_in += 1;
                 let Message { kind, channel, text } = Message::of_words(args);

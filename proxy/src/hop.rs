@@ -92,6 +92,8 @@ pub(crate) enum RequestKind {
     Publish,
     /// The same, and there is no reply.
     Tell,
+    /// Show the clients of the core that watch a line of MONITOR; there is no reply.
+    Show,
     /// Hand a message to the nodes of other processes; there is no reply.
     TellNodes,
     /// A parcel comes with it.
@@ -117,9 +119,10 @@ impl RequestKind {
             11 => Self::Refresh,
             12 => Self::Publish,
             13 => Self::Tell,
-            14 => Self::TellNodes,
-            15 => Self::Parcel,
-            16 => Self::Stop,
+            14 => Self::Show,
+            15 => Self::TellNodes,
+            16 => Self::Parcel,
+            17 => Self::Stop,
             other => panic!("cores of one process agree on records, and {other} is none"),
         }
     }

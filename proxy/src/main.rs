@@ -27,6 +27,7 @@ mod listener;
 mod log;
 mod membership;
 mod meter;
+mod monitor;
 mod node_port;
 mod oom_score;
 mod pauses;

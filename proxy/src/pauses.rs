@@ -78,7 +78,9 @@ impl Engine {
         let remaining = |end: UnixMillis| u64::try_from(end.0 - self.now.0).unwrap_or_default();
         self.pause_ends = found.map(|(_, end)| monotonic.plus_millis(remaining(end)).0);
         let scope = found.map(|(scope, _)| scope);
-        if std::mem::replace(&mut self.pause, scope) == scope || self.postponed.is_empty() {
+        let before = std::mem::replace(&mut self.pause, scope);
+        self.looks_twice = scope.is_some() || self.watching.is_watched;
+        if before == scope || self.postponed.is_empty() {
             return;
         }
         // Whoever still must wait finds out when it tries.
@@ -101,7 +103,7 @@ impl Engine {
         true
     }
 
-    /// Runs a request during a pause, or of a client that does not get all replies.
+    /// Runs a request during a pause, while somebody watches, or of a client that does not get all replies.
     #[cold]
     pub(crate) fn run_specially(
         &mut self,
@@ -126,13 +128,13 @@ impl Engine {
         let replies = connection.client.replies;
         let is_heard = replies == Replies::On || turns_replies_on(&connection.client, spec, args);
         if is_heard || connection.stalled {
-            return self.run_plainly(hands, index, spec, args, first_key);
+            return self.run_shown(hands, index, spec, args, first_key);
         }
         connection.pipeline.begin_muted();
         if replies == Replies::SkipNext {
             connection.client.replies = Replies::On;
         }
-        let done = self.run_plainly(hands, index, spec, args, first_key);
+        let done = self.run_shown(hands, index, spec, args, first_key);
         if let Some(connection) = self.connection(index) {
             connection.pipeline.end_muted();
             if done == Done::NotYet {

@@ -6,6 +6,7 @@ use crate::bus::Bus;
 use crate::config_file;
 use crate::doors::Doors;
 use crate::log::Log;
+use crate::monitor::Monitors;
 use crate::oom_score::OomScore;
 use crate::pauses::{self, Pauses};
 use crate::persistence::{DiskBoard, Durability};
@@ -91,6 +92,7 @@ pub(crate) struct Process {
     /// The core whose turn it is.
     handover_turn: AtomicUsize,
     pub(crate) pauses: Pauses,
+    pub(crate) monitors: Monitors,
     /// What clients hear.
     pub(crate) audience: Arc<Audience>,
     /// Whether keys that are over are removed though nobody asks for them (DEBUG SET-ACTIVE-EXPIRE).
@@ -125,6 +127,7 @@ impl Process {
             settings: RwLock::new(Arc::new(settings)),
             version: AtomicU64::new(0),
             identity,
+            monitors: Monitors::new(boards.len()),
             baseline: Mutex::new(vec![CoreFacts::default(); boards.len()]),
             statistics: Statistics::new(boards.len()),
             ticks: TickClock::calibrate(),

@@ -38,6 +38,23 @@ pub(crate) struct Heard {
     listening: Vec<u16>,
 }
 
+impl Heard {
+    /// Hands a connection a message, and keeps it back until the turn ends.
+    pub(crate) fn hand(
+        &mut self,
+        sockets: &mut Sockets,
+        connection: &mut Connection,
+        message: &[u8],
+        limit: OutputLimit,
+    ) {
+        if !std::mem::replace(&mut connection.has_heard, true) {
+            self.connections.push(connection.socket.index);
+            sockets.cork(connection.socket);
+        }
+        self.bytes += hand(sockets, connection, message, limit);
+    }
+}
+
 /// A message on its way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Message<'a> {
@@ -215,11 +232,9 @@ impl Engine {
                     heard.own.extend_from_slice(encoded);
                     continue;
                 }
-                if !std::mem::replace(&mut connection.has_heard, true) {
-                    heard.connections.push(index);
-                    sockets.cork(connection.socket);
-                }
-                heard.bytes += hand(sockets, connection, encoded, limit);
+                let encoded = std::mem::take(encoded);
+                heard.hand(sockets, connection, &encoded, limit);
+                heard.encoded[protocol as usize] = encoded;
             }
         });
         heard.encoded.iter_mut().for_each(|encoded| encoded.shrink_to(MAILBOX_RECORD_BYTES_MAX));
@@ -295,6 +310,7 @@ impl Engine {
             self.send_to_first_node(hands, message);
             self.tell(hands.sockets, message, Some(index));
         }
+        self.show_kept_lines(hands, index);
         // It was decided what it hears itself when it spoke.
         self.heard.own = own;
         self.push_own(hands, index);
@@ -321,6 +337,7 @@ impl Engine {
 
     /// A client of ours hears nothing any more.
     pub(crate) fn leave_channels(&mut self, index: u32) {
+        self.stop_monitor(index);
         let Self { subscriptions, connections, .. } = self;
         if let Some(connection) = connections[index as usize].as_deref_mut() {
             subscriptions.leave(&mut connection.client, index);
@@ -346,6 +363,8 @@ impl Engine {
     /// The limit of a client's class.
     pub(crate) fn output_limit(&self, client: &Client) -> OutputLimit {
         match client.kind() {
+            // Redis has no bound for it, by default.
+            _ if client.is_monitor => self.hot.output_limits.pubsub,
             ClientKind::PubSub => self.hot.output_limits.pubsub,
             ClientKind::Normal => self.hot.output_limits.normal,
             ClientKind::Replica | ClientKind::Master => self.hot.output_limits.replica,

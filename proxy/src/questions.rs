@@ -196,7 +196,7 @@ impl Engine {
     }
 
     /// Sends a request to all cores and gathers their answers; `own` gives ours, unless it comes later.
-    fn ask_all_cores(
+    pub(crate) fn ask_all_cores(
         &mut self,
         hands: &mut Hands<'_>,
         index: u32,

@@ -6,19 +6,24 @@ use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::lending::Work;
 use crate::membership::{at_node, key_count};
 use crate::meter::Sender;
+use crate::monitor::ShownLedger;
 use crate::post::Errand;
 use crate::process::NodeView;
 use crate::questions::{Neighbours, Others};
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{Spec, TransactionCommand, key_indexes};
-use slotmesh_io::Sockets;
-use slotmesh_resp::{Args, Elements, Protocol, Reply};
+use slotmesh_conf::directive;
+use slotmesh_io::{Sockets, clock};
+use slotmesh_resp::{ArgRange, Args, Elements, Protocol, Reply};
 use slotmesh_shard::{
     Gather, Question, Shard, Speech, Surroundings, TransactionAction, Watcher, exec_cores, execute_transaction,
-    judge_transaction, run_transaction_command,
+    judge_transaction, run_transaction_command, write_line,
 };
 use std::collections::BTreeMap;
+
+/// How the end of a transaction is shown.
+const EXEC: &[u8] = b"EXEC";
 
 impl Engine {
     /// Runs a command that acts on the connection's transaction.
@@ -137,6 +142,7 @@ impl Engine {
         // Set aside, so that it is known from all others.
         let Some(mut connection) = self.connections[index as usize].take() else { return Vec::new() };
         let limit = self.output_limit(&connection.client);
+        let mut lines = self.watching.is_watched.then(Vec::new);
         let (output, input) = (connection.output_bytes(sockets), connection.input_bytes());
         let client = &mut connection.client;
         limits.access.touches = !client.no_touch;
@@ -159,11 +165,19 @@ impl Engine {
         let mut speech = Speech::new(&mut self.subscriptions, index);
         let connections = Others { connections: &mut self.connections, killed: &mut self.killed };
         let mut crowd = Neighbours { others: connections, sockets, asking: (output, input), kills_itself: false, now };
-        let sequel = execute_transaction(client, shards, &around, &mut self.meter, &mut speech, &mut crowd, reply);
+        let socket_path = self.settings.value(directive::UNIXSOCKET);
+        let mut ledger = ShownLedger { ledger: &mut self.meter, lines: lines.as_mut(), socket_path };
+        let sequel = execute_transaction(client, shards, &around, &mut ledger, &mut speech, &mut crowd, reply);
         let kills_itself = crowd.kills_itself;
         (self.heard.own, self.heard.said) = (speech.own, speech.said);
         if let Some(exec) = exec {
             self.meter.end_transaction(exec, begin, client);
+            if let Some(lines) = &mut lines {
+                let word = [ArgRange { start: 0, len: EXEC.len() as u32 }];
+                let mut line = Vec::new();
+                write_line(client, exec, Args::new(EXEC, &word), clock::unix_micros(), socket_path, &mut line);
+                lines.push(line);
+            }
         }
         if client.closing {
             self.process.log.warning(format_args!(
@@ -171,6 +185,7 @@ impl Engine {
                 client.id, client.address
             ));
         }
+        self.watching.lines = lines.unwrap_or_default();
         client.closing |= kills_itself;
         self.connections[index as usize] = Some(connection);
         self.errands.orders.extend(sequel.orders.into_iter().map(|order| (index, order)));

@@ -54,6 +54,8 @@ pub struct Client {
     pub is_readonly: bool,
     /// What it has said of itself as a replica, if it has.
     pub replica: Option<Box<ReplicaClient>>,
+    /// Whether it sees all commands (MONITOR).
+    pub is_monitor: bool,
     /// Whether it waits in a blocking command.
     pub is_blocked: bool,
     /// `CLIENT REPLY`.
@@ -121,6 +123,7 @@ impl Client {
             subscribed: None,
             is_readonly: false,
             replica: None,
+            is_monitor: false,
             is_blocked: false,
             replies: Replies::On,
             no_evict: false,

@@ -21,6 +21,7 @@ mod latency;
 mod load;
 mod loan;
 mod local;
+mod monitor;
 mod pause;
 mod pubsub;
 mod replay;
@@ -54,6 +55,7 @@ pub use local::{
     ProcessFacts, REDIS_VERSION, Rates, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, WaitCount,
     answer_wait, describe_client, run_connection_command, run_node_command,
 };
+pub use monitor::{is_shown, refuse_to_monitor, write_line};
 pub use pause::{Pause, PauseScope};
 pub use pubsub::{Audience, Census, Said, Speech, Subscribed, Subscriptions, write_message};
 pub use replay::{Replay, ReplayError, ReplayFault, ReplayNews};

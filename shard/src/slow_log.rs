@@ -11,7 +11,7 @@ use slotmesh_resp::Args;
 use std::collections::VecDeque;
 
 /// What stands in place of a secret.
-const REDACTED: &[u8] = b"(redacted)";
+pub(crate) const REDACTED: &[u8] = b"(redacted)";
 
 /// Who sent a slow command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -143,7 +143,7 @@ fn shortened(spec: &Spec, args: Args<'_>) -> Vec<Vec<u8>> {
 
 /// Indexes of the arguments that nobody may read: passwords, and names that go with them (Redis 7.2:
 /// `redactClientCommandArgument`).
-fn secrets(spec: &Spec, args: Args<'_>) -> Vec<usize> {
+pub(crate) fn secrets(spec: &Spec, args: Args<'_>) -> Vec<usize> {
     let is = |index: usize, word: &[u8]| args.find(index).is_some_and(|argument| argument.eq_ignore_ascii_case(word));
     match spec.reach {
         Reach::Connection(ConnectionCommand::Auth) => (1..args.len().min(3)).collect(),

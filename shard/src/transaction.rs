@@ -49,6 +49,11 @@ impl Transaction {
         self.refused_exec.is_some()
     }
 
+    /// Whether EXEC will refuse all.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
     /// Bytes of the commands' arguments.
     pub fn argument_bytes(&self) -> usize {
         self.requests.argument_bytes()
@@ -290,6 +295,7 @@ pub fn execute_transaction(
                         let (at, own) = (out.len(), crowd.ask(client, &action));
                         sequel.questions.push(Question { action, at, own });
                     }
+                    NodeAction::Monitor => Reply::new(out, client.protocol).error(ReplyError::MonitorInMulti),
                     NodeAction::Shutdown { .. } | NodeAction::DrillSnapshot { .. } | NodeAction::Save { .. } => {
                         debug_assert!(false, "{} was not admitted", spec.full_name);
                     }

@@ -107,7 +107,7 @@ impl Core {
             }
             let client = &connection.client;
             let (is_blocked, is_subscriber, is_replica) =
-                (client.is_blocked, client.is_subscriber(), client.is_attached());
+                (client.is_blocked, client.is_subscriber(), client.is_attached() || client.is_monitor);
             let idle_s = (now.0 - connection.client.active_at.0) / 1000;
             if timeout_s > 0 && idle_s > timeout_s && !is_blocked && !is_subscriber && !is_replica {
                 self.engine.process.log.verbose(format_args!("Closing idle client"));

@@ -179,6 +179,10 @@ pub enum ReplyError {
     DiscardWithoutMulti,
     /// A command that must not stand in a transaction.
     NotInTransaction,
+    /// MONITOR where the client cannot wait for lines.
+    MonitorInMulti,
+    /// A client that is fed by us has sent a command on keys.
+    NotForReplicas,
     /// `WATCH` inside of `MULTI`.
     WatchInMulti,
     /// The commands of a transaction have more bytes than can be counted.
@@ -332,6 +336,8 @@ impl fmt::Display for ReplyError {
             Self::ExecWithoutMulti => "ERR EXEC without MULTI",
             Self::ExecAbort => "EXECABORT Transaction discarded because of previous errors.",
             Self::DiscardWithoutMulti => "ERR DISCARD without MULTI",
+            Self::MonitorInMulti => "ERR MONITOR isn't allowed for DENY BLOCKING client",
+            Self::NotForReplicas => "ERR Replica can't interact with the keyspace",
             Self::NotInTransaction => "ERR Command not allowed inside a transaction",
             Self::WatchInMulti => "ERR WATCH inside MULTI is not allowed",
             Self::TransactionTooLarge => "ERR transaction is too large",

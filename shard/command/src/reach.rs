@@ -158,6 +158,8 @@ pub enum NodeCommand {
     ReplConf,
     /// REPLICAOF and SLAVEOF
     ReplicaOf,
+    /// MONITOR
+    Monitor,
     /// PUBSUB CHANNELS
     PubSubChannels,
     /// PUBSUB HELP

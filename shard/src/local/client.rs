@@ -241,6 +241,7 @@ pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, no
 fn write_flags(client: &Client, text: &mut Vec<u8>) {
     let before = text.len();
     let letters = [
+        (client.is_monitor, b'O'),
         (client.is_attached(), b'S'),
         (client.is_subscriber(), b'P'),
         (client.transaction.is_some(), b'x'),

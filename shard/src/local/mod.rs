@@ -148,6 +148,9 @@ pub fn run_node_command(
         | NodeCommand::Sync
         | NodeCommand::Wait
         | NodeCommand::WaitAof => return replicate::replicate(command, client, args, node, now, reply),
+        // Who watches already hears nothing more of it, as in Redis.
+        NodeCommand::Monitor if client.is_monitor || client.is_attached() => {}
+        NodeCommand::Monitor => return NodeAction::Monitor,
         NodeCommand::Lolwut => operate::lolwut(args, node, reply),
         NodeCommand::Shutdown => return operate::shutdown(args, node, reply),
         NodeCommand::FunctionDelete

@@ -320,6 +320,8 @@ pub enum NodeAction {
     Replicate(ReplicationOrder),
     /// Have every core look at what the process knows of pauses (`Gather::all_ok`).
     Refresh,
+    /// Show the client all commands from now on; the reply comes when all cores know (`Gather::all_ok`).
+    Monitor,
     /// Walk a snapshot of every shard to nowhere, and gather what each core says of it (`Gather::texts`).
     DrillSnapshot {
         /// Most bytes of pages that a shard may keep for the snapshot.

@@ -19,6 +19,7 @@ pub(crate) static ROWS: &[Spec] = &[
     Spec::new("lastsave", 1, ANY_TIME.union(Flags::FAST), OPERATOR, Reach::Node(Node::LastSave), LASTSAVE)
         .tips(Tips::NONE.nondeterministic()),
     Spec::new("lolwut", -1, Flags::READONLY.union(Flags::FAST), NO_CATEGORY, Reach::Node(Node::Lolwut), LOLWUT),
+    Spec::new("monitor", 1, ADMIN.union(ANY_TIME), NO_CATEGORY, Reach::Node(Node::Monitor), MONITOR),
     Spec::new("psync", -3, SAVING.union(Flags::NO_MULTI), NO_CATEGORY, Reach::Node(Node::Sync), PSYNC),
     Spec::new(
         "replconf",
@@ -49,6 +50,8 @@ pub(crate) static ROWS: &[Spec] = &[
 const fn doc(since: &'static str, complexity: &'static str, summary: &'static str) -> Doc {
     Doc::new(Group::Server, since, complexity, summary)
 }
+
+const MONITOR: Doc = doc("1.0.0", "O(1)", "Shows the client all commands as they are run.");
 
 const BGREWRITEAOF: Doc = doc("1.0.0", "O(1)", "Begins to write the append-only file anew.");
 
