@@ -319,6 +319,11 @@ impl Engine {
             return Err(Done::NotYet);
         }
         self.running = Some((index, spec));
+        let standing = match self.remote.is_some() && self.standing != Standing::default() {
+            true => self.standing_at_gateway(index, spec, args),
+            false => self.standing,
+        };
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let client = &mut connection.client;
         let mut refusal = Reply::new(&mut self.scratch, client.protocol);
         let admitted = match &self.seat {
@@ -326,7 +331,7 @@ impl Engine {
                 let slot = first_key.map(|(slot, _)| slot);
                 admit_at_node(client, spec, args, slot, seat.member(), self.standing, &mut refusal)
             }
-            _ => admit(client, spec, args, self.standing, &mut refusal),
+            _ => admit(client, spec, args, standing, &mut refusal),
         };
         let Some(spec) = admitted else { return Err(self.refuse(hands, index)) };
         client.active_at = self.now;

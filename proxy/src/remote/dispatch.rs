@@ -7,11 +7,25 @@ use crate::meter::Sender;
 use crate::replies::cork;
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{Flags, Spec};
+use slotmesh_command::{Flags, Spec, key_indexes, resolve};
 use slotmesh_resp::{Args, Reply};
-use slotmesh_shard::{Beyond, Envelope, Gather, Home, Part, ScanStep, Sent, home_of, split};
+use slotmesh_shard::{Beyond, Envelope, Gather, Home, Part, ScanStep, Sent, Standing, home_of, split};
 
 impl Engine {
+    /// How our node stands for a command of a client of the cluster's gateway: it matters where keys are on our core.
+    #[cold]
+    pub(crate) fn standing_at_gateway(&self, index: u32, spec: Option<&'static Spec>, args: Args<'_>) -> Standing {
+        let is_here = |slot: Slot| !self.map.is_elsewhere(slot) && self.map.owner(slot) == self.core;
+        let has_here =
+            |spec: &Spec, args: Args<'_>| key_indexes(spec, args).any(|key| is_here(Slot::of_key(args.at(key))));
+        let client = self.connections[index as usize].as_deref().map(|connection| &connection.client);
+        let queued = client.and_then(|client| client.transaction.as_ref());
+        let spec = spec.or_else(|| resolve(args).ok());
+        let concerns = spec.is_some_and(|spec| has_here(spec, args))
+            || queued.is_some_and(|queued| queued.commands().any(|(spec, args)| has_here(spec, args)));
+        if concerns { self.standing } else { Standing::default() }
+    }
+
     /// Runs an admitted command of a client of the gateway where other hosts have its keys, or some of them; nothing, if
     /// they are all in this process.
     #[inline]
@@ -74,6 +88,10 @@ impl Engine {
         slot: Slot,
     ) -> Done {
         let Some(connection) = self.connections[index as usize].as_deref() else { return Done::Yes };
+        // What was sent before goes over other links: it must have run.
+        if !connection.pipeline.is_empty() {
+            return Done::NotYet;
+        }
         let (socket, protocol) = (connection.socket, connection.client.protocol);
         let Some(remote) = &mut self.remote else { return Done::Yes };
         let to = ReturnAddress { socket, ticket: connection.pipeline.next_ticket(), part: 0 };
@@ -203,7 +221,7 @@ impl Engine {
         let protocol = connection.client.protocol;
         let is_repeatable = spec.is_repeatable_in_parts();
         let envelope = Envelope { spec, slot, protocol, to: back };
-        let error = match remote.gateway.send_words(self.monotonic, envelope, words.iter().copied(), is_repeatable) {
+        let error = match remote.gateway.send_part(self.monotonic, envelope, words.iter().copied(), is_repeatable) {
             Sent::Yes => return,
             Sent::NotYet | Sent::Done => ReplyError::NodeNotReached,
             Sent::Refused(error) => error,

@@ -38,6 +38,10 @@ impl Engine {
         // What is watched on several hosts cannot be judged at one moment.
         let slot = first.filter(|_| is_one_slot && !all_ours && connection.client.watching.is_empty());
         let Some(slot) = slot else { return Some(self.fail_with(hands, index, spec, args, ReplyError::CrossSlot)) };
+        // What was sent before goes over another link: it must have run.
+        if !connection.pipeline.is_empty() {
+            return Some(Done::NotYet);
+        }
         let (socket, protocol) = (connection.socket, connection.client.protocol);
         let to = ReturnAddress { socket, ticket: connection.pipeline.next_ticket(), part: 0 };
         Some(match remote.gateway.watch(self.monotonic, Envelope { spec, slot, protocol, to }, args) {
@@ -68,6 +72,9 @@ impl Engine {
         let transaction = connection.client.transaction.as_ref()?;
         let remote = self.remote.as_mut()?;
         let watches = remote.gateway.watches(index);
+        if watches && !connection.pipeline.is_empty() {
+            return Some(Done::NotYet);
+        }
         let slot = match TransactionPlace::of(transaction, remote.gateway.routes()) {
             TransactionPlace::Here { .. } if !watches => return None,
             // Nobody can tell at one moment whether what is watched there was touched, and change what is here.

@@ -283,17 +283,30 @@ impl<T: Origin> Gateway<T> {
     /// Sends a request to the node that has its slot.
     #[inline]
     pub fn send(&mut self, now: Monotonic, envelope: Envelope<T>, args: Args<'_>) -> Sent {
-        self.send_words(now, envelope, args.iter_from(0), envelope.spec.is_repeatable(args))
+        self.send_words(now, envelope, args.iter_from(0), envelope.spec.is_repeatable(args), false)
     }
 
-    /// The same for a part of a request, of which these are the words.
+    /// The same for a part of a request, of which these are the words. All parts of a request go together: there was room
+    /// for each ([`may_send`](Self::may_send)) before the first one took some.
     #[inline]
-    pub fn send_words<'a>(
+    pub fn send_part<'a>(
         &mut self,
         now: Monotonic,
         envelope: Envelope<T>,
         words: impl ExactSizeIterator<Item = &'a [u8]>,
         is_repeatable: bool,
+    ) -> Sent {
+        self.send_words(now, envelope, words, is_repeatable, true)
+    }
+
+    #[inline]
+    fn send_words<'a>(
+        &mut self,
+        now: Monotonic,
+        envelope: Envelope<T>,
+        words: impl ExactSizeIterator<Item = &'a [u8]>,
+        is_repeatable: bool,
+        is_part: bool,
     ) -> Sent {
         let marks = Marks::REPEATABLE.when(is_repeatable);
         let Envelope { spec, slot, protocol, to } = envelope;
@@ -317,7 +330,7 @@ impl<T: Origin> Gateway<T> {
         let until = now.plus_millis(self.rules.retry_ms);
         let flight = Flight { to, until, len: 0, skip: 0, slot, tries: 0, marks };
         let Some(found) = self.links[link.index()].1.as_mut() else { return Sent::NotYet };
-        if found.is_full() {
+        if found.is_full() && !is_part {
             return Sent::NotYet;
         }
         found.put(flight, words, now);
@@ -331,7 +344,11 @@ impl<T: Origin> Gateway<T> {
         if self.is_held(to, slot) {
             return false;
         }
-        let Owner::Peer(peer) = self.routes.owner(slot) else { return true };
+        let peer = match self.routes.owner(slot) {
+            Owner::Peer(peer) => peer,
+            Owner::Nobody => return true,
+            Owner::Ours | Owner::Soon => return false,
+        };
         let shared = self.peers[usize::from(peer)].shared[protocol as usize];
         shared.and_then(|link| self.link(link)).is_none_or(|link| !link.is_full())
     }
