@@ -1,13 +1,13 @@
 //! Requests of our clients for slots that other hosts have.
 
-use crate::client::Wait;
+use crate::client::{Connection, Wait};
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::meter::Sender;
 use crate::replies::cork;
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{Flags, Spec, key_indexes, resolve};
+use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, key_indexes, resolve};
 use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{Beyond, Envelope, Gather, Home, Part, ScanStep, Sent, Standing, home_of, split};
 
@@ -39,6 +39,12 @@ impl Engine {
     ) -> Option<Done> {
         let routes = self.remote.as_deref()?.gateway.routes();
         match Beyond::of(spec, args, first_key.map(|(slot, _)| slot), routes) {
+            // There are links for each version of the protocol: what was sent over those of one has run before another's.
+            Beyond::Here if may_change_protocol(spec) => {
+                let is_answered = |connection: &Connection| connection.pipeline.is_empty();
+                let may_run = self.connections[index as usize].as_deref().is_none_or(is_answered);
+                (!may_run).then_some(Done::NotYet)
+            }
             Beyond::Here => None,
             Beyond::Whole(slot) if spec.flags.contains(Flags::BLOCKING) => {
                 Some(self.wait_elsewhere(hands, index, spec, args, slot))
@@ -230,4 +236,9 @@ impl Engine {
         Reply::new(&mut text, protocol).error(error);
         connection.pipeline.accept(back.ticket, back.part, &text);
     }
+}
+
+/// Whether a client may speak another version of the protocol behind a command.
+fn may_change_protocol(spec: &Spec) -> bool {
+    matches!(spec.reach, Reach::Connection(ConnectionCommand::Hello | ConnectionCommand::Reset))
 }
