@@ -23,7 +23,7 @@ use crate::remote::Remote;
 use crate::replication::{Replication, StreamErrands};
 use slotmesh_base::limits::{PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
-use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index};
+use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index, resolve};
 use slotmesh_conf::{Hot, Settings};
 use slotmesh_io::{Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
@@ -320,7 +320,7 @@ impl Engine {
         }
         self.running = Some((index, spec));
         let standing = match self.remote.is_some() && self.standing != Standing::default() {
-            true => self.standing_at_gateway(index, spec, args),
+            true => self.standing_for(index, spec.or_else(|| resolve(args).ok()).map(|spec| (spec, args))),
             false => self.standing,
         };
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };

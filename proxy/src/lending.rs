@@ -375,7 +375,7 @@ impl Engine {
             Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: true };
         let back = ReturnAddress { socket, ticket, part: 0 };
         let mut reply = Vec::new();
-        if let Some(error) = self.standing.refusal_of_write(spec) {
+        if let Some(error) = self.standing_for(socket.index, Some((spec, args))).refusal_of_write(spec) {
             Reply::new(&mut reply, protocol).error(error);
             return self.hand_over(hands.sockets, back, &reply);
         }

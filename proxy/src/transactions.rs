@@ -198,7 +198,7 @@ impl Engine {
 
     /// Refuses an EXEC that was admitted before we became a replica; whether it did.
     pub(crate) fn refuse_stale_exec(&mut self, hands: &mut Hands<'_>, index: u32, reply: &mut Vec<u8>) -> bool {
-        let standing = self.standing;
+        let standing = self.standing_for(index, None);
         let Some(connection) = self.connection(index) else { return false };
         let client = &mut connection.client;
         let Some(error) = standing.refusal_of_exec(client) else { return false };

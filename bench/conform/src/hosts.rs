@@ -23,6 +23,24 @@ pub(crate) fn is_of_all(args: &[Vec<u8>]) -> bool {
 pub(crate) fn is_refused(args: &[Vec<u8>]) -> bool {
     let has = |word: &str| args.iter().skip(1).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     let is = |name: &str| args[0].eq_ignore_ascii_case(name.as_bytes());
-    let finds_keys = || has("get") || args.iter().skip(2).any(|arg| arg.contains(&b'*'));
-    is("move") || is("swapdb") || (is("copy") && has("db")) || ((is("sort") || is("sort_ro")) && finds_keys())
+    let slot_of = |arg: &Vec<u8>| slotmesh_base::Slot::of_key(arg).index();
+    let stores_apart = || {
+        let pairs = args.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case(b"store"));
+        pairs.map(|pair| slot_of(&pair[1])).any(|slot| slot != slot_of(&args[1]))
+    };
+    let finds_keys = || has("get") || stores_apart() || args.iter().skip(2).any(|arg| arg.contains(&b'*'));
+    // The latter two are about the stream of one node.
+    ["move", "swapdb", "failover", "replconf"].iter().any(|name| is(name))
+        || (is("copy") && has("db"))
+        || ((is("sort") || is("sort_ro")) && finds_keys())
+        || (is("lmpop") && are_apart(args, 1))
+        || (is("blmpop") && are_apart(args, 2))
+}
+
+/// Whether keys whose number stands at a place are on several slots: a wrong number makes keys of other words.
+fn are_apart(args: &[Vec<u8>], place: usize) -> bool {
+    let number = args.get(place).and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
+    let keys = args.iter().skip(place + 1).take(number.unwrap_or(0));
+    let slots: std::collections::BTreeSet<usize> = keys.map(|key| slotmesh_base::Slot::of_key(key).index()).collect();
+    slots.len() > 1
 }

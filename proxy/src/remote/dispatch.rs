@@ -7,22 +7,25 @@ use crate::meter::Sender;
 use crate::replies::cork;
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, key_indexes, resolve};
+use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, key_indexes};
 use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{Beyond, Envelope, Gather, Home, Part, ScanStep, Sent, Standing, home_of, split};
 
 impl Engine {
-    /// How our node stands for a command of a client of the cluster's gateway: it matters where keys are on our core.
+    /// How our node stands for a command, and for what its client has queued. Where the gateway hides a cluster it matters
+    /// for keys on our core only.
     #[cold]
-    pub(crate) fn standing_at_gateway(&self, index: u32, spec: Option<&'static Spec>, args: Args<'_>) -> Standing {
+    pub(crate) fn standing_for(&self, index: u32, command: Option<(&'static Spec, Args<'_>)>) -> Standing {
+        if self.remote.is_none() {
+            return self.standing;
+        }
         let is_here = |slot: Slot| !self.map.is_elsewhere(slot) && self.map.owner(slot) == self.core;
-        let has_here =
-            |spec: &Spec, args: Args<'_>| key_indexes(spec, args).any(|key| is_here(Slot::of_key(args.at(key))));
+        let has_here = |(spec, args): (&'static Spec, Args<'_>)| {
+            key_indexes(spec, args).any(|key| is_here(Slot::of_key(args.at(key))))
+        };
         let client = self.connections[index as usize].as_deref().map(|connection| &connection.client);
         let queued = client.and_then(|client| client.transaction.as_ref());
-        let spec = spec.or_else(|| resolve(args).ok());
-        let concerns = spec.is_some_and(|spec| has_here(spec, args))
-            || queued.is_some_and(|queued| queued.commands().any(|(spec, args)| has_here(spec, args)));
+        let concerns = command.is_some_and(has_here) || queued.is_some_and(|queued| queued.commands().any(has_here));
         if concerns { self.standing } else { Standing::default() }
     }
 
