@@ -19,7 +19,7 @@ use slotmesh_command::{ChannelKind, Flags, Outcome, Spec, Wait, resolve};
 use slotmesh_io::{Lane, Sockets};
 use slotmesh_keyspace::Key;
 use slotmesh_resp::{ArgRange, Args, Protocol, ProtocolError, Reply};
-use slotmesh_shard::{ClientFilter, Context, Unblock};
+use slotmesh_shard::{ClientFilter, Context, Unblock, is_about_data};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -508,7 +508,7 @@ impl Engine {
         self.shard_used = true;
         let start = out.len();
         // The sender may not have known how we stand now.
-        if let Some(error) = self.standing.refusal_of_write(spec) {
+        if let Some(error) = self.standing.refusal_of_write(spec).filter(|_| is_about_data(spec, args)) {
             Reply::new(out, head.protocol).error(error);
             self.meter.note_failed(spec);
             return Outcome::Replied;

@@ -409,6 +409,14 @@ fn place_keys(spec: &'static Spec, args: Args<'_>, home: u16, map: &SlotMap) -> 
     }
 }
 
+/// Whether a command is about something that a core has: not one of keys that names none, or the last one without what
+/// belongs to it. That is refused by any handler, which touches nothing.
+pub fn is_about_data(spec: &Spec, args: Args<'_>) -> bool {
+    let step = spec.keys.first().map_or(1, |keys| keys.step);
+    let last = key_indexes(spec, args).last();
+    !matches!(spec.reach, Reach::Slot(_)) || last.is_some_and(|last| last + step <= args.len())
+}
+
 /// Whether a command may be done key by key, each on its own: reads, and those that count what they did (DEL). What
 /// stores several values at once (MSET) stores all or none.
 fn may_be_split(spec: &Spec) -> bool {
