@@ -323,7 +323,7 @@ impl Engine {
             true => self.standing_for(index, spec.or_else(|| resolve(args).ok()).map(|spec| (spec, args))),
             false => self.standing,
         };
-        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Err(Done::Yes) };
         let client = &mut connection.client;
         let mut refusal = Reply::new(&mut self.scratch, client.protocol);
         let admitted = match &self.seat {
