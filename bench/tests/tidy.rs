@@ -38,7 +38,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("slotmesh-rdb", "shard/rdb", &["slotmesh-base", "slotmesh-keyspace"]),
     ("slotmesh-command", "shard/command", &["slotmesh-base", "slotmesh-resp", "slotmesh-keyspace", "slotmesh-rdb"]),
     ("slotmesh-cluster", "shard/cluster", &["slotmesh-base", "slotmesh-resp"]),
-    ("slotmesh-replication", "shard/replication", &["slotmesh-base"]),
+    ("slotmesh-replication", "shard/replication", &["slotmesh-base", "slotmesh-resp"]),
     ("slotmesh-persistence", "shard/persistence", &["slotmesh-base"]),
     (
         "slotmesh-shard",

@@ -4,10 +4,10 @@
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use slotmesh_base::Monotonic;
-use slotmesh_cluster::wire::NodeFlags;
 use slotmesh_conf::directive;
 use slotmesh_io::{DataLoop, Dials};
-use std::net::{IpAddr, SocketAddr};
+use slotmesh_resp::push_request;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 /// How long a replica is looked for that can take over, in ms: what the cluster says of it may be on its way.
@@ -73,45 +73,30 @@ impl Engine {
     /// Asks the replica that has most of our data, if there is one in another process: one of our kind on the bus, another
     /// as an operator would.
     fn ask_somebody(&mut self) {
-        let (Some(seat), Some(bus), Some(replication)) = (&self.seat, &mut self.bus, &self.replication) else { return };
+        let (Some(bus), Some(replication)) = (&mut self.bus, &self.replication) else { return };
         if let Some(id) = bus.machine.get_mut().hand_over() {
             self.process.log.notice(format_args!("The replica {id} is asked to take over before we stop"));
             self.handover = Handover::Asked(self.monotonic.plus_millis(ASKING_MS));
             return;
         }
-        let machine = bus.machine.get_mut();
-        let siblings = machine.cluster.siblings();
-        let ill = NodeFlags::FAIL | NodeFlags::PFAIL;
-        let can = |node: &&slotmesh_cluster::Node| !siblings.contains(&node.id) && !node.flags.intersects(ill);
-        let replicas = seat.topology.replicas(seat.myself).filter(can);
-        let online = replicas.filter_map(|node| Some((replication.acked_by(node.port)?, node)));
-        let Some((_, heir)) = online.max_by_key(|&(acked, _)| acked) else { return };
-        let Ok(ip) = heir.ip.parse::<IpAddr>() else { return };
-        self.process.log.notice(format_args!("The replica {}:{} is asked to take over before we stop", ip, heir.port));
+        let heir = bus.machine.get_mut().cluster.heir_to_order(&|port| replication.acked_by(port));
+        let Some((ip, port)) = heir else { return };
+        self.process.log.notice(format_args!("The replica {ip}:{port} is asked to take over before we stop"));
         let source = self.settings.value(directive::BIND_SOURCE_ADDR).parse().ok();
         let mut dials = Dials::default();
-        dials.dial((), SocketAddr::new(ip, heir.port), source);
+        dials.dial((), SocketAddr::new(ip, port), source);
         self.handover = Handover::Dials(dials);
     }
 
     /// Whoever may be a master of ours may be told so as well: the password is the one of the links to masters.
     fn order_to_take_over(&mut self, io: &mut DataLoop<Parcel>, socket: OwnedFd) {
-        let (user, password) = (self.settings.value(directive::MASTERUSER), self.settings.value(directive::MASTERAUTH));
-        let mut words: Vec<Vec<&str>> = Vec::new();
-        match (user, password) {
-            (_, "") => {}
-            ("", password) => words.push(vec!["AUTH", password]),
-            (user, password) => words.push(vec!["AUTH", user, password]),
-        }
-        words.push(vec!["CLUSTER", "FAILOVER"]);
+        let Some(replication) = &self.replication else { return };
         let socket = io.sockets.adopt_link(socket);
         if let Some(output) = io.sockets.output(socket) {
-            for request in words {
-                output.extend_from_slice(format!("*{}\r\n", request.len()).as_bytes());
-                for word in request {
-                    output.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
-                }
-            }
+            let mut words = Vec::new();
+            replication.identity().push_auth(&mut words);
+            push_request(&mut words, [&b"CLUSTER"[..], b"FAILOVER"].into_iter());
+            output.extend_from_slice(&words);
             io.sockets.commit(socket);
         }
     }

@@ -164,6 +164,7 @@ impl Engine {
         };
         self.spread(hands, message, cores, len, (!counts_here).then_some(back));
         self.send_to_first_node(hands, message);
+        self.pass_on(message);
         let receivers = self.tell(hands.sockets, message, Some(index));
         let count = if is_at_node { receivers.at_node } else { receivers.all };
         let mut reply = Vec::new();
@@ -203,16 +204,19 @@ impl Engine {
         }
     }
 
-    /// Tells a message to those of our clients who hear it, wherever it was said. What `speaker` hears of its own message
-    /// is kept in `heard.own`; what a client of ours says goes out over the bus, too.
-    pub(crate) fn tell(&mut self, sockets: &mut Sockets, message: Message<'_>, speaker: Option<u32>) -> Receivers {
+    /// Passes on what a client of ours says to those who are not in this process.
+    fn pass_on(&mut self, message: Message<'_>) {
         match (&mut self.bus, &mut self.replication) {
-            _ if speaker.is_none() => {}
             (Some(bus), _) => bus.publish(message.channel, message.text, message.kind == ChannelKind::Shard),
             // Replicas hear it by the stream; in a cluster the bus is enough.
             (None, Some(replication)) => replication.say(message.kind, message.channel, message.text),
             (None, None) => self.errands.say(message.kind, message.channel, message.text),
         }
+    }
+
+    /// Tells a message to those of our clients who hear it, wherever it was said. What `speaker` hears of its own message
+    /// is kept in `heard.own`.
+    pub(crate) fn tell(&mut self, sockets: &mut Sockets, message: Message<'_>, speaker: Option<u32>) -> Receivers {
         let mut receivers = Receivers::default();
         let limit = self.hot.output_limits.pubsub;
         let Self { subscriptions, connections, heard, .. } = self;
@@ -308,6 +312,9 @@ impl Engine {
                 self.post.run(hands.mail, Errand { core, kind: RequestKind::Tell, back, words });
             }
             self.send_to_first_node(hands, message);
+            if !said.is_recorded {
+                self.pass_on(message);
+            }
             self.tell(hands.sockets, message, Some(index));
         }
         self.show_kept_lines(hands, index);

@@ -14,6 +14,7 @@ mod audience;
 pub use audience::{Audience, Census};
 
 use crate::Client;
+use crate::Shard;
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{ChannelKind, PubSubCommand, glob};
 use slotmesh_keyspace::KeyHasher;
@@ -313,6 +314,8 @@ pub struct Said {
     pub channel: Vec<u8>,
     /// The message.
     pub message: Vec<u8>,
+    /// Whether it stands among the effects of the transaction, from which replicas hear it.
+    pub is_recorded: bool,
 }
 
 impl<'a> Speech<'a> {
@@ -332,7 +335,19 @@ impl<'a> Speech<'a> {
         let node = client.is_at_node.then_some(self.subscriptions.core);
         reply.integer(self.subscriptions.audience.receivers(node, kind, channel) as i64);
         client.write_own_message(kind, channel, message, &mut self.own);
-        self.said.push(Said { kind, channel: channel.to_vec(), message: message.to_vec() });
+        let (channel, message) = (channel.to_vec(), message.to_vec());
+        self.said.push(Said { kind, channel, message, is_recorded: false });
+    }
+
+    /// Gives what was just said its place among what the transaction does on its shards, if somebody wants to know that.
+    pub(crate) fn record(&mut self, db: u16, shards: &mut [&mut Shard]) {
+        let Some(first) = shards.first_mut().filter(|first| first.effects.is_recording()) else { return };
+        for said in self.said.iter_mut().filter(|said| !said.is_recorded) {
+            let name: &[u8] = if said.kind == ChannelKind::Shard { b"SPUBLISH" } else { b"PUBLISH" };
+            first.effects.push(db, [name, &said.channel, &said.message].into_iter());
+            first.effects.end_command();
+            said.is_recorded = true;
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use slotmesh_command::{
     Flags, NodeCommand, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor,
     reads_unnamed_keys,
 };
+use slotmesh_conf::directive;
 use slotmesh_keyspace::Cursor;
 use slotmesh_resp::{Args, Elements, Protocol, Reply};
 use std::sync::Arc;
@@ -301,7 +302,13 @@ pub fn execute_transaction(
                     }
                 }
             }
-            Reach::PubSub(command) => speech.run(command, client, args, &mut Reply::new(out, client.protocol)),
+            Reach::PubSub(command) => {
+                speech.run(command, client, args, &mut Reply::new(out, client.protocol));
+                // In a cluster the bus tells it to replicas, too.
+                if !around.node.settings().value(directive::CLUSTER_ENABLED) {
+                    speech.record(client.db, shards);
+                }
+            }
             // EXEC has ended the watch already.
             Reach::Transaction(_) => Reply::new(out, client.protocol).ok(),
             Reach::Container => {

@@ -663,3 +663,30 @@ fn an_image_of_the_functions_alone_has_no_keys() {
     });
     assert_eq!(sizes[0], sizes[1]);
 }
+
+/// What is said in a transaction stands in the stream where it was said.
+#[test]
+fn a_message_of_a_transaction_has_its_place() {
+    for program in [Program::Redis(None), Program::Slotmesh(1), Program::Slotmesh(2)] {
+        let server = program.alone(&[]);
+        let (port, out) = (server.port().to_string(), server.dir().join("replica.out"));
+        let file = std::fs::File::create(&out).expect("a new file");
+        let mut cli = Command::new("redis-cli");
+        let cli = cli.args(["-p", &port, "--replica"]).stdout(file).stderr(Stdio::null());
+        let mut cli = cli.spawn().expect("redis-cli is installed");
+        await_condition("it is on line", SECONDS_MAX, || server.info("replication", "slave0").contains("state=online"));
+        let mut client = server.connect();
+        // Keys of both shards.
+        for line in ["MULTI", "SET a 1", "PUBLISH news m", "SET b 2", "EXEC", "PUBLISH news end"] {
+            client.say(line);
+        }
+        let told = || std::fs::read_to_string(&out).expect("the tool writes");
+        await_condition("all of it is told", SECONDS_MAX, || told().contains("\"end\""));
+        let lines = ["MULTI\"", "\"a\"", "\"m\"", "\"b\"", "EXEC\"", "\"end\""];
+        let text = told();
+        let places: Vec<usize> = lines.iter().map(|line| text.find(line).expect("it is told")).collect();
+        assert!(places.is_sorted() && text.matches("PUBLISH").count() == 2, "{}: {text}", server.name());
+        cli.kill().expect("our own child");
+        cli.wait().expect("our own child");
+    }
+}

@@ -38,6 +38,7 @@ use slotmesh_command::ChannelKind;
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{DataLoop, SocketId, entropy};
 use slotmesh_replication::{DropReason, FollowerPhase, Identity, ReplicaState, Sequence, Source, SourceSettings};
+use slotmesh_resp::push_request;
 use slotmesh_shard::Standing;
 use std::sync::Arc;
 use stream::Gain;
@@ -210,6 +211,11 @@ impl Replication {
         }
     }
 
+    /// Who we say that we are to masters, and to whoever may become one.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Whether we follow a master.
     pub(crate) fn is_replica(&self) -> bool {
         self.link.is_some() || self.follows_soon
@@ -294,12 +300,7 @@ impl Replication {
             return;
         }
         let name: &[u8] = if kind == ChannelKind::Shard { b"SPUBLISH" } else { b"PUBLISH" };
-        self.said.extend_from_slice(b"*3\r\n");
-        for word in [name, channel, text] {
-            self.said.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            self.said.extend_from_slice(word);
-            self.said.extend_from_slice(b"\r\n");
-        }
+        push_request(&mut self.said, [name, channel, text].into_iter());
     }
 
     /// Shows the other cores what INFO and ROLE say.

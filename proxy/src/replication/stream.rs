@@ -10,6 +10,7 @@ use crate::replication::mail::{ReplicationMail, STREAM_CORE};
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_io::SocketId;
 use slotmesh_keyspace::SnapshotId;
+use slotmesh_resp::push_request;
 use slotmesh_shard::Shard;
 
 /// Time after which images are tried again that could not be begun.
@@ -259,10 +260,11 @@ impl Replication {
     /// The stream goes on.
     fn append(&mut self, Piece { bytes, db }: &Piece, now: UnixMillis) {
         let selects = self.selected.map(|db| {
-            let db = db.to_string();
-            format!("*2\r\n$6\r\nSELECT\r\n${}\r\n{db}\r\n", db.len())
+            let mut selects = Vec::new();
+            push_request(&mut selects, [&b"SELECT"[..], db.to_string().as_bytes()].into_iter());
+            selects
         });
-        let rest = selects.and_then(|selects| bytes.strip_prefix(selects.as_bytes()));
+        let rest = selects.and_then(|selects| bytes.strip_prefix(&*selects));
         let rest = rest.unwrap_or(bytes);
         self.source.append(rest);
         self.journal.append(rest, *db, now);

@@ -6,7 +6,7 @@
 //! of RESP arrays, as Redis's replication stream; its offset counts bytes.
 
 use slotmesh_base::limits::EFFECT_BYTES_KEPT;
-use std::io::Write;
+use slotmesh_resp::push_request;
 
 /// The effects of one shard, as long as somebody wants them.
 #[derive(Debug, Default)]
@@ -131,19 +131,19 @@ impl Effects {
     pub fn end_block(&mut self) {
         let several = self.block.commands.len() > 1;
         if several {
-            encode(&mut self.stream, [&b"MULTI"[..]].into_iter());
+            push_request(&mut self.stream, [&b"MULTI"[..]].into_iter());
         }
         let mut start = 0;
         for &(db, end) in &self.block.commands {
             if self.db != Some(db) {
                 self.db = Some(db);
-                encode(&mut self.stream, [&b"SELECT"[..], db.to_string().as_bytes()].into_iter());
+                push_request(&mut self.stream, [&b"SELECT"[..], db.to_string().as_bytes()].into_iter());
             }
             self.stream.extend_from_slice(&self.block.bytes[start..end]);
             start = end;
         }
         if several {
-            encode(&mut self.stream, [&b"EXEC"[..]].into_iter());
+            push_request(&mut self.stream, [&b"EXEC"[..]].into_iter());
         }
         self.block.clear();
     }
@@ -151,7 +151,7 @@ impl Effects {
 
 impl Part {
     fn push<'a>(&mut self, db: u16, words: impl ExactSizeIterator<Item = &'a [u8]>) {
-        encode(&mut self.bytes, words);
+        push_request(&mut self.bytes, words);
         self.commands.push((db, self.bytes.len()));
     }
 
@@ -167,19 +167,6 @@ impl Part {
         self.bytes.shrink_to(EFFECT_BYTES_KEPT);
         self.commands.clear();
         self.commands.shrink_to(EFFECT_BYTES_KEPT / size_of::<(u16, usize)>());
-    }
-}
-
-/// Appends a request as a multibulk array.
-fn encode<'a>(to: &mut Vec<u8>, words: impl ExactSizeIterator<Item = &'a [u8]>) {
-    let head = |to: &mut Vec<u8>, kind: char, number: usize| {
-        write!(to, "{kind}{number}\r\n").expect("memory takes everything");
-    };
-    head(to, '*', words.len());
-    for word in words {
-        head(to, '$', word.len());
-        to.extend_from_slice(word);
-        to.extend_from_slice(b"\r\n");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{Framing, ImageFrame, Position, ReplicationId};
 use slotmesh_base::{Monotonic, Rng};
+use slotmesh_resp::push_request;
 use std::collections::VecDeque;
 
 /// Longest line of a master, in bytes.
@@ -24,6 +25,18 @@ pub struct Identity {
     pub password: Option<String>,
     /// `repl-timeout`, in seconds.
     pub timeout_s: u64,
+}
+
+impl Identity {
+    /// Writes AUTH, if a password was given; whether it did.
+    pub fn push_auth(&self, to: &mut Vec<u8>) -> bool {
+        let Some(password) = &self.password else { return false };
+        match &self.user {
+            Some(user) => request(to, &[b"AUTH", user.as_bytes(), password.as_bytes()]),
+            None => request(to, &[b"AUTH", password.as_bytes()]),
+        }
+        true
+    }
 }
 
 /// Where a link stands; the names of ROLE are in the texts.
@@ -400,12 +413,8 @@ impl Follower {
 
     /// Says who we are, in one go.
     fn introduce(&mut self, orders: &mut FollowerOrders) {
-        let Identity { listening_port, announced_host, user, password, .. } = &self.identity;
-        if let Some(password) = password {
-            match user {
-                Some(user) => request(&mut orders.send, &[b"AUTH", user.as_bytes(), password.as_bytes()]),
-                None => request(&mut orders.send, &[b"AUTH", password.as_bytes()]),
-            }
+        let Identity { listening_port, announced_host, .. } = &self.identity;
+        if self.identity.push_auth(&mut orders.send) {
             self.asked.push_back(Asked::Auth);
         }
         request(&mut orders.send, &[b"REPLCONF", b"listening-port", listening_port.to_string().as_bytes()]);
@@ -517,14 +526,9 @@ fn acknowledge(applied: u64, on_disk: Option<u64>, orders: &mut FollowerOrders) 
     request(&mut orders.send, &words);
 }
 
-/// Writes a request as an array.
+/// Writes a request.
 fn request(to: &mut Vec<u8>, words: &[&[u8]]) {
-    to.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
-    for word in words {
-        to.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        to.extend_from_slice(word);
-        to.extend_from_slice(b"\r\n");
-    }
+    push_request(to, words.iter().copied());
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //! its master is well. With FORCE the replica asks the other masters at once, with TAKEOVER nobody.
 
 use super::{Actions, AdminError, Cluster, Level, Now, PauseOrder};
+use crate::host::Host;
 use crate::node::NodeId;
 use crate::topology::NodeIndex;
 use crate::wire::{self, Header, Heartbeat, MessageFlags, MessageKind, NodeFlags};
+use core::net::IpAddr;
 
 /// How long it may take, in ms (Redis: `CLUSTER_MF_TIMEOUT`).
 const LONGEST_MS: i64 = 5000;
@@ -118,6 +120,26 @@ impl Cluster {
         let heir = self.replicas_of(self.myself).filter(can).max_by_key(|&node| self.table.row(node).offset)?;
         self.send_start(heir, actions);
         Some(self.table.row(heir).id)
+    }
+
+    /// The same where no replica of our own kind can: where the one lives that is to be told so as an operator would, with
+    /// CLUSTER FAILOVER at its port for clients. `acked` says what the replica with a port has of our data, if it follows.
+    pub fn heir_to_order(&self, acked: &dyn Fn(u16) -> Option<u64>) -> Option<(IpAddr, u16)> {
+        let stays = |&node: &NodeIndex| {
+            let row = self.table.row(node);
+            !self.siblings.contains(&row.id) && !row.is_bad() && !row.has(NodeFlags::NO_FAILOVER)
+        };
+        let place = |node| {
+            let row = self.table.row(node);
+            let ip = match row.host.as_ref()? {
+                Host::V4(ip) => IpAddr::V4(*ip),
+                Host::V6(ip) => IpAddr::V6(*ip),
+                Host::Name(_) => return None,
+            };
+            Some((acked(row.port)?, (ip, row.port)))
+        };
+        let heirs = self.replicas_of(self.myself).filter(stays).filter_map(place);
+        heirs.max_by_key(|&(acked, _)| acked).map(|(_, place)| place)
     }
 
     /// A replica of ours wants to take over: our clients wait. Or our master, who stops, wants us to.

@@ -355,6 +355,29 @@ fn who_stops_asks_no_shard_of_its_own_process() {
     assert_eq!(cluster.hand_over(&mut actions), Some(id));
     cluster.siblings = std::vec![own, id];
     assert_eq!(cluster.hand_over(&mut actions), None, "it stops, too");
+    assert_eq!(cluster.heir_to_order(&|_| Some(100)), None);
+}
+
+#[test]
+fn who_stops_has_the_stranger_ordered_that_has_most_of_its_data() {
+    let mut network = Network::formed();
+    let cluster = &mut network.nodes[0];
+    for port in 7100..7104 {
+        let id = NodeId::of_random([port.into(); 3]);
+        let replica = cluster.table.add(id, id, NodeFlags::REPLICA, 1).unwrap();
+        let master = Some(cluster.myself);
+        let row = cluster.table.row_mut(replica);
+        (row.host, row.port, row.master) = (Host::parse(b"10.0.0.9"), port, master);
+        match port {
+            7102 => row.flags.insert(NodeFlags::PFAIL),
+            7103 => row.host = Host::parse(b"a.example"),
+            _ => {}
+        }
+    }
+    let acked = |port: u16| Some(u64::from(port)).filter(|&port| port != 7101);
+    assert_eq!(cluster.hand_over(&mut Actions::default()), None, "they would not understand");
+    assert_eq!(cluster.heir_to_order(&acked), Some(("10.0.0.9".parse().unwrap(), 7100)));
+    assert_eq!(cluster.heir_to_order(&|port| Some(port.into())), Some(("10.0.0.9".parse().unwrap(), 7101)));
 }
 
 #[test]
