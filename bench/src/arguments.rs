@@ -90,13 +90,14 @@ pub(crate) enum Part {
     Memory,
     Shards,
     Cluster,
+    Durability,
     Gateway,
     Tools,
 }
 
 impl Part {
     /// All parts, in the order of the report.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Speed,
         Self::Lists,
         Self::Commands,
@@ -106,6 +107,7 @@ impl Part {
         Self::Memory,
         Self::Shards,
         Self::Cluster,
+        Self::Durability,
         Self::Gateway,
         Self::Tools,
     ];
@@ -122,6 +124,7 @@ impl Part {
             Self::Memory => "memory",
             Self::Shards => "shards",
             Self::Cluster => "cluster",
+            Self::Durability => "durability",
             Self::Gateway => "gateway",
             Self::Tools => "tools",
         }
@@ -371,7 +374,7 @@ impl Options {
                 let part = |name: &str| Part::ALL.into_iter().find(|part| part.name() == name);
                 let parts: Option<_> = value.split(',').map(part).collect();
                 suite.parts = parts.ok_or_else(|| {
-                    bad("some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,gateway,tools")
+                    bad("some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,durability,gateway,tools")
                 })?;
             }
             _ => unreachable!("every option that wants a value is read"),

@@ -4,6 +4,7 @@ mod client;
 mod cluster;
 mod commands;
 mod document;
+mod durability;
 mod failover;
 mod floors;
 mod full_sync;
@@ -85,6 +86,7 @@ fn title(part: Part) -> &'static str {
         Part::Memory => "Memory per key",
         Part::Shards => "Two shards behind the gateway against one",
         Part::Cluster => "Two shards on cluster ports against one",
+        Part::Durability => "The append-only file",
         Part::Gateway => "The gateway before other hosts",
         Part::Tools => "As redis-benchmark measures",
     }
@@ -125,6 +127,7 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
             Part::Memory => memory::measure(options, &scale, &programs)?,
             Part::Shards => shards::measure(options, &scale, &programs)?,
             Part::Cluster => cluster::measure(options, &scale, &programs)?,
+            Part::Durability => durability::measure(options, &scale, &programs)?,
             Part::Gateway => gateway::measure(options, &scale, &programs)?,
             Part::Tools => tools::measure(options, &scale, &programs)?,
         };

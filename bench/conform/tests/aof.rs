@@ -538,3 +538,53 @@ fn with_always_a_full_disk_ends_the_process_and_takes_nothing() {
     assert!(server.log().contains("Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting"));
     assert!(told > 10);
 }
+
+#[test]
+fn each_node_of_a_cluster_has_its_own_files() {
+    let mut cluster = Server::cluster(2, &["--save", "", "--appendonly", "yes", "--appendfsync", "always"]);
+    let ports = [cluster.port(), cluster.port() + 1];
+    let ask = |port: u16, line: &str| {
+        let mut connection = Connection::tcp(("127.0.0.1", port)).unwrap();
+        connection.say(line)
+    };
+    await_condition("both nodes serve", 30, || {
+        ports.iter().all(|&port| ask(port, "CLUSTER INFO").windows(16).any(|text| text == b"cluster_state:ok"))
+    });
+    let mut homes = Vec::new();
+    for index in 0..40 {
+        let home = ports.iter().find(|&&port| ask(port, &format!("SET key:{index} {index}")) == b"+OK\r\n");
+        homes.push(*home.expect("one of them owns it"));
+    }
+    assert!(ports.iter().all(|port| homes.contains(port)));
+    kill(&mut cluster);
+    cluster.restart();
+    for (index, &port) in homes.iter().enumerate() {
+        let text = index.to_string();
+        let expected = format!("${}\r\n{text}\r\n", text.len()).into_bytes();
+        await_condition("it is there", 30, || ask(port, &format!("GET key:{index}")) == expected);
+    }
+    assert_sound(&cluster.dir().join(MANIFEST));
+    assert_sound(&cluster.dir().join("appendonlydir/appendonly-1.aof.manifest"));
+}
+
+#[test]
+fn a_replica_writes_what_its_master_says() {
+    let master = Server::slotmesh(2, 2, &[]);
+    let mut connection = connect(&master);
+    connection.say("SET before 1");
+    let mut replica = node(2, &["--appendfsync", "always"]);
+    let mut other = connect(&replica);
+    other.say(&format!("REPLICAOF 127.0.0.1 {}", master.port()));
+    await_condition("the replica follows", 30, || other.text("INFO replication").contains("master_link_status:up"));
+    await_condition("its first base", 30, || replica.log().contains("rewrite finished successfully"));
+    fill(&mut connection);
+    connection.say("DEL before");
+    connection.say("PUBLISH nobody hears");
+    assert_eq!(connection.say("WAITAOF 0 1 20000"), b"*2\r\n:0\r\n:1\r\n");
+    kill(&mut replica);
+    assert_sound(&replica.dir().join(MANIFEST));
+    let redis = redis_in(replica.dir(), &[]);
+    assert_filled(&mut connect(&redis));
+    replica.restart();
+    assert_filled(&mut connect(&replica));
+}

@@ -73,17 +73,43 @@ impl Programs {
     /// # Errors
     /// If it does not come up.
     pub(super) fn start_redis(&self, cpu: usize) -> Result<Server, Failure> {
+        self.start_redis_with("redis", cpu, |command| command)
+    }
+
+    /// The same with further arguments, under that name.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) fn start_redis_with(
+        &self,
+        name: &str,
+        cpu: usize,
+        extend: impl FnOnce(Command) -> Command,
+    ) -> Result<Server, Failure> {
         let cpu = cpu.to_string();
         let directory = std::env::temp_dir();
-        Server::start("redis", |port| {
+        Server::start(name, |port| {
             let mut command = self.command(&self.redis);
             command.args(["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
             command.args(["--daemonize", "no", "--server_cpulist", &cpu, "--bio_cpulist", &cpu]);
             // The child that saves has what the server has; by default it would inherit the same.
             command.args(["--bgsave_cpulist", &cpu, "--dbfilename", &saved_file(port)]);
             command.arg("--dir").arg(&directory);
-            command
+            extend(command)
         })
+    }
+
+    /// As [`start_slotmesh`](Self::start_slotmesh), with further arguments.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) fn start_slotmesh_with(
+        &self,
+        name: &str,
+        cpus: &[usize],
+        extend: impl FnOnce(Command) -> Command,
+    ) -> Result<Server, Failure> {
+        Server::start(name, |port| extend(self.shards(port, cpus)))
     }
 
     /// Starts our server with one core and shard for each of the CPUs.

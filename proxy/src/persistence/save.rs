@@ -65,6 +65,7 @@ pub(super) struct Rules {
     pub(super) points: Vec<SavePoint>,
     pub(super) stops_writes: bool,
     writes_back: bool,
+    writes_back_base: bool,
 }
 
 impl Rules {
@@ -73,6 +74,7 @@ impl Rules {
             points: settings.value(directive::SAVE).to_vec(),
             stops_writes: settings.value(directive::STOP_WRITES_ON_BGSAVE_ERROR),
             writes_back: settings.value(directive::RDB_SAVE_INCREMENTAL_FSYNC),
+            writes_back_base: settings.value(directive::AOF_REWRITE_INCREMENTAL_FSYNC),
         }
     }
 }
@@ -365,6 +367,7 @@ impl Engine {
             }
         };
         let is_made = made.is_ok();
+        let (is_base, rules) = (what.is_aof_base(), persistence.rules.clone());
         match made {
             Ok((temporary, path, file)) => {
                 persistence.making = Some(Box::new(Making {
@@ -380,7 +383,7 @@ impl Engine {
                     written_back: 0,
                     stage: Stage::Writes,
                     number: persistence.number,
-                    writes_back: persistence.rules.writes_back,
+                    writes_back: if is_base { rules.writes_back_base } else { rules.writes_back },
                 }));
             }
             Err((temporary, error)) => {

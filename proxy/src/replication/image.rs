@@ -1,5 +1,6 @@
 //! Images on their way to replicas: snapshots of the shards of our stream, a slice of each per turn.
 
+use super::image_writer::ImageForm;
 use super::mail::Slice;
 use super::stream::{BegunImage, ImageFor};
 use super::walk::{Walked, Walks};
@@ -7,6 +8,7 @@ use super::{Replication, WINDOW_BYTES};
 use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
+use slotmesh_conf::directive;
 use slotmesh_io::{DataLoop, SocketId, Sockets, entropy};
 use slotmesh_keyspace::SnapshotId;
 use slotmesh_rdb::{Header, ReplicationState, WriteOptions};
@@ -157,18 +159,26 @@ impl Replication {
         let id = history.id();
         // Behind the snapshots whoever writes selects anew.
         let (offset, stream_db) = place.unwrap_or((history.offset(), 0));
-        let has_place = matches!(wanted_by, ImageFor::Replica(_)) || self.source.backlog().is_some();
+        let is_base = matches!(wanted_by, ImageFor::File(file) if file.is_aof_base());
+        let has_place = matches!(wanted_by, ImageFor::Replica(_)) || self.source.backlog().is_some() && !is_base;
+        let form = match is_base && !engine.settings.value(directive::AOF_USE_RDB_PREAMBLE) {
+            true => {
+                let marks_time = engine.settings.value(directive::AOF_TIMESTAMP_ENABLED);
+                ImageForm::Commands(marks_time.then(|| engine.now.as_secs()))
+            }
+            false => ImageForm::Rdb(options),
+        };
         let replication = ReplicationState { stream_db, id: id.as_str(), offset: offset as i64 };
         let header = Header {
             redis_version: REDIS_VERSION,
             created_at: engine.now.as_secs(),
             used_memory: engine.process.used_memory(),
             replication: has_place.then_some(replication),
-            is_aof_base: matches!(wanted_by, ImageFor::File(file) if file.is_aof_base()),
+            is_aof_base: is_base,
         };
         self.image_number += 1;
         let mut head = Vec::new();
-        let walks = Walks::begin(self.image_number, snapshots, options, &header, &mut head);
+        let walks = Walks::begin(self.image_number, snapshots, form, &header, &mut head);
         (head, walks)
     }
 

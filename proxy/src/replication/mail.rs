@@ -1,5 +1,6 @@
 //! What cores say to each other about the stream: its core to those with shards and clients, and they to it.
 
+use super::image_writer::{ImageForm, ImageWriter};
 use super::orders::{Attaching, RoleOrder};
 use super::stream::Gain;
 use super::waits::Wanted;
@@ -11,7 +12,6 @@ use crate::post::Freight;
 use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
 use slotmesh_keyspace::{SnapshotId, SnapshotWalk};
-use slotmesh_rdb::{RdbWriter, WriteOptions};
 use slotmesh_replication::FailoverOrder;
 use slotmesh_resp::Protocol;
 use slotmesh_shard::{Client, Standing, Ticket};
@@ -58,7 +58,7 @@ pub(crate) enum ReplicationMail {
 pub(crate) struct Walk {
     pub(super) image: u64,
     pub(super) snapshot: SnapshotId,
-    pub(super) compresses: bool,
+    pub(super) form: ImageForm,
     /// About so many entries.
     pub(super) entries: usize,
 }
@@ -211,9 +211,9 @@ impl Engine {
         for snapshot in self.errands.ended.drain(..) {
             shard.end_snapshot(snapshot);
         }
-        for Walk { image, snapshot, compresses, entries } in std::mem::take(&mut self.errands.walks) {
+        for Walk { image, snapshot, form, entries } in std::mem::take(&mut self.errands.walks) {
             let Some(shard) = self.lending.home() else { return };
-            let mut writer = RdbWriter::new(WriteOptions { compresses, checksum: false });
+            let mut writer = ImageWriter::of_slice(form);
             let (mut bytes, mut keys) = (Vec::new(), 0);
             let outcome = shard.walk_snapshot(snapshot, entries, &mut |entry| {
                 keys += 1;

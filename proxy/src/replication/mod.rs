@@ -14,6 +14,7 @@ mod board;
 mod facts;
 mod failover;
 mod image;
+mod image_writer;
 mod link;
 mod logged;
 mod mail;

@@ -1,10 +1,11 @@
 //! Snapshots of all shards of a stream on their way into one image: a slice of each per turn, whoever takes the bytes.
 
+use super::image_writer::{ImageForm, ImageWriter};
 use super::mail::{ReplicationMail, Slice, Walk};
 use crate::engine::{Engine, Hands};
 use slotmesh_base::limits::{FILE_PIECE_BYTES, SNAPSHOT_ENTRIES_PER_TURN};
 use slotmesh_keyspace::{SnapshotId, SnapshotWalk};
-use slotmesh_rdb::{Header, RdbWriter, WriteOptions};
+use slotmesh_rdb::Header;
 
 /// The walks over the snapshots that make up one image, and what writes it.
 pub(crate) struct Walks {
@@ -12,8 +13,8 @@ pub(crate) struct Walks {
     number: u64,
     shards: Vec<ShardWalk>,
     /// Gone when all of the image is written.
-    writer: Option<RdbWriter>,
-    compresses: bool,
+    writer: Option<ImageWriter>,
+    form: ImageForm,
     /// Entries of a slice: fewer where they are large.
     entries: usize,
     /// Keys that were written.
@@ -56,22 +57,14 @@ impl Walks {
     pub(crate) fn begin(
         number: u64,
         snapshots: Vec<(u16, SnapshotId)>,
-        options: WriteOptions,
+        form: ImageForm,
         header: &Header<'_>,
         out: &mut Vec<u8>,
     ) -> Self {
-        let mut writer = RdbWriter::new(options);
-        writer.header(out, header);
+        let writer = ImageWriter::begin(form, header, out);
         let state = |(core, snapshot)| ShardWalk { core, snapshot, state: WalkState::More, copies_bytes: 0 };
         let shards = snapshots.into_iter().map(state).collect();
-        Self {
-            number,
-            shards,
-            writer: Some(writer),
-            compresses: options.compresses,
-            entries: SNAPSHOT_ENTRIES_PER_TURN,
-            keys: 0,
-        }
+        Self { number, shards, writer: Some(writer), form, entries: SNAPSHOT_ENTRIES_PER_TURN, keys: 0 }
     }
 
     /// Its number.
@@ -93,12 +86,12 @@ impl Walks {
     /// `out`.
     pub(crate) fn go_on(&mut self, engine: &mut Engine, hands: &mut Hands<'_>, out: &mut Vec<u8>) -> Walked {
         self.walk_own(engine, out);
-        let (image, compresses, entries) = (self.number, self.compresses, self.entries);
+        let (image, form, entries) = (self.number, self.form, self.entries);
         let own = engine.core;
         for walk in self.shards.iter_mut().filter(|walk| walk.core != own && walk.state == WalkState::More) {
             walk.state = WalkState::Asked;
             let snapshot = walk.snapshot;
-            engine.mail(hands, walk.core, ReplicationMail::Walk(Walk { image, snapshot, compresses, entries }));
+            engine.mail(hands, walk.core, ReplicationMail::Walk(Walk { image, snapshot, form, entries }));
         }
         self.end_if_done(out)
     }
