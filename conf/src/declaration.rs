@@ -90,6 +90,9 @@ pub enum Change {
     Live,
     /// Only before the start.
     Fixed,
+    /// Only before the start, too; but CONFIG SET to the value that it has is no change. For directives of ours: who sets
+    /// all that CONFIG GET has shown knows which ones of Redis to leave out, and not these.
+    Settled,
     /// Only with `enable-protected-configs yes`.
     Protected,
 }
@@ -160,6 +163,10 @@ impl Directive {
 
     pub(crate) const fn fixed(self) -> Self {
         Self { change: Change::Fixed, ..self }
+    }
+
+    pub(crate) const fn settled(self) -> Self {
+        Self { change: Change::Settled, ..self }
     }
 
     pub(crate) const fn protected(self) -> Self {

@@ -108,17 +108,17 @@ directives! {
         MAXCLIENTS: u32 = integer("maxclients", "10000", 1, U32);
         /// Core threads; 0 = as many as there are CPUs to run on. More threads than CPUs are neither
         /// pinned nor do they spin.
-        CORES: usize = integer("cores", "0", 0, CORES_MAX).fixed();
+        CORES: usize = integer("cores", "0", 0, CORES_MAX).settled();
         /// Shards, at most one per core; 0 = one on every core. The other cores only pass on.
-        SHARDS: usize = integer("shards", "0", 0, CORES_MAX).fixed();
+        SHARDS: usize = integer("shards", "0", 0, CORES_MAX).settled();
         /// Whether each shard is a node of a Redis Cluster. It then has a port of its own: `port`, and those
         /// behind it. `shards` is 1 unless you say otherwise, and there is one database.
         CLUSTER_ENABLED: bool = boolean("cluster-enabled", "no").fixed();
         /// Whether the shards of this process form a cluster of their own. Each has its part of the slots
         /// from the start.
-        CLUSTER_SELF_FORM: bool = boolean("cluster-self-form", "no").fixed();
+        CLUSTER_SELF_FORM: bool = boolean("cluster-self-form", "no").settled();
         /// Port of a gateway that hides the cluster of `cluster-enabled yes`; 0 = none.
-        GATEWAY_PORT: u16 = integer("gateway-port", "0", 0, 65535).fixed();
+        GATEWAY_PORT: u16 = integer("gateway-port", "0", 0, 65535).settled();
         /// Milliseconds for which the gateway tries to reach a node of another host.
         /// It goes on through failovers, moves of slots and lost links; then the client gets an error.
         GATEWAY_RETRY_TIMEOUT: u64 = integer("gateway-retry-timeout", "20000", 1, I32);
@@ -165,7 +165,7 @@ directives! {
         CLUSTER_ALLOW_REPLICA_MIGRATION: bool = boolean("cluster-allow-replica-migration", "yes");
         /// Whether a master that had replicas serves its slots when it comes back without data. Else it is silent until
         /// a replica has taken over, lest the replicas take its emptiness for the data.
-        CLUSTER_START_EMPTY: bool = boolean("cluster-start-empty", "no").fixed();
+        CLUSTER_START_EMPTY: bool = boolean("cluster-start-empty", "no").settled();
         /// Seconds that a master that is to stop leaves a replica to take over. 0 = it stops at once.
         SHUTDOWN_TIMEOUT: u64 = integer("shutdown-timeout", "10", 0, I32);
         /// Seconds between two signs of life that a master gives to its replicas.
@@ -194,7 +194,7 @@ directives! {
         SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
         /// How to reach the network: `io_uring`, `epoll` or `auto`. With `epoll` each send and each receive
         /// is a system call. `auto` is io_uring where it is allowed, else epoll, with a warning that says why.
-        IO_BACKEND: &'static str = choice("io-backend", "auto", IO_BACKENDS).fixed();
+        IO_BACKEND: &'static str = choice("io-backend", "auto", IO_BACKENDS).settled();
         /// Number of databases.
         DATABASES: usize = integer("databases", "16", 1, DATABASES_MAX).fixed();
         /// Longest argument of a request, in bytes.

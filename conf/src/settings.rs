@@ -127,6 +127,9 @@ impl Settings {
             let value =
                 read_one(row, text.as_ref(), &next[index]).map_err(|reason| SetError::Refused { name, reason })?;
             if value != next[index] {
+                if row.change == Change::Settled {
+                    return Err(SetError::Fixed(name.to_owned()));
+                }
                 next[index] = value;
                 changed.push(row);
             }
@@ -147,7 +150,7 @@ impl Settings {
                 Change::Protected if !self.protected_may_change() => {
                     return Err(SetError::Protected(spelled(name)));
                 }
-                Change::Protected | Change::Live => {}
+                Change::Protected | Change::Live | Change::Settled => {}
             }
             if found.contains(&entry) {
                 return Err(SetError::Duplicate(spelled(name)));

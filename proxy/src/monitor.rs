@@ -69,11 +69,14 @@ impl Engine {
             Ok(spec) => spec,
             Err(done) => return done,
         };
-        let transaction = self.connection(index).and_then(|connection| connection.client.transaction.as_ref());
-        let executes = transaction.is_some_and(|transaction| !transaction.is_refused());
+        let transaction = self.connection(index).and_then(|connection| connection.client.transaction.as_mut());
+        let mut is_exec = matches!(spec.reach, Reach::Transaction(TransactionCommand::Exec));
+        match transaction.filter(|transaction| is_exec && !transaction.is_refused()) {
+            Some(transaction) => transaction.shown_exec = Some(args.at(0).into()),
+            None => is_exec = false,
+        }
         let done = self.run_admitted(hands, index, spec, args, first_key);
         // An EXEC that runs is shown behind what it has run.
-        let is_exec = executes && matches!(spec.reach, Reach::Transaction(TransactionCommand::Exec));
         if done == Done::Yes && is_shown(spec) && !is_exec {
             self.show(hands, index, spec, args);
         }

@@ -22,9 +22,6 @@ use slotmesh_shard::{
 };
 use std::collections::BTreeMap;
 
-/// How the end of a transaction is shown.
-const EXEC: &[u8] = b"EXEC";
-
 impl Engine {
     /// Runs a command that acts on the connection's transaction.
     pub(crate) fn run_transaction(
@@ -147,6 +144,7 @@ impl Engine {
         let client = &mut connection.client;
         limits.access.touches = !client.no_touch;
         let exec = client.last_command;
+        let shown_exec = client.transaction.as_mut().and_then(|transaction| transaction.shown_exec.take());
         self.meter.flush();
         let begin = self.meter.mark();
         let key_count = shards.first().map_or(0, |shard| key_count(Some(shard)));
@@ -173,9 +171,10 @@ impl Engine {
         if let Some(exec) = exec {
             self.meter.end_transaction(exec, begin, client);
             if let Some(lines) = &mut lines {
-                let word = [ArgRange { start: 0, len: EXEC.len() as u32 }];
+                let written = shown_exec.unwrap_or_else(|| exec.name.as_bytes().into());
+                let word = [ArgRange { start: 0, len: written.len() as u32 }];
                 let mut line = Vec::new();
-                write_line(client, exec, Args::new(EXEC, &word), clock::unix_micros(), socket_path, &mut line);
+                write_line(client, exec, Args::new(&written, &word), clock::unix_micros(), socket_path, &mut line);
                 lines.push(line);
             }
         }

@@ -25,6 +25,8 @@ pub struct Transaction {
     requests: Arc<KeptRequests>,
     /// Whether one of them was refused, so that EXEC refuses all.
     pub(crate) is_refused: bool,
+    /// How its EXEC was written, if somebody is to see it.
+    pub shown_exec: Option<Box<[u8]>>,
     /// Why EXEC itself was refused, which ends the transaction.
     pub(crate) refused_exec: Option<ReplyError>,
 }

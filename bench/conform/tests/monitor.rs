@@ -88,7 +88,7 @@ fn a_transaction_is_shown_as_it_runs() {
         let mut client = server.connect();
         send(
             &mut client,
-            &["MULTI", "SET a 1", "SET b 2", "CONFIG GET hz", "MGET a b c d", "SELECT 3", "EXEC", "PING"],
+            &["MULTI", "SET a 1", "SET b 2", "CONFIG GET hz", "MGET a b c d", "SELECT 3", "exec", "PING"],
         );
         send(&mut client, &["SELECT 0", "WATCH a", "SET a 2", "MULTI", "INCR a", "EXEC", "MULTI", "NOSUCH", "EXEC"]);
         send(&mut client, &["MULTI", "GET a", "DISCARD", "MULTI", "EXEC x"]);
@@ -98,7 +98,7 @@ fn a_transaction_is_shown_as_it_runs() {
             r#"0 "SET" "b" "2""#,
             r#"0 "MGET" "a" "b" "c" "d""#,
             r#"3 "SELECT" "3""#,
-            r#"3 "EXEC""#,
+            r#"3 "exec""#,
             r#"3 "PING""#,
             r#"0 "SELECT" "0""#,
             r#"0 "WATCH" "a""#,

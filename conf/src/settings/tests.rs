@@ -234,3 +234,14 @@ fn names_and_defaults_are_those_of_redis() {
         assert!(held == value || ours.contains(&name), "{name}: '{held}', not '{value}'");
     }
 }
+
+#[test]
+fn directives_of_ours_can_be_set_to_what_they_are() {
+    let mut settings = Settings::default();
+    assert_eq!(settings.set(&[("cores", "0"), ("shards", "0"), ("io-backend", "auto"), ("hz", "7")]).unwrap().len(), 1);
+    for (name, value) in [("cores", "1"), ("shards", "1"), ("io-backend", "epoll"), ("gateway-port", "1")] {
+        let error = settings.set(&[("hz", "9"), (name, value)]).unwrap_err();
+        assert_eq!(error, SetError::Fixed(name.to_owned()));
+    }
+    assert_eq!(settings.get(&["hz"])[0].1, "7", "all or nothing");
+}
