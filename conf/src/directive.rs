@@ -191,7 +191,7 @@ directives! {
         /// cannot be had.
         BIND_SOURCE_ADDR: str = text("bind-source-addr", "");
         /// CPUs for the core threads, such as `0-3,8`; empty = any. `0-7:2` is every second one of them.
-        SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).fixed();
+        SERVER_CPULIST: [usize] = special("server_cpulist", "", Kind::CpuList).aliases(&["server-cpulist"]).settled();
         /// How to reach the network: `io_uring`, `epoll` or `auto`. With `epoll` each send and each receive
         /// is a system call. `auto` is io_uring where it is allowed, else epoll, with a warning that says why.
         IO_BACKEND: &'static str = choice("io-backend", "auto", IO_BACKENDS).settled();
