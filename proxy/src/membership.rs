@@ -157,7 +157,7 @@ impl Engine {
     /// Listens on the port of the bus, if it was kept closed at first.
     pub(crate) fn open_bus(&mut self, io: &mut DataLoop<Parcel>) {
         let (now, core) = (self.monotonic, self.core);
-        let Some(bus) = self.bus.as_mut().filter(|bus| bus.is_silent()) else { return };
+        let Some(bus) = self.bus.as_mut() else { return };
         if !bus.wants_listeners(now) {
             return;
         }

@@ -3,10 +3,13 @@
 use crate::checkers::{disagreement, view};
 use crate::scenario::{Failure, Options, living, proceed};
 use crate::world::{MS, Plan, SECOND, World};
-use crate::{faults, operator};
+use crate::{faults, losses, operator, recovery};
 use slotmesh_base::{Rng, SLOT_COUNT, Slot};
 use slotmesh_cluster::machine::{Admin, Failover, ReplicaRules};
 use slotmesh_cluster::wire::NodeFlags;
+
+/// How often the operator may try to help.
+const HELPS_MAX: usize = 8;
 
 /// What a run with replicas has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +24,12 @@ pub struct GroupsReport {
     pub acknowledged: usize,
     /// Those of them that are lost: only where groups have several replicas, of which one takes over that was not asked.
     pub lost: usize,
+    /// Those that are lost as both of their copies have died, one at least for good.
+    pub excused: usize,
+    /// How often a node has lost its data.
+    pub losses: usize,
+    /// How many groups an operator had to help, since none of their nodes could take over by itself.
+    pub helped: usize,
     /// How long after the last fault all was well, in simulated milliseconds.
     pub healed_after_ms: u64,
 }
@@ -53,6 +62,7 @@ pub fn run_groups(options: Options) -> Result<GroupsReport, Failure> {
             allows_migration: rng.below(4) > 0,
             ..ReplicaRules::default()
         },
+        loses: rng.below(2) == 0,
     };
     let mut world = World::new(plan);
     world.safety.is_strict = true;
@@ -83,12 +93,15 @@ impl Play<'_> {
                 1 => self.stop()?,
                 _ => faults::strike(self.world),
             }
+            if self.world.plan.loses && self.rng.below(4) == 0 {
+                losses::adopt(self.world);
+            }
         }
         faults::end(self.world);
         let healed_at = self.world.now_ns;
-        self.heal()?;
+        let helped = self.heal()?;
         let healed_after_ms = (self.world.now_ns - healed_at) / MS;
-        let lost = self.world.lost_writes();
+        let (lost, excused) = self.world.lost_writes();
         if !lost.is_empty() && self.replicas == 1 {
             return Err(format!("{} writes are lost that two nodes had, such as {:?}", lost.len(), &lost[..1]));
         }
@@ -98,6 +111,9 @@ impl Play<'_> {
             promotions: self.world.promotions,
             acknowledged: self.world.ledger.acknowledged.len(),
             lost: lost.len(),
+            excused: excused.len(),
+            losses: self.world.strays.losses,
+            helped,
             healed_after_ms,
         })
     }
@@ -157,21 +173,55 @@ impl Play<'_> {
     }
 
     /// All is well within the bound: reports of failure end, elections are repeated after four times twice the node timeout,
-    /// nodes that lost their place follow, and images are taken.
-    fn heal(&mut self) -> Result<(), String> {
+    /// nodes that lost their place follow, and images are taken. How many groups could not come back by themselves.
+    fn heal(&mut self) -> Result<usize, String> {
         let timeout = self.world.plan.timeout_ms as u64 * MS;
-        self.until(30 * timeout + 20 * SECOND, "healed", unhealthy)
+        let bound = 30 * timeout + 20 * SECOND;
+        if !self.world.plan.loses {
+            self.until(bound, "healed", unhealthy)?;
+            return Ok(0);
+        }
+        let able = recovery::able_groups(self.world);
+        let mut helped = 0;
+        for _ in 0..HELPS_MAX {
+            let unserved = |world: &World| recovery::unserved(world).first().map(|group| format!("group {group}"));
+            let Some(why) = self.wait(bound, unserved)? else { break };
+            // One group that is not served keeps the others from serving. One takes over at a time: without votes two could
+            // take the same epoch.
+            let is_stuck = |&group: &usize| !able.contains(&group) && !recovery::has_voice(self.world, group);
+            let stuck = recovery::unserved(self.world).into_iter().find(is_stuck);
+            let Some(stuck) = stuck else {
+                return Err(format!("{why} could have come back, and has not within {} ms", bound / MS));
+            };
+            recovery::help(self.world, stuck);
+            helped += 1;
+            proceed(self.world, timeout)?;
+        }
+        // A name that was forgotten may come back for a minute, and then again.
+        self.until(bound + 150 * SECOND, "healed", unhealthy)?;
+        Ok(helped)
     }
 
     fn until(&mut self, ns: u64, what: &str, why_not: impl Fn(&World) -> Option<String>) -> Result<(), String> {
+        match self.wait(ns, why_not)? {
+            Some(why) => Err(format!("not {what} within {} ms: {why}", ns / MS)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until there is no reason why not; which one there was in the end.
+    fn wait(&mut self, ns: u64, why_not: impl Fn(&World) -> Option<String>) -> Result<Option<String>, String> {
         let end = self.world.now_ns + ns;
         while let Some(why) = why_not(self.world) {
             if self.world.now_ns >= end {
-                return Err(format!("not {what} within {} ms: {why}", ns / MS));
+                return Ok(Some(why));
             }
             proceed(self.world, 200 * MS)?;
+            if self.world.plan.loses {
+                losses::adopt(self.world);
+            }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

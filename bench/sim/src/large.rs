@@ -89,6 +89,7 @@ impl Large {
             checks: false,
             trace: false,
             rules: ReplicaRules::default(),
+            loses: false,
         };
         let mut world = World::new(plan);
         let mut saved = formed(shape);

@@ -100,10 +100,12 @@ fn print_report(seed: u64, report: Report) {
 }
 
 fn print_groups(seed: u64, report: GroupsReport) {
-    let GroupsReport { fingerprint, votes, promotions, acknowledged, lost, healed_after_ms } = report;
+    let GroupsReport { fingerprint, votes, promotions, acknowledged, lost, excused, losses, helped, healed_after_ms } =
+        report;
     println!(
-        "seed {seed}: {votes} votes, {promotions} promoted, {acknowledged} writes on two nodes, {lost} lost, healed after \
-         {healed_after_ms} ms, {fingerprint:016x}"
+        "seed {seed}: {votes} votes, {promotions} promoted, {acknowledged} writes on two nodes, {lost} lost, {losses} \
+         disks lost, {excused} writes with both copies, {helped} groups helped, healed after {healed_after_ms} ms, \
+         {fingerprint:016x}"
     );
 }
 

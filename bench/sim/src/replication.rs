@@ -1,13 +1,14 @@
 //! What nodes hold, and how replicas come by it: a stand-in for the real stream, as unreliable as that.
 //!
 //! A write is a number in a node's log. A replica gets its master's whole log when it connects, then each write as it is
-//! made; it acknowledges what it has taken. Logs outlive the process, as if each write were on disk.
+//! made; it acknowledges what it has taken. Logs outlive the process, as if each write were on disk, unless that is lost.
 
 use crate::world::{Brain, Event, MS, SECOND, World};
 use slotmesh_base::{Monotonic, Slot};
 use slotmesh_cluster::machine::{Input, MasterLink, PauseOrder, ReplicationFacts, RoleChange};
-use slotmesh_cluster::{Host, NodeId};
-use std::collections::BTreeMap;
+use slotmesh_cluster::wire::NodeFlags;
+use slotmesh_cluster::{Host, NodeId, nodes_conf};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a replica waits before it dials its master again.
 const RETRY_NS: u64 = SECOND;
@@ -24,6 +25,8 @@ const FIRST_OFFSET: u64 = 14;
 #[derive(Default)]
 pub(crate) struct Data {
     pub(crate) log: Vec<u64>,
+    /// Whether the log was lost, and there has been none since.
+    pub(crate) is_lost: bool,
     following: Option<Following>,
     feeds: Vec<Feed>,
     /// Clients wait until then.
@@ -42,6 +45,8 @@ struct Following {
     source: Option<(usize, u64)>,
     link: MasterLink,
     heard_ns: u64,
+    /// When its connection came to stand.
+    connected_at: Monotonic,
 }
 
 /// A replica that is connected.
@@ -77,6 +82,10 @@ pub(crate) struct Ledger {
     pub(crate) acknowledged: BTreeMap<u64, usize>,
     /// Of writes that are under way, their groups.
     pending: BTreeMap<u64, usize>,
+    /// Writes of which a copy has been lost with a disk.
+    destroyed: BTreeSet<u64>,
+    /// Writes that may be lost: of those, both copies have died.
+    pub(crate) excused: BTreeSet<u64>,
 }
 
 impl World {
@@ -140,7 +149,8 @@ impl World {
             RoleChange::Master => None,
             RoleChange::Replica { master, host, port } => {
                 let link = MasterLink::NeverSynced;
-                Some(Following { master, host, port, attempt: 0, source: None, link, heard_ns: now_ns })
+                let connected_at = Monotonic(0);
+                Some(Following { master, host, port, attempt: 0, source: None, link, heard_ns: now_ns, connected_at })
             }
         };
         self.dial_master(node, MS);
@@ -234,19 +244,25 @@ impl World {
         let sibling = (0..self.nodes.len()).filter(is_sibling).find(|&other| self.id(other) == following.master);
         let found = sibling.or(found);
         let has_data = |&master: &usize| self.data[master].following.is_none() || self.is_in_sync(master);
-        let is_there = |&master: &usize| matches!(self.nodes[master].brain, Brain::Machine(_));
+        let is_there = |&master: &usize| self.cluster(master).is_some() && self.nodes[master].silence.is_none();
         let found = found.filter(is_there).filter(|&master| master != node && self.hear_each_other(node, master));
         let Some(master) = found.filter(has_data) else { return self.dial_master(node, RETRY_NS) };
+        let connected_at = self.now_of(node).monotonic;
+        if let Some(following) = &mut self.data[node].following {
+            following.connected_at = connected_at;
+        }
+        self.ask_master(node);
         let (life, from) = (self.nodes[node].life, (master, self.nodes[master].life));
         let delay = self.rng.below(IMAGE_NS);
         self.schedule(delay, Event::Step(Step::Image { node, life, attempt, from }));
     }
 
     fn take_image(&mut self, node: usize, (master, life): (usize, u64)) {
-        if !self.lives(master, life) || !self.hear_each_other(node, master) {
+        if !self.lives(master, life) || !self.hear_each_other(node, master) || !self.is_confirmed(node) {
             return self.dial_master(node, RETRY_NS);
         }
         self.data[node].log = self.data[master].log.clone();
+        self.data[node].is_lost = false;
         let Some(following) = &mut self.data[node].following else { return };
         following.source = Some((master, life));
         let feed = Feed { node, life: self.nodes[node].life, attempt: following.attempt, last_ns: 0 };
@@ -256,6 +272,15 @@ impl World {
         self.note(format_args!("node {node} has the log of node {master}"));
         self.tell_facts(master);
         self.tell_facts(node);
+    }
+
+    /// Whether it is the master's image that a replica gets, and not that of somebody else at its address; who has no data
+    /// does not ask.
+    fn is_confirmed(&self, node: usize) -> bool {
+        let Some((following, cluster)) = self.data[node].following.as_ref().zip(self.cluster(node)) else {
+            return false;
+        };
+        self.data[node].log.is_empty() || cluster.is_master_confirmed(following.connected_at, following.port)
     }
 
     fn take_write(&mut self, node: usize, place: usize, id: u64) {
@@ -302,6 +327,7 @@ impl World {
         let id = self.ledger.written;
         self.ledger.pending.insert(id, group);
         self.data[node].log.push(id);
+        self.data[node].is_lost = false;
         self.feed(node, id);
         self.tell_facts(node);
     }
@@ -311,9 +337,46 @@ impl World {
         self.data[node].paused_until <= self.now_ns && self.serves(node, slot)
     }
 
-    fn serves(&self, node: usize, slot: Slot) -> bool {
+    pub(crate) fn serves(&self, node: usize, slot: Slot) -> bool {
         let serves = self.cluster(node).is_some_and(|cluster| cluster.owns(slot) && cluster.is_ok());
-        serves && self.data[node].following.is_none()
+        serves && self.data[node].following.is_none() && self.nodes[node].silence.is_none()
+    }
+
+    /// A node has died, and perhaps what it held is gone for good. Those of its writes are excused of which nobody else
+    /// alive has a copy, and one copy at least is gone: who follows another has none until he has had that one's log, and
+    /// who was replaced since he had failed has died.
+    pub(crate) fn lose_copies(&mut self, node: usize, is_for_good: bool) {
+        let replaced = self.replaced_by(node);
+        let holds = |other: usize| {
+            let has_own = self.cluster(other).is_some() && self.link(other) != Some(MasterLink::NeverSynced);
+            has_own && !replaced.contains(&self.id(other))
+        };
+        let others: Vec<usize> = (0..self.nodes.len()).filter(|&other| holds(other)).collect();
+        let is_alone = |id: &u64| others.iter().all(|&other| self.data[other].log.binary_search(id).is_err());
+        let log = &self.data[node].log;
+        if is_for_good {
+            self.ledger.destroyed.extend(log);
+        }
+        let excused = log.iter().filter(|id| self.ledger.destroyed.contains(id) && is_alone(id));
+        self.ledger.excused.extend(excused);
+        if is_for_good {
+            self.data[node].log.clear();
+            self.data[node].is_lost = true;
+        }
+    }
+
+    /// Whom a master holds for failed, says its disk.
+    fn replaced_by(&self, node: usize) -> BTreeSet<NodeId> {
+        let text = self.nodes[node].disk.text().unwrap_or_default();
+        let Ok(saved) = nodes_conf::parse(text.as_bytes()) else { return BTreeSet::new() };
+        let is_master = saved.nodes.iter().any(|seen| seen.flags.contains(NodeFlags::MYSELF | NodeFlags::MASTER));
+        let failed = saved.nodes.iter().filter(|seen| is_master && seen.flags.contains(NodeFlags::FAIL));
+        failed.map(|seen| seen.id).collect()
+    }
+
+    /// How a replica's link to its master is.
+    pub(crate) fn link(&self, node: usize) -> Option<MasterLink> {
+        self.data[node].following.as_ref().map(|following| following.link)
     }
 
     /// A replica has lost its master.
@@ -345,13 +408,15 @@ impl World {
         }
     }
 
-    /// Writes that clients were told of and that the owners of their slots have not.
-    pub(crate) fn lost_writes(&self) -> Vec<u64> {
+    /// Writes that clients were told of and that the owners of their slots have not: those of which no two copies had died,
+    /// and the others.
+    pub(crate) fn lost_writes(&self) -> (Vec<u64>, Vec<u64>) {
         let owner = |slot: Slot| (0..self.nodes.len()).find(|&node| self.serves(node, slot));
         let owners: Vec<Option<usize>> = self.ledger.groups.iter().map(|&slot| owner(slot)).collect();
         let logs = owners.iter().map(|owner| owner.map(|node| &self.data[node].log));
-        let held: Vec<std::collections::BTreeSet<u64>> =
-            logs.map(|log| log.into_iter().flatten().copied().collect()).collect();
-        self.ledger.acknowledged.iter().filter(|&(id, &group)| !held[group].contains(id)).map(|(&id, _)| id).collect()
+        let held: Vec<BTreeSet<u64>> = logs.map(|log| log.into_iter().flatten().copied().collect()).collect();
+        let Ledger { acknowledged, excused, .. } = &self.ledger;
+        let gone = acknowledged.iter().filter(|&(id, &group)| !held[group].contains(id));
+        gone.map(|(&id, _)| id).partition(|id| !excused.contains(id))
     }
 }

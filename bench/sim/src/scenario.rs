@@ -84,6 +84,7 @@ pub fn run(options: Options) -> Result<Report, Failure> {
         checks: true,
         trace: options.trace,
         rules: ReplicaRules::default(),
+        loses: false,
     };
     let mut world = World::new(plan);
     world.safety.is_strict = is_strict;

@@ -2,12 +2,14 @@
 
 use crate::checkers::Safety;
 use crate::disk::Disk;
-use crate::network::{End, Item, Link, MAILBOX_NS, Network, Way};
+use crate::losses::Strays;
+use crate::network::{Item, Link, MAILBOX_NS, Network};
 use crate::puppet::Puppet;
 use crate::replication::{Data, Ledger, Step};
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_cluster::machine::{
-    Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, RoleChange, Settings, Target,
+    Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, RoleChange, Settings, Silence,
+    Target,
 };
 use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
 use std::cmp::Ordering;
@@ -19,17 +21,12 @@ use std::rc::Rc;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const SECOND: u64 = 1000 * MS;
 /// Port of the bus of the first shard of a host.
-const BUS_PORT: u16 = 17000;
+pub(crate) const BUS_PORT: u16 = 17000;
 const CLIENT_PORT: u16 = 7000;
 /// How many addresses of hosts differ in their last number alone.
-const HOSTS_A_NET: usize = 250;
+pub(crate) const HOSTS_A_NET: usize = 250;
 /// When a run begins, in Unix milliseconds.
 const EPOCH_MS: i64 = 1_700_000_000_000;
-/// How long a dial into the dark waits before it knocks again, and how often it knocks.
-const KNOCK_NS: u64 = SECOND;
-const KNOCKS: u32 = 8;
-/// How long a message that found its way cut waits before it is sent again.
-const RETRANSMISSION_NS: u64 = 200 * MS;
 
 /// What will happen.
 pub(crate) enum Event {
@@ -100,12 +97,16 @@ pub(crate) struct Node {
     pub(crate) brain: Brain,
     pub(crate) disk: Disk,
     pub(crate) traffic: Traffic,
-    settings: Settings,
+    pub(crate) settings: Settings,
     actions: Actions,
     /// Links and our end of each.
-    links: BTreeMap<LinkId, (usize, usize)>,
-    accepted: u64,
+    pub(crate) links: BTreeMap<LinkId, (usize, usize)>,
+    pub(crate) accepted: u64,
     pub(crate) life: u64,
+    /// Kept by a master that has come back without its data.
+    pub(crate) silence: Option<Silence>,
+    /// Whether nothing listens at its port of the bus.
+    pub(crate) is_shut: bool,
 }
 
 impl Node {
@@ -133,7 +134,7 @@ pub(crate) struct Iron {
     /// Its power goes at the worst moment.
     pub(crate) trap: Option<Trap>,
     /// Its nodes, by their shards.
-    nodes: Range<usize>,
+    pub(crate) nodes: Range<usize>,
     /// What its other clock began with.
     monotonic_ns: u64,
 }
@@ -167,6 +168,8 @@ pub(crate) struct Plan {
     pub(crate) checks: bool,
     pub(crate) trace: bool,
     pub(crate) rules: ReplicaRules,
+    /// Whether those who die may come back without their data, or without anything.
+    pub(crate) loses: bool,
 }
 
 /// Hosts, nodes, links, disks and what is due.
@@ -180,11 +183,12 @@ pub(crate) struct World {
     /// What each node holds, and what clients were told of it.
     pub(crate) data: Vec<Data>,
     pub(crate) ledger: Ledger,
+    pub(crate) strays: Strays,
     pub(crate) promotions: usize,
     pub(crate) plan: Plan,
     /// Folds all that happened: two runs of a seed agree in it.
     pub(crate) fingerprint: u64,
-    links: Vec<Link>,
+    pub(crate) links: Vec<Link>,
     queue: BinaryHeap<Due>,
     serial: u64,
     /// A host that has stepped into its trap.
@@ -220,6 +224,8 @@ impl World {
                     links: BTreeMap::new(),
                     accepted: 0,
                     life: 0,
+                    silence: None,
+                    is_shut: false,
                 });
             }
         }
@@ -229,6 +235,7 @@ impl World {
             safety: Safety::default(),
             data: nodes.iter().map(|_| Data::default()).collect(),
             ledger: Ledger::default(),
+            strays: Strays::default(),
             promotions: 0,
             fingerprint: 0xcbf2_9ce4_8422_2325,
             links: Vec::new(),
@@ -262,6 +269,9 @@ impl World {
                     }
                 },
             };
+            let is_empty_handed = self.data[node].is_lost && cluster.is_backed_up();
+            place.silence = is_empty_handed.then(|| Silence::begin(now, &cluster));
+            place.is_shut = is_empty_handed;
             place.brain = Brain::Machine(Box::new(cluster));
         }
         self.introduce_siblings(&shards);
@@ -319,6 +329,7 @@ impl World {
                 }
             }
         }
+        self.lose(host);
     }
 
     /// Breaks one link that stands, chosen at random.
@@ -355,6 +366,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Tick(node, life) if self.nodes[node].life == life => {
+                self.open_port(node);
                 self.tell(node, Input::Tick);
                 self.watch_master(node);
                 let delay = match &self.nodes[node].brain {
@@ -462,6 +474,14 @@ impl World {
         self.obey(node);
     }
 
+    /// A replica has reached who lives where its master should.
+    pub(crate) fn ask_master(&mut self, node: usize) {
+        let now = self.now_of(node);
+        let Node { brain: Brain::Machine(cluster), actions, .. } = &mut self.nodes[node] else { return };
+        cluster.ask_master(now, actions);
+        self.obey(node);
+    }
+
     /// CLUSTER BUMPEPOCH.
     pub(crate) fn bump(&mut self, node: usize) {
         self.note(format_args!("node {node} is ordered to bump its epoch"));
@@ -529,6 +549,7 @@ impl World {
                 self.begin_save(node);
             }
         }
+        let down = self.keep_silent(node, &mut actions);
         for order in actions.links.drain(..) {
             match order {
                 LinkOrder::Dial(link, target) => self.dial(node, link, target),
@@ -562,10 +583,13 @@ impl World {
         if let Some(order) = pause {
             self.pause(node, order);
         }
+        for link in down {
+            self.tell(node, Input::LinkDown { link, why: LinkEnd::Other });
+        }
     }
 
     /// A node has promised something: perhaps its last words.
-    fn spring(&mut self, node: usize) {
+    pub(crate) fn spring(&mut self, node: usize) {
         let host = self.nodes[node].host;
         let Some(trap) = &mut self.hosts[host].trap else { return };
         match trap.spared.checked_sub(1) {
@@ -596,131 +620,6 @@ impl World {
         }
     }
 
-    fn dial(&mut self, node: usize, link: LinkId, target: Target) {
-        let delay = match &target {
-            Target::Sibling(_) => 1,
-            Target::Tcp(..) => self.network.delay(&mut self.rng),
-        };
-        let life = self.nodes[node].life;
-        self.schedule(delay, Event::Knock { node, life, link, target, nth: 0 });
-    }
-
-    fn knock(&mut self, node: usize, link: LinkId, target: Target, nth: u32) {
-        let own = self.nodes[node].host;
-        let is_mailbox = matches!(target, Target::Sibling(_));
-        let host = match &target {
-            Target::Sibling(_) => Some(own),
-            Target::Tcp(address, _) => {
-                host_at(address).filter(|&host| self.hosts.get(host).is_some_and(|iron| iron.address == *address))
-            }
-        };
-        let is_dark = match host {
-            Some(host) => self.network.is_cut(own, host) || self.network.is_cut(host, own),
-            None => true,
-        };
-        if is_dark && !is_mailbox {
-            if nth < KNOCKS {
-                let life = self.nodes[node].life;
-                return self.schedule(KNOCK_NS, Event::Knock { node, life, link, target, nth: nth + 1 });
-            }
-            return self.tell(node, Input::LinkDown { link, why: LinkEnd::TimedOut });
-        }
-        let shard = match &target {
-            Target::Sibling(shard) => Some(*shard),
-            Target::Tcp(_, port) => port.checked_sub(BUS_PORT),
-        };
-        let found = host.zip(shard).and_then(|(host, shard)| self.hosts[host].nodes.clone().nth(usize::from(shard)));
-        let Some(other) = found.filter(|&other| !matches!(self.nodes[other].brain, Brain::Dead)) else {
-            return self.tell(node, Input::LinkDown { link, why: LinkEnd::Refused });
-        };
-        self.nodes[other].accepted += 1;
-        let name = LinkId::accepted(self.nodes[other].accepted);
-        let ends: [End; 2] = [(node, link), (other, name)];
-        self.links.push(Link { ends, open: [true; 2], ways: [Way::default(), Way::default()], is_mailbox });
-        let place = self.links.len() - 1;
-        self.nodes[node].links.insert(link, (place, 0));
-        self.nodes[other].links.insert(name, (place, 1));
-        let address = |host: usize| (!is_mailbox).then(|| self.hosts[host].address.clone());
-        let (peer, local) = (address(own), address(self.nodes[other].host));
-        self.tell(other, Input::Accepted { link: name, peer, local: local.clone() });
-        self.tell(node, Input::LinkUp { link, peer: local });
-    }
-
-    fn close(&mut self, node: usize, link: LinkId) {
-        if let Some((place, end)) = self.nodes[node].links.remove(&link) {
-            self.links[place].open[end] = false;
-            self.send_item(place, end, Item::End);
-        }
-    }
-
-    fn send(&mut self, node: usize, link: usize, end: usize, frame: Rc<[u8]>) {
-        let [from, to] = [end, 1 - end].map(|end| self.nodes[self.links[link].ends[end].0].host);
-        if from != to {
-            let traffic = &mut self.nodes[node].traffic;
-            traffic.messages += 1;
-            traffic.bytes += frame.len() as u64;
-        }
-        if self.plan.checks {
-            let to = self.links[link].ends[1 - end].0;
-            let candidate = self.id(to);
-            if self.safety.sent(matches!(self.nodes[node].brain, Brain::Machine(_)), &candidate, &frame) {
-                self.spring(node);
-            }
-        }
-        self.send_item(link, end, Item::Frame(frame));
-    }
-
-    fn send_item(&mut self, link: usize, end: usize, item: Item) {
-        let delay = if self.links[link].is_mailbox { MAILBOX_NS } else { self.network.delay(&mut self.rng) };
-        let way = &mut self.links[link].ways[end];
-        way.last_ns = way.last_ns.max(self.now_ns + delay);
-        way.items.push_back((way.last_ns, item));
-        self.attend(link, end, 0);
-    }
-
-    /// Sees to it that the first message of a way arrives, after this time at the earliest.
-    fn attend(&mut self, link: usize, way: usize, delay: u64) {
-        let now = self.now_ns;
-        let state = &mut self.links[link].ways[way];
-        if state.is_scheduled {
-            return;
-        }
-        let Some(&(due, _)) = state.items.front() else { return };
-        state.is_scheduled = true;
-        self.schedule(due.saturating_sub(now).max(delay), Event::Arrival(link, way));
-    }
-
-    fn arrive(&mut self, place: usize, way: usize) {
-        let link = &mut self.links[place];
-        link.ways[way].is_scheduled = false;
-        let ((from, _), (to, name)) = (link.ends[way], link.ends[1 - way]);
-        let (from_host, to_host) = (self.nodes[from].host, self.nodes[to].host);
-        if !link.is_mailbox && self.network.is_cut(from_host, to_host) {
-            return self.attend(place, way, RETRANSMISSION_NS);
-        }
-        let Some((_, item)) = link.ways[way].items.pop_front() else { return };
-        let is_open = link.open[1 - way];
-        match item {
-            Item::Frame(frame) if is_open => {
-                self.fold(&[to as u64, from as u64, frame.len() as u64]);
-                self.tell(to, Input::Frame { link: name, frame: &frame });
-            }
-            // Nobody is there: as soon as the sender hears of it, its end is gone.
-            Item::Frame(_) if link.open[way] && self.hosts[to_host].is_up => {
-                link.ways[1 - way].items.clear();
-                self.send_item(place, 1 - way, Item::End);
-            }
-            Item::Frame(_) => {}
-            Item::End if is_open => {
-                link.open[1 - way] = false;
-                self.nodes[to].links.remove(&name);
-                self.tell(to, Input::LinkDown { link: name, why: LinkEnd::Closed });
-            }
-            Item::End => {}
-        }
-        self.attend(place, way, 0);
-    }
-
     fn check_view(&mut self, node: usize) {
         let now = self.now_of(node);
         if let Brain::Machine(cluster) = &self.nodes[node].brain {
@@ -729,13 +628,13 @@ impl World {
     }
 
     /// Takes note of an event: for the fingerprint, and for whoever reads along.
-    pub(crate) fn note(&mut self, words: std::fmt::Arguments<'_>) {
+    pub(crate) fn note(&self, words: std::fmt::Arguments<'_>) {
         if self.plan.trace {
             println!("{:>12.6} {words}", self.now_ns as f64 / 1e9);
         }
     }
 
-    fn fold(&mut self, words: &[u64]) {
+    pub(crate) fn fold(&mut self, words: &[u64]) {
         for word in words.iter().chain(&[self.now_ns]) {
             self.fingerprint = (self.fingerprint ^ word).wrapping_mul(0x0100_0000_01b3);
         }
@@ -750,13 +649,6 @@ pub(crate) fn ports(shard: u16) -> (u16, u16) {
 /// The nth address of a host.
 pub(crate) fn address(host: usize, nth: u8) -> Host {
     Host::V4(Ipv4Addr::new(10, nth, (host / HOSTS_A_NET) as u8, (host % HOSTS_A_NET) as u8 + 1))
-}
-
-/// The host that may have this address.
-fn host_at(address: &Host) -> Option<usize> {
-    let Host::V4(address) = address else { return None };
-    let [_, _, hundreds, ones] = address.octets().map(usize::from);
-    Some(HOSTS_A_NET * hundreds + ones.checked_sub(1)?)
 }
 
 fn settings(plan: &Plan, shard: u16, shards: u16) -> Settings {

@@ -114,6 +114,8 @@ pub(crate) struct Bus {
     listeners: Vec<OwnedFd>,
     /// Kept while others may still hold for ours what we have lost.
     silence: Option<Silence>,
+    /// Whether nothing listens yet.
+    is_shut: bool,
     /// Whether a listener could not accept and shall try again.
     has_failed: bool,
     /// What the machine was last told of our replication.
@@ -130,8 +132,7 @@ impl Bus {
     pub(crate) fn new(start: BusStart, core: u16, now: Now, log: Arc<Log>) -> io::Result<Self> {
         let BusStart { cluster, file, listeners, is_empty_handed, role } = start;
         let actions = Actions { role, ..Actions::default() };
-        let patience_ms = cluster.settings().replicas.crash_detect_ms;
-        let silence = is_empty_handed.then(|| begin_silence(now, patience_ms, &log));
+        let silence = is_empty_handed.then(|| begin_silence(now, &cluster, &log));
         let (ringer, bell) = bell()?;
         Ok(Self {
             told_facts: None,
@@ -143,6 +144,7 @@ impl Bus {
             outbox: Outbox::default(),
             bell,
             listeners: if silence.is_some() { Vec::new() } else { listeners },
+            is_shut: silence.is_some(),
             silence,
             has_failed: false,
             log,
@@ -189,7 +191,8 @@ impl Bus {
     /// Does not let out what the machine wants to say, while nothing shall be said.
     fn keep_silent(&mut self, actions: &mut Actions) {
         let Some(silence) = &mut self.silence else { return };
-        match silence.keep(&self.machine.get_mut().cluster, actions) {
+        let Machine { cluster, now, .. } = self.machine.get_mut();
+        match silence.keep(*now, cluster, actions) {
             None => return,
             Some(Relief::Replaced) => {
                 self.log.notice(format_args!("Another node has taken our slots: it is followed from now on"));
@@ -214,12 +217,11 @@ impl Bus {
         self.silence.is_some()
     }
 
-    /// Whether it is time to listen, which we did not from the start.
+    /// Whether it is time to listen, which we did not from the start; says so once. A silence may end before the port was
+    /// to be opened, by what a sibling says.
     pub(crate) fn wants_listeners(&mut self, now: Monotonic) -> bool {
-        match &mut self.silence {
-            Some(silence) => silence.opens(now),
-            None => false,
-        }
+        let is_time = self.silence.as_ref().is_none_or(|silence| silence.listens(now));
+        is_time && std::mem::take(&mut self.is_shut)
     }
 
     /// Listens here from now on.
@@ -562,11 +564,11 @@ impl Bus {
 }
 
 /// Begins to be silent, and says so in the log alone.
-fn begin_silence(now: Now, patience_ms: i64, log: &Log) -> Silence {
+fn begin_silence(now: Now, cluster: &Cluster, log: &Log) -> Silence {
     log.warning(format_args!(
         "This node owned slots and had replicas, and comes back without data: it serves nobody until a replica has taken over. With 'cluster-start-empty yes' it would serve its slots without data, and its replicas would lose theirs"
     ));
-    Silence::begin(now.monotonic, patience_ms)
+    Silence::begin(now, cluster)
 }
 
 /// What an error of a link says about the node at its other end.

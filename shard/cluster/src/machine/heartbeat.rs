@@ -67,7 +67,7 @@ impl Cluster {
                 actions.log(Level::Warning, format_args!("Received unknown packet type: {kind}"));
             }
             Payload::AuthAck => self.count_vote(now, sender, &header, actions),
-            Payload::ManualFailoverStart => self.give_way(now, sender, actions),
+            Payload::ManualFailoverStart => self.give_way(now, sender, &header, actions),
             Payload::Publish { .. } | Payload::Module => {}
         }
     }

@@ -142,11 +142,13 @@ impl Cluster {
         heirs.max_by_key(|&(acked, _)| acked).map(|(_, place)| place)
     }
 
-    /// A replica of ours wants to take over: our clients wait. Or our master, who stops, wants us to.
-    pub(super) fn give_way(&mut self, now: Now, sender: Option<NodeIndex>, actions: &mut Actions) {
+    /// A replica of ours wants to take over: our clients wait. Or our master wants us to, who stops, or who has no data
+    /// that we could wait for.
+    pub(super) fn give_way(&mut self, now: Now, sender: Option<NodeIndex>, header: &Header, actions: &mut Actions) {
         if sender.is_some_and(|sender| self.leader() == Some(sender) && self.table.row(sender).kin > 0) {
-            // Whatever forbids it now forbids it; the master stops without.
-            _ = self.fail_over(now, Failover::Agreed, actions);
+            let is_forced = header.message_flags.contains(MessageFlags::FORCE_ACK);
+            // Whatever forbids it now forbids it; the master stops without, or asks again.
+            _ = self.fail_over(now, if is_forced { Failover::Forced } else { Failover::Agreed }, actions);
             return;
         }
         let Some(taker) = sender.filter(|&sender| self.table.row(sender).master == Some(self.myself)) else { return };

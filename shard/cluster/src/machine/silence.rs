@@ -6,20 +6,41 @@
 //! all its replicas that they hold nothing either, nothing is left to be kept, and it goes on as the master. Its clients are
 //! told meanwhile that data are being loaded. (A stock node answers at once, and is followed.)
 //!
+//! A replica that has data may not take over by itself: it has been started anew, too, or was cut off for long, and cannot
+//! know whether the master comes back with newer ones. The master knows that it has none. So when nobody has taken over in
+//! good time, it asks the replica that has most, and that one asks for votes as CLUSTER FAILOVER FORCE would have it.
+//!
+//! Nobody finds a node that is silent and lives elsewhere now. So as soon as it must have been held for dead it says PING
+//! now and then, and no more: that tells its address, and leaves it failed, since only a PONG says that a node is well.
+//!
 //! The machine hears and decides as ever; what it wants said goes through [`Silence::keep`] first.
 
-use super::{Actions, Cluster, LinkId, LinkOrder, RoleChange};
+use super::table::Row;
+use super::{Actions, Cluster, Level, LinkEnd, LinkId, LinkOrder, Now, RoleChange, Settings};
+use crate::topology::NodeIndex;
+use crate::wire::{self, Extension, Header, Heartbeat, MessageFlags, MessageKind, NodeFlags};
 use alloc::vec::Vec;
 use slotmesh_base::Monotonic;
 
 /// How long the port stays closed, in times of `cluster-crash-detect-ms`.
 const CLOSED_FACTOR: u64 = 3;
+/// How long we say nothing at all, and then between two greetings, in node timeouts: in between others find time to hold us
+/// for failed, of whom they have heard nothing for one.
+const GREETING_FACTOR: i64 = 2;
+/// How long we wait for a replica that takes over by itself, and then between two questions, in node timeouts: by then we
+/// are known to have failed, and an election is over.
+const PATIENCE_FACTOR: i64 = 5;
 
 /// A silence that is being kept.
 #[derive(Debug)]
 pub struct Silence {
-    /// When the port is opened; `None` if it is open.
-    opens_at: Option<Monotonic>,
+    /// When the port is opened.
+    opens_at: Monotonic,
+    /// When others are told where we live, for the next time.
+    greets_at: Monotonic,
+    has_greeted: bool,
+    /// When a replica is asked to take over.
+    asks_at: Monotonic,
     /// Links that the machine believes to be dialled.
     kept: Vec<LinkId>,
     /// Links of others on which something was to be said: they may wait for an answer, and would for long.
@@ -36,20 +57,29 @@ pub enum Relief {
 }
 
 impl Silence {
-    /// Begins to be silent. `patience_ms` is how long a node of our kind waits before it holds us for dead.
-    pub fn begin(now: Monotonic, patience_ms: i64) -> Self {
-        let closed_ms = u64::try_from(patience_ms).unwrap_or(0).saturating_mul(CLOSED_FACTOR);
-        Self { opens_at: Some(now.plus_millis(closed_ms)), kept: Vec::new(), owed: Vec::new() }
+    /// Begins to be silent.
+    pub fn begin(now: Now, cluster: &Cluster) -> Self {
+        let Settings { replicas, .. } = cluster.settings();
+        let closed_ms = u64::try_from(replicas.crash_detect_ms).unwrap_or(0).saturating_mul(CLOSED_FACTOR);
+        let opens_at = now.monotonic.plus_millis(closed_ms);
+        Self {
+            opens_at,
+            greets_at: opens_at.plus_millis(timeouts_ms(cluster, GREETING_FACTOR)),
+            has_greeted: false,
+            asks_at: opens_at.plus_millis(timeouts_ms(cluster, PATIENCE_FACTOR)),
+            kept: Vec::new(),
+            owed: Vec::new(),
+        }
     }
 
-    /// Whether it is time to open the port; says so once.
-    pub fn opens(&mut self, now: Monotonic) -> bool {
-        self.opens_at.take_if(|at| now >= *at).is_some()
+    /// Whether it is time to open the port.
+    pub fn listens(&self, now: Monotonic) -> bool {
+        now >= self.opens_at
     }
 
     /// Keeps for itself what is to be said and whom to dial, unless there is no reason any more: then all of it may go,
     /// and what is left over is to be [ended](Self::end).
-    pub fn keep(&mut self, cluster: &Cluster, actions: &mut Actions) -> Option<Relief> {
+    pub fn keep(&mut self, now: Now, cluster: &mut Cluster, actions: &mut Actions) -> Option<Relief> {
         if matches!(actions.role, Some(RoleChange::Replica { .. })) {
             return Some(Relief::Replaced);
         }
@@ -57,17 +87,28 @@ impl Silence {
             return Some(Relief::NothingLeft);
         }
         self.swallow(actions);
+        if now.monotonic >= self.greets_at {
+            self.greets_at = now.monotonic.plus_millis(timeouts_ms(cluster, GREETING_FACTOR));
+            self.has_greeted = true;
+            self.kept.drain(..).for_each(|link| cluster.link_down(now, link, LinkEnd::Other));
+            cluster.greet_all(actions);
+        }
+        if now.monotonic >= self.asks_at {
+            self.asks_at = now.monotonic.plus_millis(timeouts_ms(cluster, PATIENCE_FACTOR));
+            cluster.ask_best_replica(actions);
+        }
         None
     }
 
     fn swallow(&mut self, actions: &mut Actions) {
-        let Self { kept, owed, .. } = self;
+        let Self { kept, owed, has_greeted, .. } = self;
         for (link, _) in actions.sends.drain(..) {
             if !link.is_ours() && !owed.contains(&link) {
                 owed.push(link);
             }
         }
         actions.links.retain(|order| match order {
+            LinkOrder::Dial(..) if *has_greeted => true,
             LinkOrder::Dial(link, _) => {
                 kept.push(*link);
                 false
@@ -94,13 +135,20 @@ impl Silence {
     }
 }
 
+fn timeouts_ms(cluster: &Cluster, factor: i64) -> u64 {
+    u64::try_from(cluster.settings().timeout().saturating_mul(factor)).unwrap_or(0)
+}
+
 impl Cluster {
-    /// Whether we are a master with slots and replicas: if we have no data, they have what we had.
+    /// Whether we are a master with slots, and others have what we had if we have nothing: our replicas, and the master
+    /// whose place we have taken, if it is not known to have failed.
     pub fn is_backed_up(&self) -> bool {
-        self.is_master() && self.slots.count(self.myself) > 0 && self.replicas_of(self.myself).next().is_some()
+        let counts = |(_, row): (NodeIndex, &Row)| row.master == Some(self.myself) || !row.has(NodeFlags::FAIL);
+        self.is_master() && self.slots.count(self.myself) > 0 && self.mates().any(counts)
     }
 
-    /// Whether each of our replicas has told since we started that it holds nothing: what we have lost nobody has.
+    /// Whether each of our replicas has told since we started that it holds nothing: what we have lost nobody has. Nobody
+    /// has it either if all others of our group have been forgotten.
     pub fn is_data_lost(&self) -> bool {
         let mut replicas = self.replicas_of(self.myself).peekable();
         // Only a header of our own kind tells the kind, and nothing on the disk does.
@@ -108,7 +156,50 @@ impl Cluster {
             let row = self.table.row(node);
             row.kin > 0 && row.offset == 0
         };
-        replicas.peek().is_some() && replicas.all(holds_nothing)
+        match replicas.peek() {
+            Some(_) => replicas.all(holds_nothing),
+            None => self.mates().next().is_none(),
+        }
+    }
+
+    /// Others of our group: our replicas, and masters that will follow us when they come back.
+    fn mates(&self) -> impl Iterator<Item = (NodeIndex, &Row)> {
+        let shard_id = self.shard_id();
+        let is_mate =
+            move |node, row: &Row| node != self.myself && (row.master == Some(self.myself) || row.shard_id == shard_id);
+        self.table.rows().filter(move |&(node, row)| is_mate(node, row))
+    }
+
+    /// Tells all where we live. What we think of them is not said: we have not asked anybody.
+    fn greet_all(&mut self, actions: &mut Actions) {
+        let myself = self.table.row(self.myself);
+        let (hostname, nodename, shard_id) = (myself.hostname.clone(), myself.nodename.clone(), myself.shard_id);
+        for (_, link) in self.linked() {
+            let header = self.header();
+            let names = hostname.as_deref().map(Extension::Hostname).into_iter();
+            let extensions =
+                names.chain(nodename.as_deref().map(Extension::Nodename)).chain([Extension::ShardId(shard_id)]);
+            let message = actions
+                .message(|out| wire::write_heartbeat(out, header, Heartbeat::Ping, core::iter::empty(), extensions));
+            self.send(link, message, MessageKind::Ping, actions);
+        }
+    }
+
+    /// We have no data: the replica that has most is to take over without us.
+    fn ask_best_replica(&mut self, actions: &mut Actions) {
+        let can = |&node: &NodeIndex| {
+            let row = self.table.row(node);
+            row.kin > 0 && row.offset > 0 && !row.has(NodeFlags::NO_FAILOVER) && row.is_linked
+        };
+        let heir = self.replicas_of(self.myself).filter(can).max_by_key(|&node| self.table.row(node).offset);
+        let Some((heir, link)) = heir.and_then(|heir| Some((heir, self.table.row(heir).link?))) else { return };
+        let Row { id, offset, .. } = self.table.row(heir);
+        let words = "We have no data, and nobody has taken over; asking the replica that has most";
+        actions.log(Level::Notice, format_args!("{words}: {id}, offset {offset}"));
+        let header = self.header();
+        let forced = Header { message_flags: header.message_flags | MessageFlags::FORCE_ACK, ..header.clone() };
+        let message = actions.message(|out| wire::write_manual_failover_start(out, &forced));
+        self.send(link, message, MessageKind::ManualFailoverStart, actions);
     }
 }
 
@@ -120,7 +211,14 @@ mod tests {
 
     #[test]
     fn nothing_leaves_and_what_was_dialled_is_known_at_the_end() {
-        let mut silence = Silence { opens_at: Some(Monotonic(900)), kept: Vec::new(), owed: Vec::new() };
+        let mut silence = Silence {
+            opens_at: Monotonic(900),
+            greets_at: Monotonic(0),
+            has_greeted: false,
+            asks_at: Monotonic(0),
+            kept: Vec::new(),
+            owed: Vec::new(),
+        };
         let links = [LinkId::accepted(1), LinkId::accepted(2), LinkId::accepted(3)];
         let mut actions = Actions::default();
         actions.links.extend(links[..2].iter().map(|&link| LinkOrder::Dial(link, Target::Sibling(1))));
@@ -135,7 +233,7 @@ mod tests {
         silence.swallow(&mut actions);
         silence.forget(asking[0]);
         assert!(actions.sends.is_empty());
-        assert!(!silence.opens(Monotonic(899)) && silence.opens(Monotonic(900)) && !silence.opens(Monotonic(901)));
+        assert!(!silence.listens(Monotonic(899)) && silence.listens(Monotonic(900)));
         actions.clear();
         let down: Vec<LinkId> = silence.end(&mut actions).collect();
         assert_eq!(down, vec![links[1], asking[1]]);

@@ -71,6 +71,7 @@ pub(crate) struct Peer {
     pub(crate) is_kin: bool,
     pub(crate) claims: SlotSet,
     pub(crate) master: Option<char>,
+    pub(crate) group: Option<char>,
     pub(crate) flags: NodeFlags,
     pub(crate) hostname: Option<String>,
     /// Whether its port is open, and whether it answers.
@@ -107,6 +108,7 @@ impl Peer {
             is_kin: false,
             claims: SlotSet::default(),
             master: None,
+            group: None,
             flags: NodeFlags::MASTER,
             hostname: None,
             is_up: true,

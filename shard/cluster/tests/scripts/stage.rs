@@ -4,7 +4,7 @@ use crate::peer::{self, Peer, Words};
 use slotmesh_base::{Monotonic, Rng, UnixMillis};
 use slotmesh_cluster::machine::{
     Actions, Admin, Cluster, Failover, Input, LinkEnd, LinkId, LinkOrder, MasterLink, Now, PauseOrder, ReplicaRules,
-    ReplicationFacts, RoleChange, Settings, Target,
+    ReplicationFacts, RoleChange, Settings, Silence, Target,
 };
 use slotmesh_cluster::nodes_conf::{self, SavedCluster, SavedNode};
 use slotmesh_cluster::wire::{self, GossipEntry, Header, Heartbeat, MessageFlags, NodeFlags, Payload};
@@ -22,6 +22,9 @@ pub(crate) struct Stage {
     saved: SavedCluster,
     peers: BTreeMap<char, Peer>,
     node: Option<Cluster>,
+    /// The node comes back without data; its silence, if it keeps one.
+    is_empty_handed: bool,
+    silence: Option<Silence>,
     /// Since the beginning.
     ms: u64,
     next_link: u64,
@@ -48,6 +51,8 @@ impl Default for Stage {
             saved: SavedCluster::default(),
             peers: BTreeMap::new(),
             node: None,
+            is_empty_handed: false,
+            silence: None,
             ms: 0,
             next_link: 0,
             disk: String::new(),
@@ -148,6 +153,7 @@ impl Stage {
                 "crash" => self.rules.crash_detect_ms = words.number()?,
                 "validity" => self.rules.validity_factor = words.number()?,
                 "barrier" => self.rules.migration_barrier = words.number()?,
+                "without-data" => self.is_empty_handed = true,
                 "no-failover" => self.rules.never_fails_over = true,
                 "no-migration" => self.rules.allows_migration = false,
                 word => Self::describe(&mut own, word, words)?,
@@ -193,6 +199,7 @@ impl Stage {
                 peer.master = None;
                 peer.flags = (peer.flags - NodeFlags::REPLICA) | NodeFlags::MASTER;
             }
+            "group" => peer.group = Some(letter(words.word()?)?),
             "flags" => peer.flags |= peer::flags(words.word()?)?,
             "hostname" => peer.hostname = Some(words.word()?.to_owned()).filter(|name| name != "none"),
             "silent" => peer.answers = false,
@@ -211,7 +218,7 @@ impl Stage {
             other_port: 0,
             hostname: None,
             nodename: None,
-            shard_id: Some(peer::id(peer.master.unwrap_or(peer.name))),
+            shard_id: Some(peer::id(peer.group.or(peer.master).unwrap_or(peer.name))),
             flags: peer.flags,
             master: peer.master.map(peer::id),
             ping_sent: UnixMillis(0),
@@ -260,7 +267,9 @@ impl Stage {
 
     fn load(&mut self) {
         let saved = nodes_conf::parse(self.disk.as_bytes()).expect("the node reads what is on disk");
-        self.node = Some(Cluster::load(self.settings(), Rng::new(7), self.now(), &saved));
+        let (now, cluster) = (self.now(), Cluster::load(self.settings(), Rng::new(7), self.now(), &saved));
+        self.silence = (self.is_empty_handed && cluster.is_backed_up()).then(|| Silence::begin(now, &cluster));
+        self.node = Some(cluster);
     }
 
     fn restart(&mut self) {
@@ -296,7 +305,7 @@ impl Stage {
         Ok(())
     }
 
-    fn obey(&mut self, actions: Actions) -> Result<(), String> {
+    fn obey(&mut self, mut actions: Actions) -> Result<(), String> {
         let now = self.now();
         if actions.save {
             let save = self.node().save(now);
@@ -310,6 +319,7 @@ impl Stage {
                 }
             }
         }
+        let down = self.keep_silent(&mut actions);
         for order in actions.links {
             match order {
                 LinkOrder::Dial(link, target) => self.dial(link, &target)?,
@@ -345,7 +355,16 @@ impl Stage {
             let text = |range: std::ops::Range<usize>| String::from_utf8_lossy(&actions.bytes[range]).into_owned();
             self.done.push(format!("publish {} {}", text(publication.channel), text(publication.message)));
         }
-        Ok(())
+        down.into_iter().try_for_each(|link| self.tell(Input::LinkDown { link, why: LinkEnd::Other }))
+    }
+
+    /// Nothing leaves a node that is silent; what is down when it is not any more.
+    fn keep_silent(&mut self, actions: &mut Actions) -> Vec<LinkId> {
+        let now = self.now();
+        let (Some(silence), Some(node)) = (&mut self.silence, &mut self.node) else { return Vec::new() };
+        let Some(relief) = silence.keep(now, node, actions) else { return Vec::new() };
+        self.done.push(format!("speak {relief:?}"));
+        self.silence.take().map(|silence| silence.end(actions).collect()).unwrap_or_default()
     }
 
     fn dial(&mut self, link: LinkId, target: &Target) -> Result<(), String> {
@@ -413,7 +432,10 @@ impl Stage {
                 let forced = if message_flags.contains(MessageFlags::FORCE_ACK) { " forced" } else { "" };
                 format!("ask {to} current {current} epoch {epoch} claims {}{forced}", peer::show(slots))
             }
-            Payload::ManualFailoverStart => format!("start failover at {to}"),
+            Payload::ManualFailoverStart => {
+                let is_forced = message.header.message_flags.contains(MessageFlags::FORCE_ACK);
+                format!("start failover at {to}{}", if is_forced { " forced" } else { "" })
+            }
             other => format!("{other:?} to {to}"),
         };
         self.done.push(what);
