@@ -1,7 +1,7 @@
 //! Clusters of masters with replicas, whose clients write while hosts die and networks part.
 
 use crate::checkers::{disagreement, view};
-use crate::scenario::{Failure, Options, living, proceed};
+use crate::scenario::{Failure, Kind, Options, living, proceed};
 use crate::world::{MS, Plan, SECOND, World};
 use crate::{faults, losses, operator, recovery};
 use slotmesh_base::{Rng, SLOT_COUNT, Slot};
@@ -63,18 +63,20 @@ pub fn run_groups(options: Options) -> Result<GroupsReport, Failure> {
             ..ReplicaRules::default()
         },
         loses: rng.below(2) == 0,
+        hides_offsets: false,
     };
     let mut world = World::new(plan);
     world.safety.is_strict = true;
     let mut play = Play { world: &mut world, rng: &mut rng, masters, replicas };
-    play.play().map_err(|what| Failure { options, what, is_groups: true })
+    play.play().map_err(|what| Failure { options, what, kind: Kind::Groups })
 }
 
-struct Play<'a> {
-    world: &'a mut World,
-    rng: &'a mut Rng,
-    masters: usize,
-    replicas: usize,
+/// A run under way.
+pub(crate) struct Play<'a> {
+    pub(crate) world: &'a mut World,
+    pub(crate) rng: &'a mut Rng,
+    pub(crate) masters: usize,
+    pub(crate) replicas: usize,
 }
 
 impl Play<'_> {
@@ -119,7 +121,7 @@ impl Play<'_> {
     }
 
     /// Masters and their replicas, no two of one group on one host.
-    fn form(&mut self) -> Result<(), String> {
+    pub(crate) fn form(&mut self) -> Result<(), String> {
         let nodes: Vec<usize> = (0..self.world.nodes.len()).collect();
         // One of each host, then the second ones: neighbours live on different hosts.
         let mut order = nodes.clone();
@@ -202,7 +204,12 @@ impl Play<'_> {
         Ok(helped)
     }
 
-    fn until(&mut self, ns: u64, what: &str, why_not: impl Fn(&World) -> Option<String>) -> Result<(), String> {
+    pub(crate) fn until(
+        &mut self,
+        ns: u64,
+        what: &str,
+        why_not: impl Fn(&World) -> Option<String>,
+    ) -> Result<(), String> {
         match self.wait(ns, why_not)? {
             Some(why) => Err(format!("not {what} within {} ms: {why}", ns / MS)),
             None => Ok(()),
@@ -226,7 +233,7 @@ impl Play<'_> {
 }
 
 /// Why not all is well: all agree, all slots are served, each replica follows a master with slots and is in sync.
-fn unhealthy(world: &World) -> Option<String> {
+pub(crate) fn unhealthy(world: &World) -> Option<String> {
     if let Some(why) = disagreement(world, &living(world)) {
         return Some(why);
     }

@@ -90,6 +90,7 @@ impl Large {
             trace: false,
             rules: ReplicaRules::default(),
             loses: false,
+            hides_offsets: false,
         };
         let mut world = World::new(plan);
         let mut saved = formed(shape);

@@ -15,6 +15,7 @@ mod losses;
 mod network;
 mod operator;
 mod puppet;
+mod ranks;
 mod recovery;
 mod replication;
 pub mod scenario;
@@ -23,4 +24,5 @@ mod world;
 
 pub use groups::{GroupsReport, run_groups};
 pub use large::{Large, Quiet, Shape, Took};
+pub use ranks::{RanksReport, run_ranks};
 pub use scenario::{Failure, Options, Report, run};

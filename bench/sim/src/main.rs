@@ -1,19 +1,22 @@
 //! Runs seeds of the simulator, as many as asked for, on all cores. *Not here*: what a run is.
 
-use slotmesh_sim::{Failure, GroupsReport, Large, Options, Quiet, Report, Shape, Took, run, run_groups};
+use slotmesh_sim::{
+    Failure, GroupsReport, Large, Options, Quiet, RanksReport, Report, Shape, Took, run, run_groups, run_ranks,
+};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const HELP: &str = "\
-usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--groups] [--disk-lies] [--hasty-winners]
-       slotmesh-sim --seed SEED [--trace] [--groups] [--disk-lies] [--hasty-winners]
+usage: slotmesh-sim [--seeds N] [--from SEED] [--threads N] [--groups|--ranks] [what is to be broken]
+       slotmesh-sim --seed SEED [--trace] [--groups|--ranks] [what is to be broken]
        slotmesh-sim siblings
        slotmesh-sim large HOSTS SHARDS
 
 Without arguments 100 seeds from 0 on. A run that fails prints its seed and how to see it again.
---groups has masters with replicas, whose clients write.
---disk-lies lets the disks confirm what they may yet lose, --hasty-winners makes a single vote enough to win: the checkers
-must find that.
+--groups has masters with replicas, whose clients write; half of these seeds lose data with the hosts that die. --ranks
+looks who of several replicas takes over.
+--disk-lies lets the disks confirm what they may yet lose, --hasty-winners makes a single vote enough to win, with --ranks
+--hides-offsets lets no replica tell how far it is: the checkers must find that.
 siblings: what 24 nodes say as processes of 1 to 8 shards. large: what a cluster of HOSTS processes of SHARDS shards says
 in a quiet minute, how long that minute takes, and how soon a death is known. Both print tables of bench/RESULTS.md.
 ";
@@ -24,6 +27,7 @@ struct Arguments {
     seeds: u64,
     threads: u64,
     groups: bool,
+    ranks: bool,
 }
 
 fn main() -> ExitCode {
@@ -48,7 +52,8 @@ fn main() -> ExitCode {
 
 fn parse(words: &[String]) -> Option<Arguments> {
     let threads = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
-    let mut arguments = Arguments { options: Options::default(), first: 0, seeds: 100, threads, groups: false };
+    let mut arguments =
+        Arguments { options: Options::default(), first: 0, seeds: 100, threads, groups: false, ranks: false };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut number = || words.next()?.parse::<u64>().ok();
@@ -58,6 +63,8 @@ fn parse(words: &[String]) -> Option<Arguments> {
             "--threads" => arguments.threads = number()?.max(1),
             "--seed" => (arguments.first, arguments.seeds) = (number()?, 1),
             "--groups" => arguments.groups = true,
+            "--ranks" => arguments.ranks = true,
+            "--hides-offsets" => arguments.options.hides_offsets = true,
             "--trace" => arguments.options.trace = true,
             "--disk-lies" => arguments.options.disk_lies = true,
             "--hasty-winners" => arguments.options.hasty_winners = true,
@@ -78,9 +85,10 @@ fn run_all(arguments: &Arguments) -> u64 {
         }
         let seed = arguments.first + nth;
         let options = Options { seed, ..arguments.options };
-        let result = match arguments.groups {
-            true => run_groups(options).map(|report| print_groups(seed, report)),
-            false => run(options).map(|report| print_report(seed, report)),
+        let result = match (arguments.groups, arguments.ranks) {
+            (true, _) => run_groups(options).map(|report| print_groups(seed, report)),
+            (_, true) => run_ranks(options).map(|report| print_ranks(seed, report)),
+            _ => run(options).map(|report| print_report(seed, report)),
         };
         match result {
             Ok(()) => {}
@@ -107,6 +115,11 @@ fn print_groups(seed: u64, report: GroupsReport) {
          disks lost, {excused} writes with both copies, {helped} groups helped, healed after {healed_after_ms} ms, \
          {fingerprint:016x}"
     );
+}
+
+fn print_ranks(seed: u64, report: RanksReport) {
+    let RanksReport { fingerprint, promotions, second_best } = report;
+    println!("seed {seed}: {promotions} promoted, {second_best} of them with the best cut off, {fingerprint:016x}");
 }
 
 fn print_failure(failure: &Failure) {

@@ -215,7 +215,8 @@ impl World {
         let Data { log, following, feeds, .. } = &self.data[node];
         let link = following.as_ref().map_or(MasterLink::NeverSynced, |following| following.link);
         let is_begun = !log.is_empty() || !feeds.is_empty() || link != MasterLink::NeverSynced;
-        ReplicationFacts { offset: if is_begun { FIRST_OFFSET + log.len() as u64 } else { 0 }, link }
+        let length = if self.plan.hides_offsets { 0 } else { log.len() as u64 };
+        ReplicationFacts { offset: if is_begun { FIRST_OFFSET + length } else { 0 }, link }
     }
 
     fn tell_facts(&mut self, node: usize) {
@@ -389,6 +390,23 @@ impl World {
         self.cut_feeds(node);
         self.dial_master(node, RETRY_NS);
         self.tell_facts(node);
+    }
+
+    /// A replica loses its master and does not come back to it.
+    pub(crate) fn hold_back(&mut self, node: usize) {
+        self.lose_master(node);
+        if let Some(following) = &mut self.data[node].following {
+            following.attempt = u64::MAX;
+        }
+    }
+
+    /// Replicas that are in sync with a node.
+    pub(crate) fn replicas(&self, node: usize) -> Vec<usize> {
+        self.data[node].feeds.iter().map(|feed| feed.node).collect()
+    }
+
+    pub(crate) fn has_replicas(&self, node: usize) -> bool {
+        !self.data[node].feeds.is_empty()
     }
 
     /// A node does not follow any more.

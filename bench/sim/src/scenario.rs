@@ -24,6 +24,8 @@ pub struct Options {
     pub disk_lies: bool,
     /// Break elections: a single vote is enough to win.
     pub hasty_winners: bool,
+    /// Break ranks: no replica tells how far it is.
+    pub hides_offsets: bool,
 }
 
 /// What a run that went well has seen.
@@ -44,17 +46,30 @@ pub struct Report {
 pub struct Failure {
     pub(crate) options: Options,
     pub(crate) what: String,
-    pub(crate) is_groups: bool,
+    pub(crate) kind: Kind,
+}
+
+/// What kind of run it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Masters,
+    Groups,
+    Ranks,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { options: Options { seed, disk_lies, hasty_winners, .. }, what, is_groups } = self;
+        let Self { options: Options { seed, disk_lies, hasty_winners, hides_offsets, .. }, what, kind } = self;
         let lies = if *disk_lies { " --disk-lies" } else { "" };
         let hasty = if *hasty_winners { " --hasty-winners" } else { "" };
-        let groups = if *is_groups { " --groups" } else { "" };
+        let hidden = if *hides_offsets { " --hides-offsets" } else { "" };
+        let kind = match kind {
+            Kind::Masters => "",
+            Kind::Groups => " --groups",
+            Kind::Ranks => " --ranks",
+        };
         writeln!(f, "seed {seed}: {what}")?;
-        write!(f, "again: cargo run --release -p slotmesh-sim -- --seed {seed}{groups}{lies}{hasty} --trace")
+        write!(f, "again: cargo run --release -p slotmesh-sim -- --seed {seed}{kind}{lies}{hasty}{hidden} --trace")
     }
 }
 
@@ -85,10 +100,11 @@ pub fn run(options: Options) -> Result<Report, Failure> {
         trace: options.trace,
         rules: ReplicaRules::default(),
         loses: false,
+        hides_offsets: false,
     };
     let mut world = World::new(plan);
     world.safety.is_strict = is_strict;
-    play(&mut world, &mut rng).map_err(|what| Failure { options, what, is_groups: false })
+    play(&mut world, &mut rng).map_err(|what| Failure { options, what, kind: Kind::Masters })
 }
 
 fn play(world: &mut World, rng: &mut Rng) -> Result<Report, String> {

@@ -170,6 +170,8 @@ pub(crate) struct Plan {
     pub(crate) rules: ReplicaRules,
     /// Whether those who die may come back without their data, or without anything.
     pub(crate) loses: bool,
+    /// Whether no replica tells how far it is, so that ranks mean nothing.
+    pub(crate) hides_offsets: bool,
 }
 
 /// Hosts, nodes, links, disks and what is due.
