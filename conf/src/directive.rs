@@ -354,6 +354,8 @@ directives! {
         MAXMEMORY: u64 = memory("maxmemory", "0", 0, u64::MAX).missing(NO_EVICTION);
         /// What to evict. INFO shows it, nothing is evicted yet.
         MAXMEMORY_POLICY: &'static str = choice("maxmemory-policy", "noeviction", EVICTION);
+        /// Microseconds that loading waits after each key, for tests.
+        KEY_LOAD_DELAY: i64 = integer("key-load-delay", "0", -I32 - 1, I32).hidden();
     }
     others {
         boolean("io-threads-do-reads", "no").fixed();
@@ -398,7 +400,6 @@ directives! {
 
         integer("list-compress-depth", "0", 0, I32);
         integer("rdb-key-save-delay", "0", -I32 - 1, I32).hidden();
-        integer("key-load-delay", "0", -I32 - 1, I32).hidden();
         integer("watchdog-period", "0", 0, I32).hidden();
         integer("repl-diskless-sync-max-replicas", "0", 0, I32);
         integer("socket-mark-id", "0", 0, U32).fixed();

@@ -111,6 +111,7 @@ impl Core {
             self.engine.drive_replication(&mut self.io);
             self.engine.drive_persistence(&mut self.io);
             self.engine.drive_log(&mut self.io);
+            self.engine.drive_shutdown(&mut self.io);
             self.engine.pass_slots_on(&mut self.io);
             self.drive_bus();
             self.look_at_answered();
@@ -521,10 +522,11 @@ impl Core {
             Some((deadline, goes_on)) => (deadline.min(next), goes_on),
             None => (next, false),
         };
-        let (next, logs_on) = match self.engine.log_deadline() {
+        let (next, logs_on) = match engine.log_deadline() {
             Some((deadline, goes_on)) => (deadline.min(next), goes_on),
             None => (next, false),
         };
+        let next = engine.shutdown_deadline().map_or(next, |deadline| deadline.0.min(next));
         if has_more || walks_images || saves_on || logs_on || next <= monotonic.0 {
             Wait::No
         } else {

@@ -21,6 +21,7 @@ use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
 use crate::remote::Remote;
 use crate::replication::{Replication, StreamErrands};
+use crate::shutdown::Leave;
 use slotmesh_base::limits::{PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index, resolve};
@@ -77,6 +78,8 @@ pub(crate) struct Engine {
     pub(crate) bus: Option<Box<Bus>>,
     /// How far it is with handing its slots over before the process stops.
     pub(crate) handover: Handover,
+    /// What we do for the end of the process.
+    pub(crate) leave: Leave,
     /// What its cluster has changed and was not followed to the end.
     pub(crate) unsettled: Unsettled,
     /// The replication of the stream that we own, if we own one.
@@ -167,6 +170,7 @@ impl Engine {
             standing: Standing::default(),
             remote: process.is_clustered().then(|| Box::new(Remote::new(&settings))),
             handover: Handover::default(),
+            leave: Leave::default(),
             unsettled: Unsettled::default(),
             map: process.map(),
             process,
@@ -464,7 +468,12 @@ impl Engine {
             NodeAction::Done => Done::Yes,
             NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
             NodeAction::KillClients { filter, counts } => self.kill_anywhere(hands, index, &filter, counts),
-            NodeAction::Shutdown { expects_save, may_wait } => self.shut_down(hands, expects_save, may_wait),
+            NodeAction::Shutdown(wish) => self.shut_down_for(hands, index, wish),
+            NodeAction::Reload { saves } => self.reload(hands, index, saves),
+            NodeAction::AbortShutdown => {
+                self.wake_all(hands);
+                self.reply_scratch(hands, index)
+            }
             NodeAction::Replicate(order) => self.replicate(hands, index, order),
             NodeAction::Save { waits } => self.save(hands, index, waits),
             NodeAction::Monitor => self.start_monitor(hands, index),

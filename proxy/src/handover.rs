@@ -56,10 +56,10 @@ impl Engine {
         }
         if !self.has_slots_to_pass_on() || now >= until || matches!(self.handover, Handover::Over) {
             self.handover = Handover::Over;
-            if self.process.end_handover() {
-                self.process.stop();
-            }
             let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+            if self.process.end_handover() {
+                self.begin_last_saves(&mut hands);
+            }
             self.wake_all(&mut hands);
         }
     }

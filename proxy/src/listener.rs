@@ -1,13 +1,13 @@
 //! Accepting connections and dealing them evenly to the cores.
 
 use crate::client::Connection;
-use crate::engine::{Done, Engine, Hands};
-use crate::hop::{self, Parcel, RequestHead, RequestKind};
+use crate::engine::{Engine, Hands};
+use crate::hop::{self, Parcel};
 use crate::scatter::announce_parcel;
 use slotmesh_base::ReplyError;
 use slotmesh_conf::directive;
 use slotmesh_io::{DataLoop, Lane, process, tcp};
-use slotmesh_shard::Client;
+use slotmesh_shard::{Client, ShutdownWish};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -112,41 +112,28 @@ impl Dealer {
             _ => ("SIGTERM", directive::SHUTDOWN_ON_SIGTERM),
         };
         engine.process.log.warning(format_args!("Received {name} scheduling shutdown..."));
-        let expects_save = engine.process.settings().value(wishes).iter().any(|wish| wish == "save");
+        let settings = engine.process.settings();
+        let wants = |word: &str| settings.value(wishes).iter().any(|wish| wish == word);
+        let has_points = !settings.value(directive::SAVE).is_empty();
+        let wish = ShutdownWish {
+            saves: wants("save") || has_points && !wants("nosave"),
+            waits: !wants("now"),
+            forces: wants("force"),
+        };
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-        // Who asks again does not want to wait.
-        let may_wait = !engine.process.is_handing_over();
-        engine.shut_down(&mut hands, expects_save, may_wait);
+        match engine.process.closing.is_begun() {
+            false => engine.shut_down(&mut hands, wish),
+            // Who asks again does not want to wait for others. Data are saved nevertheless.
+            true if !engine.process.closing.is_saving() => engine.begin_last_saves(&mut hands),
+            true if signal == process::SIGINT => {
+                engine.process.log.warning(format_args!("You insist... exiting now."));
+                engine.process.stop();
+                engine.wake_all(&mut hands);
+            }
+            true => {}
+        }
         io.poll_readable(self.signals.as_fd(), SIGNALS);
         engine.process.is_stopping()
-    }
-}
-
-impl Engine {
-    /// Stops the process, as soon as replicas have taken over from our shards if that is to be waited for.
-    pub(crate) fn shut_down(&mut self, hands: &mut Hands<'_>, expects_save: bool, may_wait: bool) -> Done {
-        self.process.log.notice(format_args!("User requested shutdown..."));
-        if expects_save {
-            self.process.log.warning(format_args!("There is no persistence yet: nothing is saved"));
-        }
-        let timeout_ms = self.settings.value(directive::SHUTDOWN_TIMEOUT).saturating_mul(1000);
-        let waits = may_wait && timeout_ms > 0;
-        if !waits || !self.process.begin_handover(self.monotonic.plus_millis(timeout_ms)) {
-            self.process.stop();
-        }
-        self.wake_all(hands);
-        Done::Yes
-    }
-
-    /// Has all cores look whether the process stops.
-    pub(crate) fn wake_all(&mut self, hands: &mut Hands<'_>) {
-        let head = RequestHead::bare(RequestKind::Stop);
-        for core in hands.mail.peers() {
-            // A core whose mailbox is full is awake and sees the process's flag.
-            if let Some(room) = hands.mail.reserve(core, Lane::Requests, hop::request_len(std::iter::empty())) {
-                hop::write_request(&head, std::iter::empty(), room);
-            }
-        }
     }
 }
 

@@ -41,6 +41,7 @@ mod remote;
 mod replication;
 mod replies;
 mod scatter;
+mod shutdown;
 mod statistics;
 mod supervisor;
 mod transactions;

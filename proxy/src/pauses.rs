@@ -21,6 +21,8 @@ pub(crate) enum Reason {
     Node(u16),
     /// FAILOVER of the process: its writes wait until a replica leads.
     Failover,
+    /// The process is about to end.
+    Shutdown,
     /// This core's node hands its slots over: all of the process, since each may reach it through the gateway.
     Handover(u16),
 }

@@ -12,6 +12,7 @@ use crate::pauses::{self, Pauses};
 use crate::persistence::{DiskBoard, Durability};
 use crate::presence;
 use crate::replication::{Replication, StreamBoard};
+use crate::shutdown::Closing;
 use crate::statistics::Statistics;
 use crate::supervisor::Supervisor;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
@@ -85,6 +86,8 @@ pub(crate) struct Process {
     pub(crate) rejected: AtomicU64,
     peak_bytes: AtomicU64,
     meter: Mutex<Meter>,
+    /// How far the end of the process is.
+    pub(crate) closing: Closing,
     /// Set when the process shall stop.
     stopping: AtomicBool,
     /// When nodes stop to hand their slots over, on the monotonic clock; 0 if they do not.
@@ -152,6 +155,7 @@ impl Process {
             rejected: AtomicU64::new(0),
             peak_bytes: AtomicU64::new(0),
             meter: Mutex::default(),
+            closing: Closing::default(),
             stopping: AtomicBool::new(false),
             handover_until: AtomicU64::new(0),
             handover_turn: AtomicUsize::new(0),
@@ -319,6 +323,11 @@ impl Process {
         self.handover_turn.store(0, Ordering::Release);
         self.handover_until.store(until.0, Ordering::Release);
         true
+    }
+
+    /// They do not after all.
+    pub(crate) fn cancel_handover(&self) {
+        self.handover_until.store(0, Ordering::Release);
     }
 
     /// Whether nodes hand their slots over.
@@ -648,6 +657,14 @@ impl Node for NodeView<'_> {
 
     fn begin_rewrite(&self, is_in_transaction: bool) -> SaveBegin {
         self.process.disk.begin_rewrite(self.node.as_ref().map(|node| node.core), is_in_transaction)
+    }
+
+    fn abort_shutdown(&self) -> bool {
+        let is_aborted = self.process.cancel_shutdown();
+        if is_aborted {
+            self.process.log.notice(format_args!("Shutdown manually aborted."));
+        }
+        is_aborted
     }
 
     fn pause(&self, end: UnixMillis, scope: PauseScope) {

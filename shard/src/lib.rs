@@ -52,8 +52,8 @@ pub use load::{FileFacts, FilePosition, LoadError, LoadRules, Loader};
 pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
     ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, MasterLine, Node, NodeAction,
-    ProcessFacts, REDIS_VERSION, Rates, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, WaitCount,
-    answer_wait, describe_client, run_connection_command, run_node_command,
+    ProcessFacts, REDIS_VERSION, Rates, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, ShutdownWish,
+    WaitCount, answer_wait, describe_client, run_connection_command, run_node_command,
 };
 pub use monitor::{is_shown, refuse_to_monitor, write_line};
 pub use pause::{Pause, PauseScope};

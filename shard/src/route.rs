@@ -335,7 +335,8 @@ fn admit_to_transaction(
 
 /// Whether a request of DEBUG walks all shards, which takes many turns.
 fn is_drill(args: Args<'_>) -> bool {
-    args.find(1).is_some_and(|name| name.eq_ignore_ascii_case(b"snapshot"))
+    let is_whole = |name: &[u8]| [&b"snapshot"[..], b"reload"].iter().any(|word| name.eq_ignore_ascii_case(word));
+    args.find(1).is_some_and(is_whole)
 }
 
 /// Whatever is refused between MULTI and EXEC spoils the whole.

@@ -299,7 +299,11 @@ pub fn execute_transaction(
                         sequel.questions.push(Question { action, at, own });
                     }
                     NodeAction::Monitor => Reply::new(out, client.protocol).error(ReplyError::MonitorInMulti),
-                    NodeAction::Shutdown { .. } | NodeAction::DrillSnapshot { .. } | NodeAction::Save { .. } => {
+                    NodeAction::Shutdown(_)
+                    | NodeAction::AbortShutdown
+                    | NodeAction::Reload { .. }
+                    | NodeAction::DrillSnapshot { .. }
+                    | NodeAction::Save { .. } => {
                         debug_assert!(false, "{} was not admitted", spec.full_name);
                     }
                 }

@@ -3,7 +3,7 @@
 use super::Loaded;
 use crate::board::Board;
 use crate::log::Log;
-use slotmesh_shard::{LoadFacts, PersistenceFacts, SaveBegin, SaveRecord};
+use slotmesh_shard::{FileFacts, LoadFacts, PersistenceFacts, SaveBegin, SaveRecord};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -191,6 +191,12 @@ impl LoadProgress {
     #[inline]
     pub(crate) fn is_loading(&self) -> bool {
         self.is_loading.load(Ordering::Acquire)
+    }
+
+    /// A file was loaded while the node served.
+    pub(crate) fn note(&self, facts: &FileFacts) {
+        self.keys.store(facts.keys, Ordering::Relaxed);
+        self.expired.store(facts.expired, Ordering::Relaxed);
     }
 
     fn facts(&self) -> LoadFacts {

@@ -27,9 +27,12 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Bytes that are read at once.
 pub(super) const PIECE_BYTES: usize = 256 * 1024;
+/// The same if reading is to be slow.
+const SLOW_PIECE_BYTES: usize = 512;
 /// Time between two lines of the log that tell how far a load is, in nanoseconds.
 const PROGRESS_NANOS: u64 = 2_000_000_000;
 
@@ -149,7 +152,10 @@ fn load_node(process: &Process, settings: &Settings, hasher: KeyHasher, node: &N
     let progress = &process.disk.node(node.node).load;
     let mut keyspaces: Vec<&mut Keyspace> = shards.iter_mut().map(Shard::keyspace_mut).collect();
     let rules = load_rules(settings, hasher, node);
-    let loaded = File::open(path)
+    // As long as Redis takes for it with that setting; in steps that are no longer than a test wants to look.
+    let delay = Duration::from_micros(u64::try_from(settings.value(directive::KEY_LOAD_DELAY)).unwrap_or(0));
+    let open = |path| Ok(SlowFile { file: File::open(path)?, delay, progress, keys: 0 });
+    let loaded = open(path)
         .map_err(|error| LoadFailure::Io(path.to_owned(), error))
         .and_then(|file| load_rdb(file, path, rules, &mut keyspaces, progress, log));
     match loaded {
@@ -162,6 +168,28 @@ fn load_node(process: &Process, settings: &Settings, hasher: KeyHasher, node: &N
             log.warning(format_args!("Fatal error loading the DB: {failure}. Nothing was changed. Exiting."));
             std::process::exit(1);
         }
+    }
+}
+
+/// A file that is read as slowly as `key-load-delay` wants.
+struct SlowFile<'a> {
+    file: File,
+    delay: Duration,
+    progress: &'a LoadProgress,
+    /// Keys that were waited for.
+    keys: u64,
+}
+
+impl Read for SlowFile<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        if self.delay.is_zero() {
+            return self.file.read(room);
+        }
+        let keys = self.progress.keys.load(Ordering::Relaxed);
+        std::thread::sleep(self.delay.saturating_mul((keys - self.keys) as u32));
+        self.keys = keys;
+        let len = room.len().min(SLOW_PIECE_BYTES);
+        self.file.read(&mut room[..len])
     }
 }
 

@@ -16,6 +16,7 @@ mod durability;
 mod load;
 mod load_log;
 mod orders;
+mod reload;
 mod save;
 
 pub(crate) use append_log::{AppendLog, holds_replies};
@@ -23,6 +24,7 @@ pub(crate) use board::DiskBoard;
 pub(crate) use durability::Durability;
 pub(crate) use load::{Loaded, NodeToLoad, begin_loading};
 pub(crate) use orders::SaveOrder;
+pub(crate) use reload::Reload;
 pub(crate) use save::{FileWanted, Persistence};
 
 use slotmesh_conf::{Settings, directive};

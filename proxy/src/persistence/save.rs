@@ -95,6 +95,8 @@ pub(crate) struct Persistence {
     next_look: Monotonic,
     /// FLUSHALLs of our own shard that were seen.
     flushes: u64,
+    /// Whether the file that is wanted, or in the making, is the last before the process ends.
+    is_last: bool,
 }
 
 /// A file in the making.
@@ -146,6 +148,7 @@ impl Persistence {
             waits: Vec::new(),
             next_look: Monotonic::default(),
             flushes: 0,
+            is_last: false,
         }
     }
 
@@ -443,6 +446,13 @@ impl Engine {
         }
     }
 
+    /// Saves the data of our node before the process ends.
+    pub(crate) fn begin_last_save(&mut self, io: &mut DataLoop<Parcel>) {
+        let Some(mut persistence) = self.persistence.take() else { return };
+        persistence.begin_last(self, io);
+        self.persistence = Some(persistence);
+    }
+
     /// When the data on the disk want a turn at the latest, in nanoseconds, and whether at once.
     pub(crate) fn persistence_deadline(&self) -> Option<(u64, bool)> {
         let persistence = self.persistence.as_ref()?;
@@ -561,6 +571,24 @@ impl Persistence {
         }
     }
 
+    /// The process is about to end: the last file is begun, in place of one that is under way.
+    fn begin_last(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        engine.process.log.notice(format_args!("Saving the final RDB snapshot before exiting."));
+        if let Some(making) = self.making.take() {
+            let is_base = making.what.is_aof_base();
+            let what = if is_base { "rewriting the AOF" } else { "saving an .rdb" };
+            engine.process.log.warning(format_args!("There is a child {what}. Killing it!"));
+            making.give_up(engine, io);
+            match is_base {
+                true => engine.end_base(Err(())),
+                false => engine.process.disk.node(self.node).record().end(SaveEnd::GivenUp, engine.now.as_secs()),
+            }
+        }
+        self.is_last = true;
+        engine.process.disk.node(self.node).record().begin(engine.now.as_secs());
+        self.is_wanted = true;
+    }
+
     /// The process ends: what is in the making is of no use.
     pub(crate) fn leave(&mut self) {
         if let Some(making) = self.making.take() {
@@ -578,6 +606,9 @@ impl Persistence {
             SaveEnd::GivenUp => log.notice(format_args!("Background saving given up")),
         }
         engine.process.disk.node(self.node).record().end(end, engine.now.as_secs());
+        if std::mem::take(&mut self.is_last) {
+            engine.end_last_save(hands, matches!(end, SaveEnd::Saved { .. }));
+        }
         for wait in std::mem::take(&mut self.waits) {
             engine.answer_save(hands, &wait, matches!(end, SaveEnd::Saved { .. }));
         }

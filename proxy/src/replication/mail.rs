@@ -2,12 +2,12 @@
 
 use super::image_writer::{ImageForm, ImageWriter};
 use super::orders::{Attaching, RoleOrder};
-use super::stream::Gain;
+use super::stream::{Gain, StreamWork};
 use super::waits::Wanted;
 use crate::client::Connection;
 use crate::engine::{Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
-use crate::persistence::SaveOrder;
+use crate::persistence::{Reload, SaveOrder};
 use crate::post::Freight;
 use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
@@ -44,6 +44,8 @@ pub(crate) enum ReplicationMail {
     EndWalk(SnapshotId),
     /// A slice of a snapshot.
     Slice(Slice),
+    /// All data are to be reloaded.
+    Reload(Reload),
     /// A save was asked for.
     Save(SaveOrder),
     /// The disk has got further.
@@ -175,6 +177,7 @@ impl Engine {
                         self.take_slice_for_file(from, &slice);
                     }
                 }
+                ReplicationMail::Reload(reload) => self.begin_stream_work(hands, StreamWork::Reload(reload)),
                 ReplicationMail::Save(order) => self.take_save_order(order),
                 // The turn goes on to what waited for it.
                 ReplicationMail::Durable => {}

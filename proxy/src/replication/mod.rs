@@ -235,6 +235,35 @@ impl Replication {
         self.source.replicas().iter().find(is_it).map(|replica| replica.acked)
     }
 
+    /// Whether all replicas have acknowledged all, if all that they are to get `is_settled`.
+    pub(crate) fn is_caught_up(&self, is_settled: bool) -> bool {
+        let offset = self.source.history().offset();
+        let replicas = self.source.replicas();
+        replicas.is_empty() || is_settled && replicas.iter().all(|replica| replica.acked == offset)
+    }
+
+    /// Asks all replicas how far they are.
+    pub(crate) fn ask_for_acks(&mut self) {
+        self.source.ask_for_acks();
+    }
+
+    /// Tells the log which replicas lack something (Redis 7.0 `server.c` `finishShutdown`).
+    pub(crate) fn log_lag(&self) {
+        let (offset, replicas) = (self.source.history().offset(), self.source.replicas());
+        let lagging: Vec<_> = replicas.iter().filter(|replica| replica.acked != offset).collect();
+        for replica in &lagging {
+            let (facts, behind) = (&replica.facts, offset.saturating_sub(replica.acked));
+            self.log.warning(format_args!(
+                "Lagging replica {facts} reported offset {behind} behind master, state={}.",
+                replica.state.name()
+            ));
+        }
+        if !replicas.is_empty() {
+            let in_sync = replicas.len() - lagging.len();
+            self.log.notice(format_args!("{in_sync} of {} replicas are in sync when shutting down.", replicas.len()));
+        }
+    }
+
     /// Whether what our shards do is to be recorded.
     fn wants_effects(&self) -> bool {
         !self.is_replica() && (self.source.backlog().is_some() || self.journal.is_appending())
@@ -276,7 +305,7 @@ impl Replication {
     /// Shows what is refused from now on.
     fn show_standing(&self, engine: &mut Engine) {
         let lacks_data = Standing::LOADING.when(engine.lacks_data()).and(Standing::UNSAVED.when(engine.is_unsaved()));
-        let is_leaving = Standing::HANDING_OVER.when(engine.is_handing_over());
+        let is_leaving = Standing::HANDING_OVER.when(engine.is_handing_over() || engine.process.closing.is_saving());
         let unwritten = match self.journal.write_error().filter(|_| !self.is_replica()) {
             Some(NO_SPACE) => Standing::DISK_FULL,
             Some(_) => Standing::UNWRITTEN,
@@ -479,6 +508,14 @@ impl Engine {
         let Some(mut replication) = self.replication.take() else { return };
         replication.drive(self, io);
         self.replication = Some(replication);
+    }
+
+    /// Shows what is refused to clients, which is another now.
+    pub(crate) fn show_standing_again(&mut self) {
+        if let Some(replication) = self.replication.take() {
+            replication.show_standing(self);
+            self.replication = Some(replication);
+        }
     }
 
     /// Whether a shard of the process does not have its data yet, or has lost them.

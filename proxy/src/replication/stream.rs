@@ -5,7 +5,7 @@ use super::Replication;
 use super::orders::{Attaching, RoleOrder};
 use crate::engine::{Engine, Hands};
 use crate::lending::Work;
-use crate::persistence::{FileWanted, Loaded};
+use crate::persistence::{FileWanted, Loaded, Reload};
 use crate::replication::mail::{ReplicationMail, STREAM_CORE};
 use slotmesh_base::{Monotonic, UnixMillis};
 use slotmesh_io::SocketId;
@@ -49,6 +49,8 @@ pub(crate) enum StreamWork {
     Record,
     /// Take what has come from our master.
     Hear,
+    /// Save all data, and load them again.
+    Reload(Reload),
     /// Take what was loaded from the disk.
     Loaded(Box<Loaded>),
 }
@@ -177,7 +179,12 @@ impl Engine {
                 let is_first = begun.iter().any(BegunImage::is_base) && replication.journal.starts();
                 joint.records = (is_first && is_master).then_some(true);
                 joint.then = Some(Then::Images(begun));
+                if self.process.closing.is_saving() {
+                    // What comes home behind this is not written any more.
+                    replication.show_standing(self);
+                }
             }
+            StreamWork::Reload(reload) => self.reload_in_hand(hands, shards, reload),
             StreamWork::Loaded(mut loaded) => {
                 let limits = self.hot_limits();
                 if let Some(open) = loaded.log.take() {

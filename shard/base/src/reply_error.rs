@@ -214,6 +214,10 @@ pub enum ReplyError {
     RewriteInProgress,
     /// SAVE could not save.
     NotSaved,
+    /// DEBUG RELOAD could not load.
+    NotLoaded,
+    /// SHUTDOWN could not save.
+    NotShutDown,
     /// A save is wanted while one is under way.
     SaveInProgress,
     /// A replica without its master (`replica-serve-stale-data`).
@@ -353,6 +357,8 @@ impl fmt::Display for ReplyError {
             Self::Unwritten { is_full: false } => "MISCONF Errors writing to the AOF file: Input/output error",
             Self::RewriteInProgress => "ERR Background append only file rewriting already in progress",
             Self::NotSaved => "ERR",
+            Self::NotLoaded => "ERR Error trying to load the RDB dump, check server logs.",
+            Self::NotShutDown => "ERR Errors trying to SHUTDOWN. Check logs.",
             Self::SaveInProgress => "ERR Background save already in progress",
             Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             Self::PendingOutput => "ERR SYNC and PSYNC are invalid with pending output",

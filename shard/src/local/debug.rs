@@ -47,6 +47,8 @@ const HELP: &[&str] = &[
     "PROTOCOL <type>",
     "    Answer with a reply of that type: string, integer, double, bignum, null, array, set, map, attrib, push,",
     "    verbatim, true, false.",
+    "RELOAD [NOSAVE]",
+    "    Save all data, unless they are not to be, and load them again.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether keys that are over are removed before somebody asks for them.",
     "SLEEP <seconds>",
@@ -88,6 +90,7 @@ fn asks_of_cores(name: &[u8], args: Args<'_>, node: &dyn Node, reply: &mut Reply
             let bytes = parse_integer(args.at(2)).ok().and_then(|bytes| usize::try_from(bytes).ok());
             bytes.map(|copies_bytes_max| NodeAction::DrillSnapshot { copies_bytes_max })
         }
+        (b"reload", _) => Some(reload(args, reply)),
         (b"digest", 2) => inspect(Inspection::Digest),
         (b"digest-value", 2) => {
             reply.array(0);
@@ -100,6 +103,15 @@ fn asks_of_cores(name: &[u8], args: Args<'_>, node: &dyn Node, reply: &mut Reply
         (b"populate", 3..=5) => Some(checked(check_population(args), Inspection::Populate, reply)),
         _ => None,
     }
+}
+
+/// The keys that the file has take the place of all others: MERGE and NOFLUSH would keep some.
+fn reload(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
+    if !args.iter_from(2).all(|word| word.eq_ignore_ascii_case(b"nosave")) {
+        reply.error_text(b"ERR DEBUG RELOAD only supports the NOSAVE option.");
+        return NodeAction::Done;
+    }
+    NodeAction::Reload { saves: args.len() == 2 }
 }
 
 fn checked(refusal: Result<(), &'static [u8]>, what: Inspection, reply: &mut Reply<'_>) -> NodeAction {
@@ -143,7 +155,7 @@ fn answer_here(name: &[u8], args: Args<'_>, node: &dyn Node, reply: &mut Reply<'
         (b"panic", _) => node.debug(DebugAct::Crash("DEBUG PANIC called")),
         (b"assert", _) => node.debug(DebugAct::Crash("=== ASSERTION FAILED === DEBUG ASSERT called")),
         (b"oom", _) => node.debug(DebugAct::Crash("Out Of Memory allocating: DEBUG OOM called")),
-        (b"reload" | b"loadaof", _) => reply.error_text(b"ERR there is no persistence yet: nothing can be reloaded"),
+        (b"loadaof", _) => reply.error_text(b"ERR DEBUG LOADAOF is not supported"),
         (b"config-rewrite-force-all", 2) => match node.rewrite_configuration(true) {
             Ok(()) => reply.ok(),
             Err(error) => {

@@ -27,7 +27,7 @@ mod tests;
 pub use client::describe_client;
 pub use node::{
     ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
-    Rates,
+    Rates, ShutdownWish,
 };
 
 pub use replicate::{

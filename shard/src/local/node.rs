@@ -229,6 +229,10 @@ pub trait Node {
     fn begin_rewrite(&self, _is_in_transaction: bool) -> SaveBegin {
         SaveBegin::InProgress
     }
+    /// The process does not end after all; whether it was about to.
+    fn abort_shutdown(&self) -> bool {
+        false
+    }
     /// Number of keys of a slot that the node's shard holds.
     fn keys_in_slot(&self, _slot: Slot) -> usize {
         0
@@ -284,6 +288,17 @@ pub enum DebugAct<'a> {
     Crash(&'static str),
 }
 
+/// How the process is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ShutdownWish {
+    /// Whether data are saved before.
+    pub saves: bool,
+    /// Whether it waits until replicas have taken over, or caught up (not with NOW).
+    pub waits: bool,
+    /// Whether it ends also if data cannot be saved (FORCE).
+    pub forces: bool,
+}
+
 /// What the caller must do after a node command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeAction {
@@ -309,13 +324,15 @@ pub enum NodeAction {
         /// Whether it waits.
         waits: bool,
     },
-    /// Stop the process, without a reply.
-    Shutdown {
-        /// Whether somebody may expect that data are saved, which cannot be yet.
-        expects_save: bool,
-        /// Whether replicas may take over before (not with NOW).
-        may_wait: bool,
+    /// End the process, without a reply, unless that fails.
+    Shutdown(ShutdownWish),
+    /// Save all data, unless they are not to be, and load them again (DEBUG RELOAD).
+    Reload {
+        /// Whether they are saved.
+        saves: bool,
     },
+    /// The process does not end after all; the reply is written.
+    AbortShutdown,
     /// Change the node's replication, or ask it.
     Replicate(ReplicationOrder),
     /// Have every core look at what the process knows of pauses (`Gather::all_ok`).

@@ -2,10 +2,12 @@
 //!
 //! Mirrors Redis 7.2 `db.c` (`shutdownCommand`) and `lolwut.c`.
 
+use super::ShutdownWish;
 use super::{Node, NodeAction, REDIS_VERSION};
 use crate::{Client, SaveBegin};
 use slotmesh_base::ReplyError;
 use slotmesh_command::{NodeCommand, parse_integer};
+use slotmesh_conf::directive;
 use slotmesh_resp::{Args, Reply};
 
 pub(super) fn operate(
@@ -81,20 +83,16 @@ pub(super) fn shutdown(args: Args<'_>, node: &dyn Node, reply: &mut Reply<'_>) -
     }
     if nosave && save || abort && (nosave || save || now || force) {
         reply.error(ReplyError::Syntax);
+    } else if abort && node.abort_shutdown() {
+        reply.ok();
+        return NodeAction::AbortShutdown;
     } else if abort {
         reply.error_text(b"ERR No shutdown in progress.");
-    } else if save && !force {
-        reply.error_text(b"ERR Errors trying to SHUTDOWN: there is no persistence yet, and nothing can be saved.");
     } else {
-        // Nothing is saved, which is no news to those who want nothing saved.
-        let expects_save = save || !nosave && has_save_points(node);
-        return NodeAction::Shutdown { expects_save, may_wait: !now };
+        let has_points = !node.settings().value(directive::SAVE).is_empty();
+        return NodeAction::Shutdown(ShutdownWish { saves: save || !nosave && has_points, waits: !now, forces: force });
     }
     NodeAction::Done
-}
-
-fn has_save_points(node: &dyn Node) -> bool {
-    node.settings().get(&[b"save"]).first().is_some_and(|(_, points)| !points.is_empty())
 }
 
 /// A mesh of the slots of the cores, and the version.

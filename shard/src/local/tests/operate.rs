@@ -1,5 +1,5 @@
 use crate::testing::{Session, TestNode};
-use crate::{NodeAction, SaveEnd};
+use crate::{NodeAction, SaveEnd, ShutdownWish};
 
 fn session() -> Session {
     Session::new(TestNode::default())
@@ -8,23 +8,22 @@ fn session() -> Session {
 #[test]
 fn a_shutdown_is_told_whether_data_matter() {
     let table = [
-        ("SHUTDOWN NOSAVE", false),
-        ("shutdown now nosave force", false),
-        ("SHUTDOWN", true),
-        ("SHUTDOWN SAVE FORCE", true),
+        ("SHUTDOWN NOSAVE", "1 1", false, true, false),
+        ("shutdown now nosave force", "1 1", false, false, true),
+        ("SHUTDOWN", "1 1", true, true, false),
+        ("SHUTDOWN", "", false, true, false),
+        ("SHUTDOWN SAVE FORCE", "", true, true, true),
     ];
-    for (request, expects_save) in table {
-        let may_wait = !request.contains("now");
-        let mut session = session();
+    for (request, points, saves, waits, forces) in table {
+        let mut session = Session::new(TestNode::with(&[("save", points)]));
         assert_eq!(session.say(request), "", "{request}");
-        assert_eq!(session.action, NodeAction::Shutdown { expects_save, may_wait }, "{request}");
+        assert_eq!(session.action, NodeAction::Shutdown(ShutdownWish { saves, waits, forces }), "{request}");
     }
     session().expect(&[
         ("SHUTDOWN ABORT", "-ERR No shutdown in progress.\r\n"),
         ("SHUTDOWN SAVE NOSAVE", "-ERR syntax error\r\n"),
         ("SHUTDOWN ABORT NOW", "-ERR syntax error\r\n"),
         ("SHUTDOWN foo", "-ERR syntax error\r\n"),
-        ("SHUTDOWN SAVE", "-ERR Errors trying to SHUTDOWN: there is no persistence yet, and nothing can be saved.\r\n"),
     ]);
 }
 
