@@ -90,7 +90,7 @@ fn nobody_takes_over(program: &Program) {
         replica.await_link();
         master.await_same(&replica);
     };
-    wait_and_write("FAILOVER TIMEOUT 300", &|| ());
+    wait_and_write("FAILOVER TIMEOUT 4000", &|| ());
     wait_and_write("FAILOVER", &|| _ = master.say("FAILOVER ABORT"));
     assert_eq!(show(&master.say("FAILOVER ABORT")), "-ERR No failover in progress.\\r\\n");
 }
