@@ -162,6 +162,7 @@ impl Gateway {
     pub fn kill_a_master(&mut self, round: usize, meanwhile: impl FnOnce()) {
         let (first, nodes) = (self.cluster.first_port, self.cluster.count);
         let (server, victim) = match self.behind {
+            // The replica of the third process's master is in the first one.
             Behind::Ours => (1 + round % 2, first + 2 + 2 * (round % 2) as u16),
             _ => {
                 let masters: Vec<u16> = (first..first + nodes).filter(|&port| is_master(port)).collect();

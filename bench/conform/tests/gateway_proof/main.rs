@@ -1,0 +1,135 @@
+//! The gateway before clusters of several processes, seen by the clients of the field: one Redis, wherever the slots live,
+//! while masters die and slots move. Clusters of ours, and of redis-server that our process has joined.
+
+mod clients;
+mod patience;
+mod queue;
+mod traffic;
+
+use clients::Enduring;
+use patience::Patience;
+use queue::Queue;
+use slotmesh_conform::{Behind, Door, Gateway, cluster_tool, is_self_test, lines_at};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use traffic::Traffic;
+
+/// Replies that all clients together get between two blows.
+const BETWEEN: u64 = 3000;
+
+/// One test at a time: each needs the machine to itself.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ports of the nodes behind a gateway.
+fn nodes(gateway: &Gateway) -> Vec<u16> {
+    gateway.cluster.ports().collect()
+}
+
+/// What clients do where nothing fails.
+fn is_one_redis(gateway: &Gateway) {
+    let door = gateway.door;
+    clients::tour(door);
+    clients::benchmarks(door);
+    assert_eq!(door.enter().say("FLUSHALL"), b"+OK\r\n");
+    let (traffic, queue) = (Traffic::begin(door, &nodes(gateway), 2, 1), Queue::begin(door, "quiet"));
+    traffic.await_more(2 * BETWEEN);
+    queue.await_more(20);
+    queue.end(door, false);
+    let sums = traffic.end();
+    assert!(sums.durable > 0 && sums.unknown == 0, "{sums:?}");
+    Patience::begin(door).end(door);
+}
+
+/// All clients at once, while `blow` falls so many times.
+fn outlives(gateway: &mut Gateway, blows: usize, blow: impl Fn(&mut Gateway, usize, Door, Patience)) {
+    let door = gateway.door;
+    assert_eq!(door.enter().say("FLUSHALL"), b"+OK\r\n");
+    let (traffic, queue) = (Traffic::begin(door, &nodes(gateway), 2, 2), Queue::begin(door, "busy"));
+    let enduring = Enduring::begin(door);
+    for round in 0..blows {
+        traffic.await_more(BETWEEN);
+        queue.await_more(5);
+        blow(gateway, round, door, Patience::begin(door));
+    }
+    traffic.await_more(BETWEEN);
+    queue.await_more(5);
+    queue.end(door, true);
+    let sums = traffic.end();
+    enduring.end();
+    println!("{sums:?}");
+    assert!(sums.durable > 0, "{sums:?}");
+}
+
+/// A master dies; its replica takes over; what has waited meanwhile gets what it waits for; it comes back.
+fn master_dies(gateway: &mut Gateway, round: usize, door: Door, patience: Patience) {
+    gateway.kill_a_master(round, || patience.end(door));
+}
+
+/// Slots move from master to master.
+fn slots_move(gateway: &mut Gateway, round: usize, door: Door, patience: Patience) {
+    gateway.reshard(round, 300);
+    patience.end(door);
+}
+
+#[test]
+fn three_processes_are_one_redis() {
+    let _alone = alone();
+    is_one_redis(&Gateway::start(Behind::Ours, &[]));
+}
+
+#[test]
+fn three_processes_outlive_their_masters() {
+    let _alone = alone();
+    let mut gateway = Gateway::start(Behind::Ours, &[]);
+    outlives(&mut gateway, 3, |gateway, _, door, patience| master_dies(gateway, 0, door, patience));
+}
+
+/// The replica that takes over is a shard of the gateway's own process: slots come home.
+#[test]
+#[ignore = "a transaction or a wait whose slot comes home is answered TRYAGAIN"]
+fn slots_come_home_to_the_gateway() {
+    let _alone = alone();
+    let mut gateway = Gateway::start(Behind::Ours, &[]);
+    outlives(&mut gateway, 2, |gateway, _, door, patience| master_dies(gateway, 1, door, patience));
+}
+
+#[test]
+fn a_stock_cluster_is_one_redis() {
+    let _alone = alone();
+    if is_self_test() {
+        return;
+    }
+    is_one_redis(&Gateway::start(Behind::Redis, &[]));
+}
+
+#[test]
+fn a_stock_cluster_outlives_its_masters() {
+    let _alone = alone();
+    let mut gateway = Gateway::start(Behind::Redis, &[]);
+    outlives(&mut gateway, 3, master_dies);
+}
+
+/// Clients see a pause, never a redirect.
+#[test]
+fn slots_of_a_stock_cluster_move() {
+    let _alone = alone();
+    let mut gateway = Gateway::start(Behind::Redis, &[]);
+    let port = gateway.cluster.first_port;
+    let slots = || lines_at(port).into_iter().map(|line| (line.id, line.slots)).collect::<Vec<_>>();
+    let before = slots();
+    outlives(&mut gateway, 3, slots_move);
+    let out = cluster_tool(&["check", &format!("127.0.0.1:{port}")]);
+    assert!(out.contains("[OK] All 16384 slots covered."), "{out}");
+    assert_ne!(slots(), before, "slots have moved");
+}
+
+#[test]
+fn a_stock_cluster_with_passwords_is_one_redis() {
+    let _alone = alone();
+    let mut gateway = Gateway::start(Behind::RedisWithPassword, &[]);
+    is_one_redis(&gateway);
+    outlives(&mut gateway, 1, master_dies);
+    outlives(&mut gateway, 1, slots_move);
+}
