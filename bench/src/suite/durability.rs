@@ -49,14 +49,11 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
     let load = other_load();
     let mut text = format!(
         "SET of {} keys of {} B, values of {} B, {CLIENTS} clients, one shard, `appendonly yes`, without rewrites; the \
-         folders of both servers on one disk ({}); {load}.\n\n\
+         folders of both servers on one disk; {load}.\n\n\
          | appendfsync | pipeline | thousand SET/s: redis | slotmesh | slotmesh / redis | CPU µs per SET: redis | \
          slotmesh | slotmesh / redis | p99 µs: redis | slotmesh |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n",
-        base.keys,
-        base.sizes.key_bytes,
-        base.sizes.value_bytes,
-        std::env::temp_dir().display(),
+        base.keys, base.sizes.key_bytes, base.sizes.value_bytes,
     );
     for policy in POLICIES {
         let folders = [Folder::new("redis")?, Folder::new("slotmesh")?];
