@@ -53,6 +53,10 @@ impl Engine {
         args: Args<'_>,
         first_key: Option<(Slot, u64)>,
     ) -> Done {
+        if self.watching.is_watched {
+            // Those on other cores say nothing when they leave.
+            self.refresh_monitors();
+        }
         if !self.watching.is_watched {
             return self.run_plainly(hands, index, spec, args, first_key);
         }
