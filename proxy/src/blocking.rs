@@ -7,12 +7,12 @@ use crate::meter::Sender;
 use crate::post::Errand;
 use crate::replication::{ReplicaCount, waits_for_replicas};
 use crate::scatter::{has_room, send_request};
-use slotmesh_base::{ReplyError, Slot, UnixMillis};
-use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_reply};
+use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
+use slotmesh_command::{Outcome, Spec, ValueLimits, key_indexes, timeout_of, timeout_reply};
 use slotmesh_io::{SocketId, Sockets};
 use slotmesh_keyspace::Key;
-use slotmesh_resp::{ArgRange, Args, Reply};
-use slotmesh_shard::{Context, Placement, Shard, Unblock, Watcher, answer_wait};
+use slotmesh_resp::{ArgRange, Args, Protocol, Reply};
+use slotmesh_shard::{Context, KeptRequests, Placement, Shard, Unblock, Watcher, answer_wait};
 use std::collections::BTreeSet;
 
 /// When waits end: monotonic time in nanoseconds, and the connection.
@@ -37,6 +37,11 @@ impl Engine {
         first_key: Option<Key<'_>>,
         placement: Placement,
     ) -> Done {
+        if self.remote.is_some()
+            && let Some(connection) = self.connection(index).filter(|connection| !connection.client.is_at_node)
+        {
+            connection.blocking = Some(Box::new(KeptRequests::of_one(spec, args)));
+        }
         match placement {
             Placement::Core(core) if core == self.core => self.run_blocking_here(hands, index, spec, args, first_key),
             Placement::Core(core) => self.send_blocking(hands, index, core, spec, args),
@@ -251,6 +256,37 @@ impl Engine {
         }
     }
 
+    /// Whether a client whose wait is ended with this reply is to begin it again, since the slots of its keys have moved:
+    /// then its command comes next, with what is left of its time.
+    #[cold]
+    pub(crate) fn begins_again(&mut self, index: u32, reply: &[u8]) -> bool {
+        let mut moved = Vec::new();
+        Reply::new(&mut moved, Protocol::Resp2).error(ReplyError::MovedWhileWaiting);
+        let (now, wall) = (self.monotonic, self.now);
+        let Some(connection) = self.connection(index) else { return false };
+        let Some(kept) = connection.blocking.take() else { return false };
+        let Some((spec, request)) = kept.next().and_then(|request| Some((request.spec?, request))) else {
+            return false;
+        };
+        if reply != moved || connection.ended {
+            return false;
+        }
+        let args = kept.args(request);
+        let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
+        let deadline = connection.wait.as_deref().and_then(|wait| wait.deadline);
+        if let (Some((at, _)), Some(deadline)) = (timeout_of(spec, args, wall), deadline) {
+            words[at] = rest_of_timeout(deadline, now);
+        }
+        let mut requests = KeptRequests::default();
+        requests.push(Some(spec), words.iter().map(Vec::as_slice));
+        let behind = std::mem::take(&mut connection.waiting.requests);
+        for request in behind.iter() {
+            requests.push(request.spec, behind.args(request).iter_from(0));
+        }
+        connection.waiting.requests = requests;
+        true
+    }
+
     /// Counts the end of a wait on several shards, whose request is kept nowhere here.
     pub(crate) fn count_wait(&mut self, index: u32, spec: &'static Spec, reply: &[u8]) {
         let Some(connection) = self.connections[index as usize].as_deref() else { return };
@@ -297,6 +333,12 @@ impl Engine {
         let index = self.connections.iter().position(waits);
         index.is_some_and(|index| self.end_wait(hands, index as u32, why))
     }
+}
+
+/// What is left of a wait, as a timeout in seconds: not nothing, which would be for ever.
+fn rest_of_timeout(deadline: u64, now: Monotonic) -> Vec<u8> {
+    let millis = (deadline.saturating_sub(now.0) / 1_000_000).max(1);
+    format!("{}.{:03}", millis / 1000, millis % 1000).into_bytes()
 }
 
 /// Does an errand for a client of core `from` on a shard.

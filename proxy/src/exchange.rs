@@ -231,6 +231,10 @@ impl Engine {
         if connection.socket != back.socket {
             return;
         }
+        let is_again =
+            connection.barrier == Some(back.ticket) && connection.blocking.is_some() && self.begins_again(index, reply);
+        let reply = if is_again { &[] } else { reply };
+        let Some(connection) = self.connections[index as usize].as_deref_mut() else { return };
         // Where one part of a gathered reply is an error, all are.
         if back.part == 0 {
             self.meter.note_reply(reply);

@@ -10,6 +10,7 @@ use crate::engine::{Done, Engine, Hands};
 use crate::hop::{self, RequestHead, RequestKind, ReturnAddress};
 use crate::meter::Sender;
 use crate::post::Errand;
+use crate::remote::Hearing;
 use crate::replies::cork;
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::Slot;
@@ -17,7 +18,7 @@ use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
 use slotmesh_command::{ChannelKind, PubSubCommand, Spec};
 use slotmesh_conf::OutputLimit;
 use slotmesh_io::{SocketId, Sockets};
-use slotmesh_resp::{Args, Reply};
+use slotmesh_resp::{Args, Protocol, Reply};
 use slotmesh_shard::{Client, ClientKind, Gather, Said, write_message};
 use std::ops::Range;
 
@@ -32,6 +33,8 @@ pub(crate) struct Heard {
     pub(crate) own: Vec<u8>,
     /// What a transaction has said, to be told when it has its reply.
     pub(crate) said: Vec<Said>,
+    /// Whom the message is for that is being told.
+    pub(crate) door: Door,
     /// A message in each protocol.
     encoded: [Vec<u8>; 2],
     /// Cores where somebody may hear it.
@@ -53,6 +56,18 @@ impl Heard {
         }
         self.bytes += hand(sockets, connection, message, limit);
     }
+}
+
+/// Who of those who listen is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Door {
+    /// All.
+    #[default]
+    Both,
+    /// Clients of our node's port.
+    Node,
+    /// Clients of the gateway.
+    Gateway,
 }
 
 /// A message on its way.
@@ -116,6 +131,24 @@ impl Engine {
         command: PubSubCommand,
         args: Args<'_>,
     ) -> Done {
+        let is_of_shards = matches!(
+            command,
+            PubSubCommand::Subscribe(ChannelKind::Shard) | PubSubCommand::Unsubscribe(ChannelKind::Shard)
+        );
+        if is_of_shards && self.remote.is_some() {
+            self.note_listeners();
+            let is_at_node = self.connection(index).is_some_and(|connection| connection.client.is_at_node);
+            if !is_at_node && command == PubSubCommand::Subscribe(ChannelKind::Shard) {
+                match self.hears_elsewhere(args) {
+                    Hearing::Ready => {}
+                    Hearing::NotYet => return Done::NotYet,
+                    Hearing::Failed(error) => {
+                        Reply::new(&mut self.scratch, Protocol::Resp2).error(error);
+                        return self.reply_scratch(hands, index);
+                    }
+                }
+            }
+        }
         let Self { subscriptions, connections, scratch, .. } = self;
         let Some(connection) = connections[index as usize].as_deref_mut() else { return Done::Yes };
         // Or its first messages could overtake the news that it hears them.
@@ -225,6 +258,12 @@ impl Engine {
             heard.encoded.iter_mut().for_each(Vec::clear);
             for &index in indexes {
                 let Some(connection) = connections[index as usize].as_deref_mut() else { continue };
+                match heard.door {
+                    Door::Both => {}
+                    Door::Node if connection.client.is_at_node => {}
+                    Door::Gateway if !connection.client.is_at_node => {}
+                    Door::Node | Door::Gateway => continue,
+                }
                 receivers.all += 1;
                 receivers.at_node += i64::from(connection.client.is_at_node);
                 let protocol = connection.client.protocol;
@@ -257,6 +296,13 @@ impl Engine {
     /// Tells our clients what another process has said, that has reached our node over the bus. Cores without a node hear
     /// it from the first one.
     pub(crate) fn hear_from_bus(&mut self, hands: &mut Hands<'_>, message: Message<'_>) {
+        if self.is_elsewhere(message.kind, message.channel) {
+            // Clients of the gateway hear it from the node that has the slot.
+            self.heard.door = Door::Node;
+            self.tell(hands.sockets, message, None);
+            self.heard.door = Door::Both;
+            return;
+        }
         let cores = self.map.shards()..self.process.boards.len() as u16;
         self.hear_from_outside(hands, message, if self.core == 0 { cores } else { 0..0 });
     }
@@ -304,6 +350,11 @@ impl Engine {
         let own = std::mem::take(&mut self.heard.own);
         for said in std::mem::take(&mut self.heard.said) {
             let message = Message { kind: said.kind, channel: &said.channel, text: &said.message };
+            let is_at_node = self.connection(index).is_some_and(|connection| connection.client.is_at_node);
+            if !is_at_node && self.is_elsewhere(said.kind, &said.channel) {
+                self.say_elsewhere(&said.channel, &said.message);
+                continue;
+            }
             let mut cores = Vec::new();
             self.subscriptions.audience().find_listening(self.core, message.kind, message.channel, &mut cores);
             for core in cores {
@@ -347,7 +398,11 @@ impl Engine {
         self.stop_monitor(index);
         let Self { subscriptions, connections, .. } = self;
         if let Some(connection) = connections[index as usize].as_deref_mut() {
+            let had_channels = connection.client.subscribed.is_some();
             subscriptions.leave(&mut connection.client, index);
+            if connection.client.subscribed.is_none() && had_channels {
+                self.note_listeners();
+            }
         }
     }
 

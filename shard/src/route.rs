@@ -105,7 +105,7 @@ impl SlotMap {
     pub fn refusal(&self, mut slots: impl Iterator<Item = Slot>) -> Option<ReplyError> {
         let elsewhere = self.elsewhere.as_ref()?;
         let slot = slots.find(|&slot| elsewhere.slots.contains(slot))?;
-        Some(if elsewhere.owned.contains(slot) { ReplyError::NodeNotReached } else { ReplyError::SlotNotServed })
+        Some(if elsewhere.owned.contains(slot) { ReplyError::MovedWhileWaiting } else { ReplyError::SlotNotServed })
     }
 
     /// Why a client of the gateway waits in vain: one of the slots of its keys has left the core on which it stands in

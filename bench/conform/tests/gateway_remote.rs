@@ -2,8 +2,8 @@
 //! clusters; while masters die, and where a node answers what no node should.
 
 use slotmesh_conform::{
-    Cluster, Connection, Program, Server, await_condition, node_lines, request, resident_bytes, show, unused_port,
-    unused_ports,
+    Cluster, Connection, Program, Server, await_condition, follow_in_pairs, node_lines, request, resident_bytes, show,
+    unused_port, unused_ports,
 };
 use slotmesh_resp::{ArgRange, Args, DecodeLimits, Decoder, Step};
 use std::collections::BTreeSet;
@@ -50,7 +50,8 @@ fn strings(reply: &[u8]) -> Vec<String> {
 }
 
 fn text(bulk: &[u8]) -> String {
-    let start = bulk.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    let is_line = bulk.starts_with(b":");
+    let start = if is_line { 1 } else { bulk.iter().position(|&byte| byte == b'\n').map_or(0, |end| end + 1) };
     String::from_utf8_lossy(&bulk[start..bulk.len() - 2]).into_owned()
 }
 
@@ -477,4 +478,105 @@ fn many_clients_of_a_dead_node_are_bounded() {
     assert!(begin.elapsed() < Duration::from_secs(1), "others are slowed: {:?}", begin.elapsed());
     drop(clients);
     await_condition("the node serves on", SECONDS_MAX, || other.say("PING") == b"+PONG\r\n");
+}
+
+#[test]
+fn shard_channels_are_heard_from_any_host() {
+    let cluster = three(&[]);
+    for process in 0..3 {
+        let mut listener = gateway(&cluster, process);
+        listener.say("HELLO 3");
+        for number in 0..9 {
+            let channel = format!("channel:{number}");
+            let heard = strings(&listener.say(&format!("SSUBSCRIBE {channel}")));
+            assert_eq!(heard[..2], ["ssubscribe".to_owned(), channel.clone()]);
+            for speaker in 0..3 {
+                let text = format!("from:{speaker}");
+                let receivers = gateway(&cluster, speaker).say(&format!("SPUBLISH {channel} {text}"));
+                assert_eq!(receivers, b":1\r\n", "{channel} {process} {speaker}");
+                assert_eq!(strings(&listener.reply()), ["smessage", &channel, &text]);
+            }
+            // Inside of a transaction, and one that nobody hears.
+            let mut speaker = gateway(&cluster, (process + 1) % 3);
+            speaker.say("MULTI");
+            speaker.say(&format!("SPUBLISH {channel} queued"));
+            speaker.say("EXEC");
+            assert_eq!(strings(&listener.reply()), ["smessage", &channel, "queued"]);
+            assert_eq!(speaker.say(&format!("SPUBLISH {channel}x nobody")), b":0\r\n");
+            listener.say(&format!("SUNSUBSCRIBE {channel}"));
+            await_condition("nobody hears any more", SECONDS_MAX, || {
+                speaker.say(&format!("SPUBLISH {channel} again")) == b":0\r\n"
+            });
+        }
+    }
+}
+
+/// Six nodes, three of which follow the others.
+fn with_replicas(programs: &[Program], args: &[&str]) -> Cluster {
+    let own = ["--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"];
+    let cluster = Cluster::start(programs, &[&own, args].concat());
+    follow_in_pairs(&cluster, &[(0, 3), (1, 4), (2, 5)]);
+    cluster
+}
+
+/// A key of the second of three masters.
+fn key_of_second(cluster: &Cluster, name: &str) -> String {
+    let mut node = cluster.connect(0);
+    let key = (0..).map(|number| format!("{name}:{number}")).find(|key| {
+        let slot = node.say(&format!("CLUSTER KEYSLOT {key}"));
+        let slot: u16 = std::str::from_utf8(&slot[1..slot.len() - 2]).expect("a number").parse().expect("a slot");
+        (5461..=10922).contains(&slot)
+    });
+    key.expect("there are more keys than slots")
+}
+
+#[test]
+fn a_failover_is_a_pause() {
+    let mut cluster = with_replicas(&[OURS; 6], &[]);
+    let (queue, counter) = (key_of_second(&cluster, "queue"), key_of_second(&cluster, "counter"));
+    let channel = key_of_second(&cluster, "channel");
+    let mut waiter = gateway(&cluster, 0);
+    waiter.send(&request(&["BLPOP", &queue, "0"]));
+    let mut listener = gateway(&cluster, 0);
+    listener.say(&format!("SSUBSCRIBE {channel}"));
+    let stops = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|number| {
+            let (mut client, stops) = (gateway(&cluster, 0), stops.clone());
+            std::thread::spawn(move || {
+                let (mut written, mut longest) = (0u64, Duration::ZERO);
+                while !stops.load(Ordering::Relaxed) {
+                    let key = format!("w{number}:{}", written % 97);
+                    let begin = Instant::now();
+                    assert_eq!(client.say(&format!("SET {key} {written}")), b"+OK\r\n");
+                    assert_eq!(text(&client.say(&format!("GET {key}"))), written.to_string());
+                    longest = longest.max(begin.elapsed());
+                    written += 1;
+                }
+                (written, longest)
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    cluster.servers[1].signal("KILL");
+    let mut client = gateway(&cluster, 0);
+    let mut unknown = 0;
+    for number in 0..200 {
+        let reply = client.say(&format!("INCR {counter}"));
+        unknown += usize::from(reply.starts_with(b"-UNKNOWNFATE "));
+        assert!(reply.starts_with(b":") || reply.starts_with(b"-UNKNOWNFATE "), "{number}: {}", show(&reply));
+    }
+    assert!(unknown < 3, "one that was on its way: {unknown}");
+    assert_eq!(client.say(&format!("RPUSH {queue} x")), b":1\r\n");
+    assert_eq!(strings(&waiter.reply()), [queue, "x".to_owned()]);
+    await_condition("the channel is heard again", SECONDS_MAX, || {
+        client.say(&format!("SPUBLISH {channel} y")) == b":1\r\n"
+    });
+    assert_eq!(strings(&listener.reply()), ["smessage", &channel, "y"]);
+    stops.store(true, Ordering::Relaxed);
+    for writer in writers {
+        let (written, longest) = writer.join().expect("nobody sees a redirect, or an old value");
+        assert!(written > 0 && longest < Duration::from_secs(20), "{written} {longest:?}");
+    }
+    cluster.servers[1].await_end();
 }

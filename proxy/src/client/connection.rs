@@ -29,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) barrier: Option<u32>,
     /// The wait of its blocking command.
     pub(crate) wait: Option<Box<Wait>>,
+    /// That command, where it may have to be begun again since the slots of its keys have moved.
+    pub(crate) blocking: Option<Box<KeptRequests>>,
     /// Whether it waits for the end of a pause. Then it is stalled, but not among those that are tried again each turn.
     pub(crate) postponed: bool,
     /// Whether it has been told messages that are kept back until the turn ends.
@@ -58,6 +60,7 @@ impl Connection {
             stalled: false,
             barrier: None,
             wait: None,
+            blocking: None,
             postponed: false,
             has_heard: false,
             is_overrun: false,

@@ -7,9 +7,12 @@ use crate::meter::Sender;
 use crate::replies::cork;
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, key_indexes};
+use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, key_indexes, timeout_of};
 use slotmesh_resp::{Args, Reply};
-use slotmesh_shard::{Beyond, Envelope, Gather, Home, Part, ScanStep, Sent, Standing, home_of, split};
+use slotmesh_shard::{Beyond, Envelope, Gather, Home, KeptRequests, Part, ScanStep, Sent, Standing, home_of, split};
+
+/// How much later than it should a node may say that a wait has ended, in milliseconds, before we say it.
+const LATE_MILLIS: u64 = 100;
 
 impl Engine {
     /// How our node stands for a command, and for what its client has queued. Where the gateway hides a cluster it matters
@@ -104,13 +107,21 @@ impl Engine {
         let (socket, protocol) = (connection.socket, connection.client.protocol);
         let Some(remote) = &mut self.remote else { return Done::Yes };
         let to = ReturnAddress { socket, ticket: connection.pipeline.next_ticket(), part: 0 };
-        match remote.gateway.send_alone(self.monotonic, Envelope { spec, slot, protocol, to }, args) {
+        let timeout = timeout_of(spec, args, self.now);
+        let timeout_ms = timeout.and_then(|(_, timeout_ms)| timeout_ms);
+        let ends = timeout.zip(timeout_ms).map(|((at, _), millis)| (at, self.monotonic.plus_millis(millis)));
+        match remote.gateway.send_alone(self.monotonic, Envelope { spec, slot, protocol, to }, args, ends) {
             Sent::Yes => {}
             Sent::NotYet | Sent::Done => return Done::NotYet,
             Sent::Refused(error) => return self.fail_with(hands, index, spec, args, error),
         }
         self.raise_barrier(index);
-        self.begin_wait(hands.sockets, index, Wait { is_elsewhere: true, ..Wait::for_nobody(spec) }, None);
+        if let Some(connection) = self.connection(index) {
+            connection.blocking = Some(Box::new(KeptRequests::of_one(spec, args)));
+        }
+        // The node answers when the time is over, if it is there.
+        let timeout_ms = timeout_ms.map(|millis| millis.saturating_add(LATE_MILLIS));
+        self.begin_wait(hands.sockets, index, Wait { is_elsewhere: true, ..Wait::for_nobody(spec) }, timeout_ms);
         Done::Yes
     }
 

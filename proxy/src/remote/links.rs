@@ -49,14 +49,25 @@ impl Engine {
     }
 
     /// Does something with the gateway and with all that it needs.
-    fn with_gateway(&mut self, hands: &mut Hands<'_>, act: impl FnOnce(&mut Remote, Monotonic, &mut Counter<'_, '_>)) {
+    pub(super) fn with_gateway(
+        &mut self,
+        hands: &mut Hands<'_>,
+        act: impl FnOnce(&mut Remote, Monotonic, &mut Counter<'_, '_>),
+    ) {
         let Some(mut remote) = self.remote.take() else { return };
         let now = self.monotonic;
         let mut homeward = std::mem::take(&mut remote.homeward);
-        act(&mut remote, now, &mut Counter { engine: self, hands, homeward: &mut homeward });
+        let mut said = std::mem::take(&mut remote.said);
+        act(&mut remote, now, &mut Counter { engine: self, hands, homeward: &mut homeward, said: &mut said });
         remote.homeward = homeward;
         self.has_released |= remote.gateway.take_released();
         self.remote = Some(remote);
+        for (channel, text) in said.drain(..) {
+            self.hear_from_host(hands, &channel, &text);
+        }
+        if let Some(remote) = &mut self.remote {
+            remote.said = said;
+        }
     }
 
     /// A node has said something.
@@ -82,7 +93,7 @@ impl Engine {
         let seat = self.seat.clone().or_else(|| self.process.first_seat());
         let map = self.map.clone();
         self.with_gateway(hands, |remote, now, counter| {
-            remote.is_stale = false;
+            (remote.is_stale, remote.hears_otherwise) = (false, true);
             let topology = seat.as_ref().map(|seat| &*seat.topology);
             let is_ours = |slot: Slot| !map.is_elsewhere(slot);
             remote.gateway.set_view(now, &View { topology, is_ours: &is_ours }, counter);
@@ -103,6 +114,7 @@ impl Engine {
             });
         }
         self.bring_home(hands);
+        self.follow_listeners(hands);
         let Some(remote) = &mut self.remote else { return };
         for order in remote.gateway.take_orders() {
             match order {
@@ -153,7 +165,7 @@ impl Engine {
         let is_whole = matches!(step, Ok(Step::Request)) && position == request.len();
         let spec = if is_whole { resolve(args).ok() } else { None };
         let Some(spec) = spec.filter(|spec| !spec.flags.contains(Flags::BLOCKING)) else {
-            // A transaction, or somebody who waits.
+            // A transaction, or somebody who waits, and begins again then.
             let mut text = Vec::new();
             Reply::new(&mut text, *protocol).error(ReplyError::MovedWhileWaiting);
             self.hand_over(hands.sockets, *to, &text);

@@ -3,15 +3,19 @@
 
 mod dispatch;
 mod links;
+mod listening;
 mod transactions;
+
+pub(crate) use listening::Hearing;
 
 use crate::engine::{Engine, Hands};
 use crate::hop::ReturnAddress;
+use slotmesh_base::Monotonic;
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{Dials, SocketId};
 use slotmesh_resp::Protocol;
 use slotmesh_shard::{Gateway, LinkId, Origin, Outlet, ReadFrom, Rules};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 /// A core's gateway to other hosts.
@@ -29,6 +33,12 @@ pub(crate) struct Remote {
     by_socket: Vec<Option<(SocketId, LinkId)>>,
     /// The sockets, by the places of their links.
     by_link: Vec<Option<(LinkId, SocketId)>>,
+    /// Whether our clients may want to hear other shard channels than the gateway knows.
+    hears_otherwise: bool,
+    /// Channels that clients are about to hear, and until when they wait for that.
+    awaited: BTreeMap<Vec<u8>, Monotonic>,
+    /// Messages that have come, to be told with this turn.
+    said: Vec<(Vec<u8>, Vec<u8>)>,
     /// Requests that are to run here after all, and wait for the shard or for room.
     homeward: VecDeque<Homeward>,
 }
@@ -57,6 +67,9 @@ impl Remote {
             keepalive_s: settings.value(directive::TCP_KEEPALIVE),
             by_socket: Vec::new(),
             by_link: Vec::new(),
+            hears_otherwise: false,
+            awaited: BTreeMap::new(),
+            said: Vec::new(),
             homeward: VecDeque::new(),
         }
     }
@@ -84,6 +97,7 @@ struct Counter<'a, 'b> {
     engine: &'a mut Engine,
     hands: &'a mut Hands<'b>,
     homeward: &'a mut VecDeque<Homeward>,
+    said: &'a mut Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Outlet<ReturnAddress> for Counter<'_, '_> {
@@ -93,6 +107,10 @@ impl Outlet<ReturnAddress> for Counter<'_, '_> {
             return self.engine.end_exec_elsewhere(self.hands, to, reply);
         }
         self.engine.hand_over(self.hands.sockets, to, reply);
+    }
+
+    fn hear(&mut self, channel: &[u8], text: &[u8]) {
+        self.said.push((channel.to_vec(), text.to_vec()));
     }
 
     fn home(&mut self, to: ReturnAddress, protocol: Protocol, request: &[u8]) {

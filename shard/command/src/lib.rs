@@ -33,6 +33,6 @@ pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions, reads_u
 pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};
 pub use reach::{ChannelKind, ConnectionCommand, NodeCommand, PubSubCommand, Reach, TransactionCommand};
 pub use recreate::recreate;
-pub use spec::{KeySearch, KeySpec, Repeat, RequestPolicy, ResponsePolicy, Spec, Tips};
+pub use spec::{KeySearch, KeySpec, Repeat, RequestPolicy, ResponsePolicy, Spec, TimeoutAt, Tips};
 pub use table::{Unknown, all, find, find_full, find_subcommand, resolve, rows};
-pub use timeout::timeout_reply;
+pub use timeout::{timeout_of, timeout_reply};

@@ -175,6 +175,15 @@ pub enum Repeat {
     SafeIf(fn(Args<'_>) -> bool),
 }
 
+/// The argument that says how long a blocking command waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutAt {
+    /// The first one behind the name.
+    First,
+    /// The last one.
+    Last,
+}
+
 /// The row of a command or subcommand.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
@@ -200,6 +209,8 @@ pub struct Spec {
     pub reach: Reach,
     /// Whether it may be sent again when nobody knows whether it has run.
     pub repeat: Repeat,
+    /// How long it waits, if it waits for keys.
+    pub timeout: Option<TimeoutAt>,
     /// Its place in [`rows`](crate::rows); given by the table.
     pub number: u16,
     /// Whether one execution takes about as long as any other, but for the bytes of request and reply; given by the
@@ -231,6 +242,7 @@ impl Spec {
             subcommands: &[],
             reach,
             repeat: Repeat::Reads,
+            timeout: None,
             number: 0,
             is_brief: false,
         }
@@ -248,6 +260,11 @@ impl Spec {
 
     pub(crate) const fn repeat(mut self, repeat: Repeat) -> Self {
         self.repeat = repeat;
+        self
+    }
+
+    pub(crate) const fn timeout(mut self, at: TimeoutAt) -> Self {
+        self.timeout = Some(at);
         self
     }
 

@@ -1,8 +1,8 @@
 //! How long blocking commands wait, and what they answer when nothing came.
 
-use crate::{Flags, NodeCommand, Reach, Spec};
+use crate::{Flags, NodeCommand, Reach, Spec, TimeoutAt};
 use slotmesh_base::{ReplyError, UnixMillis};
-use slotmesh_resp::Reply;
+use slotmesh_resp::{Args, Reply};
 
 /// The timeout that an argument says in seconds, in ms; `None` is for ever (Redis 7.2 `timeout.c`
 /// `getTimeoutFromObjectOrReply`: 0 is for ever, a part of a millisecond counts as a whole one).
@@ -19,6 +19,16 @@ pub(crate) fn parse_timeout(text: &[u8], now: UnixMillis) -> Result<Option<u64>,
         millis if millis > i64::MAX - now.0 => Err(ReplyError::TimeoutOutOfRange),
         millis => Ok(Some(millis.unsigned_abs())),
     }
+}
+
+/// Where a request that waits for keys says for how long, and what it says, in ms (`None`: for ever, or nothing that can be
+/// read).
+pub fn timeout_of(spec: &Spec, args: Args<'_>, now: UnixMillis) -> Option<(usize, Option<u64>)> {
+    let index = match spec.timeout? {
+        TimeoutAt::First => 1,
+        TimeoutAt::Last => args.len() - 1,
+    };
+    Some((index, parse_timeout(args.find(index)?, now).ok().flatten()))
 }
 
 fn parse_seconds(text: &[u8]) -> Option<f64> {

@@ -96,6 +96,8 @@ pub(crate) struct Link<T> {
     pub(crate) peer: u16,
     pub(crate) protocol: Protocol,
     pub(crate) is_pinned: bool,
+    /// Whether it is there to hear messages, which are no replies.
+    pub(crate) is_ear: bool,
     pub(crate) phase: Phase,
     /// Whether it is among those that have something to send.
     pub(crate) is_dirty: bool,
@@ -129,6 +131,8 @@ pub(crate) enum Broken {
 pub(crate) enum Arrival<'a, T> {
     /// The reply to a request, the first error among the replies in front of it, and the bytes of the request.
     Reply { flight: Flight<T>, reply: &'a [u8], fault: &'a [u8], request: &'a [u8] },
+    /// What is no reply, on a link that hears.
+    Said(&'a [u8]),
 }
 
 impl<T> Flight<T> {
@@ -148,6 +152,7 @@ impl<T: Copy> Link<T> {
             peer,
             protocol,
             is_pinned,
+            is_ear: false,
             phase,
             is_dirty: false,
             heard_at: now,
@@ -170,7 +175,7 @@ impl<T: Copy> Link<T> {
 
     /// Whether requests were sent that are not answered.
     pub(crate) fn owes(&self) -> bool {
-        self.answered < self.taken
+        self.answered < self.taken && !self.is_ear
     }
 
     /// Puts a request on the link.
@@ -210,6 +215,15 @@ impl<T: Copy> Link<T> {
         let skip = flight.skip + u32::from(flight.marks.has(Marks::ASKING));
         let len = (self.log.len() - start) as u32;
         self.flights.push_back(Flight { len, skip, ..flight });
+    }
+
+    /// Puts what gets no reply on a link that hears.
+    pub(crate) fn say(&mut self, request: &[u8]) {
+        if self.taken == self.log.len() {
+            self.log.clear();
+            self.taken = 0;
+        }
+        self.log.extend_from_slice(request);
     }
 
     /// What is to be sent now, if the link is open; it counts as sent.
@@ -276,6 +290,10 @@ impl<T: Copy> Link<T> {
     fn answer(&mut self, reply: &[u8], each: &mut impl FnMut(Arrival<'_, T>)) -> Result<bool, Broken> {
         if let Phase::Greeting(left) = self.phase {
             return self.hear_greeting(left, reply);
+        }
+        if self.is_ear {
+            each(Arrival::Said(reply));
+            return Ok(false);
         }
         let Some(&flight) = self.flights.front().filter(|_| self.owes()) else { return Err(Broken::Garbled) };
         if self.skipped < flight.skip {

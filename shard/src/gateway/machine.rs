@@ -1,6 +1,7 @@
 //! What one core's gateway does with requests for the nodes of other hosts.
 
 use super::link::{Arrival, Flight, Link, Marks, Phase};
+use super::listening::Ears;
 use super::pinned::Watch;
 use super::recovery::LOOK_NANOS;
 use super::routes::{Owner, Routes};
@@ -24,6 +25,9 @@ pub trait Origin: Copy + PartialEq {
 pub trait Outlet<T> {
     /// The reply to a request.
     fn reply(&mut self, to: T, reply: &[u8]);
+
+    /// A message on a shard channel.
+    fn hear(&mut self, channel: &[u8], text: &[u8]);
 
     /// A request whose slot is this process's by now: it is to be run here.
     fn home(&mut self, to: T, protocol: Protocol, request: &[u8]);
@@ -159,6 +163,10 @@ pub struct Gateway<T> {
     pub(super) parked_bytes: usize,
     /// How many requests of a connection for a slot must be answered before a further one is sent.
     pub(super) held: HashMap<(u32, Slot), u32, Hasher>,
+    /// Of the requests of connections that wait at nodes, which argument is the timeout, and when that is over.
+    pub(super) ends: HashMap<u32, (usize, Monotonic)>,
+    /// Shard channels that clients hear.
+    pub(super) ears: Ears,
     /// What connections watch at nodes.
     pub(super) watches: HashMap<u32, Watch>,
     /// Links that have something to send.
@@ -214,6 +222,8 @@ impl<T: Origin> Gateway<T> {
             parked: Vec::new(),
             parked_bytes: 0,
             held: HashMap::default(),
+            ends: HashMap::new(),
+            ears: Ears::new(),
             watches: HashMap::new(),
             dirty: Vec::new(),
             orders: Vec::new(),
@@ -383,7 +393,7 @@ impl<T: Origin> Gateway<T> {
         Ok(link)
     }
 
-    fn open_link(
+    pub(super) fn open_link(
         &mut self,
         now: Monotonic,
         peer: u16,
@@ -499,14 +509,21 @@ impl<T: Origin> Gateway<T> {
         let Some((generation, place)) = self.links.get_mut(id.index()) else { return };
         let Some(link) = place.as_mut().filter(|_| *generation == id.generation) else { return };
         let (was_full, silent_nanos) = (link.is_full(), now.nanos_since(link.heard_at));
-        let mut others = Vec::new();
-        let outcome = link.receive(chunk, now, |Arrival::Reply { flight, reply, fault, request }| {
+        let (mut others, mut said) = (Vec::new(), Vec::new());
+        let outcome = link.receive(chunk, now, |arrival| {
+            let (flight, reply, fault, request) = match arrival {
+                Arrival::Reply { flight, reply, fault, request } => (flight, reply, fault, request),
+                Arrival::Said(text) => return said.push(text.to_vec()),
+            };
             if flight.marks.is_plain() && reply.first() != Some(&b'-') {
                 return outlet.reply(flight.to, reply);
             }
             others.push((flight, reply.to_vec(), fault.to_vec(), request.to_vec()));
         });
         self.has_released |= was_full && !link.is_full();
+        for text in said {
+            self.hear(now, id, &text, outlet);
+        }
         for (mut flight, reply, fault, request) in others {
             if flight.marks.has(Marks::WAITS) && silent_nanos > WAITED_NANOS_MIN {
                 // It was where it belonged until now.

@@ -9,6 +9,7 @@
 mod answer;
 mod greeting;
 mod link;
+mod listening;
 mod machine;
 mod pinned;
 mod place;
@@ -21,3 +22,6 @@ pub use pinned::Block;
 pub use place::{Beyond, TransactionPlace, home_of};
 pub use routes::{Master, Owner, Routes, View};
 pub use scan::{Onward, ScanStep};
+
+#[cfg(test)]
+mod tests;

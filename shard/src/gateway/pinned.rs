@@ -4,7 +4,7 @@ use super::link::{Flight, Link, Marks};
 use super::machine::{Envelope, Gateway, LinkId, Origin, Sent};
 use super::routes::Owner;
 use slotmesh_base::{Monotonic, ReplyError, Slot};
-use slotmesh_resp::{Args, Protocol, Reply, push_request};
+use slotmesh_resp::{Args, Protocol, Reply, elements, push_request};
 
 /// What a client watches at a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,9 +36,22 @@ impl Block {
     }
 }
 
+/// The bytes of a word of a request.
+pub(super) fn text_of(word: &[u8]) -> Option<&[u8]> {
+    let start = word.iter().position(|&byte| byte == b'\n')? + 1;
+    word.get(start..word.len().checked_sub(2)?)
+}
+
 impl<T: Origin> Gateway<T> {
-    /// Sends a request that may wait at the node for long, over a link of its own.
-    pub fn send_alone(&mut self, now: Monotonic, envelope: Envelope<T>, args: Args<'_>) -> Sent {
+    /// Sends a request that may wait at the node for long, over a link of its own. `ends` says which argument is its
+    /// timeout, and when that is over: if it must be sent again, then with what is left of it.
+    pub fn send_alone(
+        &mut self,
+        now: Monotonic,
+        envelope: Envelope<T>,
+        args: Args<'_>,
+        ends: Option<(usize, Monotonic)>,
+    ) -> Sent {
         let peer = match self.peer_for(&envelope) {
             Ok(peer) => peer,
             Err(sent) => return sent,
@@ -46,6 +59,11 @@ impl<T: Origin> Gateway<T> {
         let link = match self.pin(now, peer, envelope.protocol) {
             Ok(link) => link,
             Err(error) => return Sent::Refused(error),
+        };
+        let connection = envelope.to.connection();
+        match ends {
+            Some(ends) => self.ends.insert(connection, ends),
+            None => self.ends.remove(&connection),
         };
         let flight = self.flight(now, &envelope, Marks::PINNED.with(Marks::WAITS));
         if let Some(link) = self.link_mut(link) {
@@ -55,8 +73,23 @@ impl<T: Origin> Gateway<T> {
         Sent::Yes
     }
 
+    /// A request as it is to be sent again: with what is left of its time.
+    pub(super) fn shortened(&self, now: Monotonic, flight: &Flight<T>, request: &[u8]) -> Vec<u8> {
+        let ends = self.ends.get(&flight.to.connection()).filter(|_| flight.marks.has(Marks::WAITS));
+        let Some(&(at, end)) = ends else { return request.to_vec() };
+        let words: Option<Vec<&[u8]>> = elements(request).ok().map(|words| words.filter_map(text_of).collect());
+        let Some(mut words) = words.filter(|words| at < words.len()) else { return request.to_vec() };
+        let millis = (end.nanos_since(now) / 1_000_000).max(1);
+        let rest = format!("{}.{:03}", millis / 1000, millis % 1000);
+        words[at] = rest.as_bytes();
+        let mut out = Vec::with_capacity(request.len());
+        push_request(&mut out, words.into_iter());
+        out
+    }
+
     /// Nobody waits any more for the reply of a request that has a link of its own.
     pub fn cancel(&mut self, to: T) {
+        self.ends.remove(&to.connection());
         let is_its = |(_, link): &(u32, Option<Link<T>>)| {
             link.as_ref().is_some_and(|link| link.is_pinned && link.flights.iter().any(|flight| flight.to == to))
         };

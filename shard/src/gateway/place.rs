@@ -3,7 +3,9 @@
 use super::routes::Routes;
 use crate::{Home, SlotMap, Transaction};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{KeySpec, Reach, RequestPolicy, Spec, key_indexes, reads_unnamed_keys};
+use slotmesh_command::{
+    ChannelKind, KeySpec, PubSubCommand, Reach, RequestPolicy, Spec, key_indexes, reads_unnamed_keys,
+};
 use slotmesh_resp::Args;
 
 /// Where a request goes.
@@ -32,6 +34,9 @@ impl Beyond {
                 true => Self::Here,
                 false => Self::Whole(slot),
             },
+            (Reach::PubSub(PubSubCommand::Publish(ChannelKind::Shard)), _, Some(slot)) if !routes.is_ours(slot) => {
+                Self::Whole(slot)
+            }
             (Reach::Slot(_), ..) => Self::of_keys(spec, args, routes),
             (Reach::Shard(_), ..) if routes.has_remote() => match spec.tips.request {
                 RequestPolicy::AllShards | RequestPolicy::AllNodes => Self::Everywhere,

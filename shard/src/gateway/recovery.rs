@@ -80,7 +80,14 @@ impl<T: Origin> Gateway<T> {
         };
         let is_at_once = was_at_replica || target.is_some() && flight.tries <= REDIRECTS_AT_ONCE;
         let due = if is_at_once { now } else { Monotonic(now.0 + pause_nanos(flight.tries.into())) };
-        let parked = Parked { flight, protocol, request: request.to_vec(), due, target, said: said.to_vec() };
+        let parked = Parked {
+            flight,
+            protocol,
+            request: self.shortened(now, &flight, request),
+            due,
+            target,
+            said: said.to_vec(),
+        };
         if is_at_once {
             self.send_again(now, parked, outlet);
         } else {
@@ -208,6 +215,7 @@ impl<T: Origin> Gateway<T> {
         *failures = if has_stood { 1 } else { failures.saturating_add(1) };
         let rest = Monotonic(now.0 + pause_nanos(*failures - 1));
         self.break_watch(id);
+        self.lose_ear(id);
         let mut others = Vec::new();
         for (mut flight, request, was_sent) in flights {
             let may_repeat = flight.marks.has(Marks::REPEATABLE) || flight.marks.has(Marks::WAITS);
@@ -225,7 +233,8 @@ impl<T: Origin> Gateway<T> {
                 flight.until = now.plus_millis(self.rules.retry_ms);
             }
             let (bare, request) = flight.bare(&request);
-            others.push((bare, request.to_vec()));
+            let request = self.shortened(now, &bare, request);
+            others.push((bare, request));
         }
         let stays = others.iter().all(|(flight, _)| {
             !flight.marks.has(Marks::AT_REPLICA) && self.routes.owner(flight.slot) == Owner::Peer(peer)
@@ -262,7 +271,9 @@ impl<T: Origin> Gateway<T> {
             let id = LinkId { index: index as u32, generation: *generation };
             let silent_nanos = now.nanos_since(link.heard_at);
             match link.phase {
-                Phase::Resting(until) if until <= now && link.flights.is_empty() => self.forget_link(id),
+                Phase::Resting(until) if until <= now && link.flights.is_empty() && !link.is_ear => {
+                    self.forget_link(id)
+                }
                 Phase::Resting(until) if until <= now => self.dial(id, now),
                 Phase::Resting(until) => next = next.min(until),
                 Phase::Dialling if silent_nanos > DIAL_NANOS_MAX => {
@@ -285,6 +296,8 @@ impl<T: Origin> Gateway<T> {
             }
         }
         self.next_look = Monotonic(u64::MAX);
+        self.arrange_ears(now);
+        self.drop_idle_ears();
         self.try_parked(now, outlet);
         self.next_look = self.next_look.min(next);
         if !self.parked.is_empty() {
@@ -357,6 +370,7 @@ impl<T: Origin> Gateway<T> {
                 self.drop_link(id);
             }
         }
+        self.arrange_ears(now);
         // What was refused may be welcome now.
         self.parked.iter_mut().for_each(|parked| parked.due = now);
         self.try_parked(now, outlet);

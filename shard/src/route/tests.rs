@@ -63,17 +63,17 @@ fn slots_of_a_cluster_are_here_or_elsewhere_or_nobodys() {
     }
     assert_eq!(refusal(&map, &[]), None);
     assert_eq!(refusal(&map, &[5, 15]), None);
-    assert_eq!(refusal(&map, &[5, 25]), Some(ReplyError::NodeNotReached));
+    assert_eq!(refusal(&map, &[5, 25]), Some(ReplyError::MovedWhileWaiting));
     assert_eq!(refusal(&map, &[5, 35]), Some(ReplyError::SlotNotServed));
     assert_eq!(of_wait(&map, &[(5, 0), (15, 1)]), None);
     assert_eq!(of_wait(&map, &[(5, 1), (15, 1)]), Some(ReplyError::MovedWhileWaiting));
-    assert_eq!(of_wait(&map, &[(5, 1), (25, 1)]), Some(ReplyError::NodeNotReached));
+    assert_eq!(of_wait(&map, &[(5, 1), (25, 1)]), Some(ReplyError::MovedWhileWaiting));
     // Without a cluster nothing moves.
     assert_eq!(of_wait(&SlotMap::even(2), &[(5, 1)]), None);
     // The first node loses a slot to the second, which sees it later.
     topology.assign(NodeIndex(1), 5..=5);
     map.claim(0, Member { topology: &topology, myself: NodeIndex(0) });
-    assert_eq!(of_wait(&map, &[(5, 0)]), Some(ReplyError::NodeNotReached));
+    assert_eq!(of_wait(&map, &[(5, 0)]), Some(ReplyError::MovedWhileWaiting));
     map.claim(1, Member { topology: &topology, myself: NodeIndex(1) });
     assert_eq!(of_wait(&map, &[(5, 0)]), Some(ReplyError::MovedWhileWaiting));
     assert_eq!(of_wait(&map, &[(5, 1)]), None);

@@ -36,9 +36,9 @@ fn follow(core: &mut Core, seat: Option<Seat>) {
     core.engine.follow_view(&mut hands);
 }
 
-on_each_backend! { who_waits_for_a_slot_that_leaves_is_told_where_it_is }
+on_each_backend! { who_waits_for_a_slot_that_leaves_is_told_or_taken_where_it_is }
 
-fn who_waits_for_a_slot_that_leaves_is_told_where_it_is(backend: Backend) {
+fn who_waits_for_a_slot_that_leaves_is_told_or_taken_where_it_is(backend: Backend) {
     let mail = mesh::<Parcel>(1).pop().unwrap();
     run_core(backend, mail, |io| async move {
         let mut core = core(io, process_of(backend, SlotMap::unclaimed(1), ""));
@@ -61,13 +61,16 @@ fn who_waits_for_a_slot_that_leaves_is_told_where_it_is(backend: Backend) {
         core.engine.return_home(&mut hands, shard);
         follow(&mut core, None);
         core.io.turn(Wait::No, &mut Vec::new()).await;
-        let elsewhere = "-CLUSTERDOWN The node that has the slot was not reached in time\r\n";
-        for ((client, place), expected) in clients.iter_mut().zip(["-MOVED 12182 10.0.0.1:7000\r\n", elsewhere]) {
-            let mut reply = vec![0; expected.len()];
-            client.read_exact(&mut reply).unwrap();
-            assert_eq!(String::from_utf8_lossy(&reply), expected);
-            assert!(core.engine.connection(*place).unwrap().wait.is_none());
-        }
+        let (client, place) = &mut clients[0];
+        let expected = "-MOVED 12182 10.0.0.1:7000\r\n";
+        let mut reply = vec![0; expected.len()];
+        client.read_exact(&mut reply).unwrap();
+        assert_eq!(String::from_utf8_lossy(&reply), expected);
+        assert!(core.engine.connection(*place).unwrap().wait.is_none());
+        // Who has come to the gateway hears nothing of it, and waits at the other node from now on.
+        core.resume_stalled();
+        let moved = core.engine.connection(clients[1].1).unwrap();
+        assert!(moved.wait.as_ref().is_some_and(|wait| wait.is_elsewhere));
         for (_, place) in &clients[2..] {
             assert!(core.engine.connection(*place).unwrap().wait.is_some(), "its slot has stayed");
         }

@@ -1,7 +1,7 @@
 //! The rows of lists.
 
 use super::{block, change, docs, pop, push, push_to_existing, read};
-use crate::{Categories, Flags, KeyFlags, KeySpec, Reach, Spec};
+use crate::{Categories, Flags, KeyFlags, KeySpec, Reach, Spec, TimeoutAt};
 use slotmesh_keyspace::End;
 
 const LIST: Categories = Categories::LIST;
@@ -27,14 +27,21 @@ const BLOCKS_GROWS: Flags = WRITE_GROWS.union(Flags::BLOCKING);
 const ALL_BUT_LAST: &[KeySpec] = &[KeySpec::all_but_last(POPS)];
 
 pub(crate) static ROWS: &[Spec] = &[
-    Spec::new("blmove", 6, BLOCKS_GROWS, LIST, Reach::Slot(block::blmove), docs::BLMOVE).keys(TWO_MOVE),
+    Spec::new("blmove", 6, BLOCKS_GROWS, LIST, Reach::Slot(block::blmove), docs::BLMOVE)
+        .keys(TWO_MOVE)
+        .timeout(TimeoutAt::Last),
     Spec::new("blmpop", -5, BLOCKS.union(Flags::MOVABLE_KEYS), LIST, Reach::Slot(block::blmpop), docs::BLMPOP)
-        .keys(&[KeySpec::counted(2, POPS)]),
+        .keys(&[KeySpec::counted(2, POPS)])
+        .timeout(TimeoutAt::First),
     Spec::new("blpop", -3, BLOCKS, LIST, Reach::Slot(|call| block::blocking_pop(call, End::Front)), docs::BLPOP)
-        .keys(ALL_BUT_LAST),
+        .keys(ALL_BUT_LAST)
+        .timeout(TimeoutAt::Last),
     Spec::new("brpop", -3, BLOCKS, LIST, Reach::Slot(|call| block::blocking_pop(call, End::Back)), docs::BRPOP)
-        .keys(ALL_BUT_LAST),
-    Spec::new("brpoplpush", 4, BLOCKS_GROWS, LIST, Reach::Slot(block::brpoplpush), docs::BRPOPLPUSH).keys(TWO_MOVE),
+        .keys(ALL_BUT_LAST)
+        .timeout(TimeoutAt::Last),
+    Spec::new("brpoplpush", 4, BLOCKS_GROWS, LIST, Reach::Slot(block::brpoplpush), docs::BRPOPLPUSH)
+        .keys(TWO_MOVE)
+        .timeout(TimeoutAt::Last),
     Spec::new("lindex", 3, READ, LIST, Reach::Slot(read::lindex), docs::LINDEX).keys(ONE_READ),
     Spec::new("linsert", 5, WRITE_GROWS, LIST, Reach::Slot(change::linsert), docs::LINSERT).keys(ONE_INSERT),
     Spec::new("llen", 2, READ_FAST, LIST, Reach::Slot(read::llen), docs::LLEN).keys(&[KeySpec::one(KeyFlags::RO)]),

@@ -1,0 +1,445 @@
+//! The gateway against nodes that are models: any order of bytes, redirects, lost links and changes of view.
+
+use super::link::{Flight, Link};
+use super::machine::PAUSE_NANOS_MAX;
+use super::*;
+use slotmesh_base::{Monotonic, Rng, Slot};
+use slotmesh_cluster::wire::NodeFlags;
+use slotmesh_cluster::{Node, NodeId, NodeIndex, Topology};
+use slotmesh_command::{Spec, find};
+use slotmesh_resp::{ArgRange, Args, DecodeLimits, Decoder, Protocol, Step};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+
+/// A connection and the number of its request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct To {
+    connection: u32,
+    number: u32,
+}
+
+impl Origin for To {
+    fn connection(&self) -> u32 {
+        self.connection
+    }
+}
+
+/// What has come out.
+#[derive(Default)]
+struct Heard {
+    replies: Vec<(To, String)>,
+    home: Vec<(To, Vec<u8>)>,
+    messages: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Outlet<To> for Heard {
+    fn reply(&mut self, to: To, reply: &[u8]) {
+        self.replies.push((to, String::from_utf8_lossy(reply).trim_end().to_owned()));
+    }
+
+    fn hear(&mut self, channel: &[u8], text: &[u8]) {
+        self.messages.push((channel.to_vec(), text.to_vec()));
+    }
+
+    fn home(&mut self, to: To, _: Protocol, request: &[u8]) {
+        self.home.push((to, request.to_vec()));
+    }
+}
+
+fn node(number: u16, flags: NodeFlags) -> Node {
+    Node {
+        id: NodeId::of_random([u64::from(number) + 1; 3]),
+        shard_id: NodeId::of_random([u64::from(number) + 1; 3]),
+        ip: "10.0.0.1".to_owned(),
+        port: 7000 + number,
+        other_port: 0,
+        bus_port: 17000,
+        hostname: None,
+        flags,
+        master: None,
+        offset: 0,
+        config_epoch: 1,
+        heard_at_ms: 0,
+    }
+}
+
+/// Two nodes; the first has the slots below `border`.
+fn topology(border: u16) -> Topology {
+    let mut topology = Topology::new(vec![node(0, NodeFlags::MASTER), node(1, NodeFlags::MASTER)], true);
+    if border > 0 {
+        topology.assign(NodeIndex(0), 0..=border - 1);
+    }
+    if border < 16384 {
+        topology.assign(NodeIndex(1), border..=16383);
+    }
+    topology
+}
+
+struct Bench {
+    gateway: Gateway<To>,
+    heard: Heard,
+    now: Monotonic,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let rules = Rules { retry_ms: 1000, links_max: 64, ..Rules::default() };
+        Self { gateway: Gateway::new(rules), heard: Heard::default(), now: Monotonic(1) }
+    }
+
+    fn view(&mut self, topology: &Topology) {
+        let view = View { topology: Some(topology), is_ours: &|_| false };
+        self.gateway.set_view(self.now, &view, &mut self.heard);
+    }
+
+    fn send(&mut self, line: &str, connection: u32, number: u32) -> Sent {
+        let (bytes, ranges, spec) = parse(line);
+        let args = Args::new(&bytes, &ranges);
+        let slot = Slot::of_key(args.at(1));
+        let to = To { connection, number };
+        self.gateway.send(self.now, Envelope { spec, slot, protocol: Protocol::Resp2, to }, args)
+    }
+
+    /// The links to dial.
+    fn dials(&mut self) -> Vec<(LinkId, SocketAddr)> {
+        let dial = |order| match order {
+            Order::Dial(link, address) => Some((link, address)),
+            Order::Close(_) | Order::Log(_) => None,
+        };
+        self.gateway.take_orders().into_iter().filter_map(dial).collect()
+    }
+
+    /// Connects a link, and greets.
+    fn open(&mut self, link: LinkId) {
+        self.gateway.connected(self.now, link).expect("it is wanted");
+        self.gateway.received(self.now, link, b"+OK\r\n", &mut self.heard);
+    }
+
+    fn sent(&mut self) -> Vec<(LinkId, String)> {
+        let mut sent = Vec::new();
+        self.gateway.flush(|link, bytes| sent.push((link, String::from_utf8_lossy(bytes).into_owned())));
+        sent
+    }
+
+    /// What a client has asked of a slot before its last request stands on the same link, in front of it, or was redirected
+    /// to where the last one will follow; nothing of it waits to be sent again.
+    fn check_order(&self, connection: u32, slot: Slot) {
+        let is_its = |flight: &Flight<To>| flight.to.connection == connection && flight.slot == slot;
+        assert!(!self.gateway.parked.iter().any(|parked| is_its(&parked.flight)));
+        let has_some = |link: &&Link<To>| link.flights.iter().any(|flight| is_its(flight) && flight.tries == 0);
+        let links = self.gateway.links.iter().filter_map(|(_, link)| link.as_ref()).filter(has_some);
+        assert!(links.count() <= 1, "a later request has overtaken an earlier one");
+    }
+
+    fn pass(&mut self, millis: u64) {
+        self.now = self.now.plus_millis(millis);
+        self.gateway.tick(self.now, &mut self.heard);
+    }
+}
+
+fn parse(line: &str) -> (Vec<u8>, Vec<ArgRange>, &'static Spec) {
+    let mut ranges = Vec::new();
+    let mut at = 0;
+    for word in line.split(' ') {
+        ranges.push(ArgRange { start: at, len: word.len() as u32 });
+        at += word.len() as u32 + 1;
+    }
+    (line.as_bytes().to_vec(), ranges, find(line.split(' ').next().unwrap().as_bytes()).unwrap())
+}
+
+#[test]
+fn requests_wait_for_the_link_and_go_out_together() {
+    let mut bench = Bench::new();
+    bench.view(&topology(0));
+    assert_eq!(bench.send("SET a 1", 1, 1), Sent::Yes);
+    assert_eq!(bench.send("GET a", 1, 2), Sent::Yes);
+    let [(link, address)] = bench.dials()[..] else { panic!("one link for all") };
+    assert_eq!(address.port(), 7001);
+    assert_eq!(bench.sent(), [], "nobody is there yet");
+    bench.open(link);
+    let set_get = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n*2\r\n$3\r\nGET\r\n$1\r\na\r\n".to_owned();
+    assert_eq!(bench.sent(), [(link, set_get)]);
+    for byte in b"+OK\r\n$1\r\n1\r\n" {
+        bench.gateway.received(bench.now, link, &[*byte], &mut bench.heard);
+    }
+    let to = |number| To { connection: 1, number };
+    assert_eq!(bench.heard.replies, [(to(1), "+OK".to_owned()), (to(2), "$1\r\n1".to_owned())]);
+}
+
+#[test]
+fn what_may_have_run_is_sent_again_only_if_its_row_allows() {
+    let mut bench = Bench::new();
+    bench.view(&topology(0));
+    for (number, line) in ["GET a", "INCR a", "SET a 1", "SET a 1 NX", "MSET a 1"].iter().enumerate() {
+        bench.send(line, 1, number as u32);
+    }
+    let link = bench.dials()[0].0;
+    bench.open(link);
+    bench.sent();
+    bench.send("INCR a", 1, 9);
+    bench.gateway.ended(bench.now, link, &mut bench.heard);
+    let refused: Vec<u32> = bench.heard.replies.iter().map(|(to, _)| to.number).collect();
+    assert_eq!(refused, [1, 3]);
+    assert!(bench.heard.replies.iter().all(|(_, reply)| reply.starts_with("-UNKNOWNFATE ")));
+    bench.pass(30);
+    let link = bench.dials()[0].0;
+    bench.open(link);
+    let sent = &bench.sent()[0].1;
+    assert_eq!(sent.matches("GET").count() + sent.matches("SET").count(), 3, "{sent}");
+    assert_eq!(sent.matches("INCR").count(), 1, "what was not sent may go: {sent}");
+}
+
+#[test]
+fn later_requests_of_a_slot_wait_for_one_that_waits() {
+    let mut bench = Bench::new();
+    bench.view(&topology(0));
+    bench.send("SET a 1", 1, 1);
+    let link = bench.dials()[0].0;
+    bench.open(link);
+    bench.sent();
+    bench.gateway.received(bench.now, link, b"-TRYAGAIN later\r\n", &mut bench.heard);
+    assert_eq!(bench.send("GET a", 1, 2), Sent::NotYet);
+    assert_eq!(bench.send("GET b", 1, 3), Sent::Yes, "another slot");
+    assert_eq!(bench.send("GET a", 2, 4), Sent::Yes, "another client");
+    bench.pass(300);
+    assert_eq!(bench.send("GET a", 1, 2), Sent::Yes);
+    // When the slot goes elsewhere, what is on its way to the old owner keeps back what would overtake it.
+    bench.sent();
+    bench.view(&topology(16384));
+    assert_eq!(bench.send("GET a", 1, 5), Sent::NotYet);
+    bench.gateway.received(bench.now, link, b"$1\r\nb\r\n$1\r\na\r\n+OK\r\n$1\r\na\r\n", &mut bench.heard);
+    assert_eq!(bench.send("GET a", 1, 5), Sent::Yes);
+}
+
+#[test]
+fn time_bounds_everything() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.send("GET a", 1, 1), Sent::Refused(slotmesh_base::ReplyError::SlotNotServed));
+    bench.view(&topology(0));
+    // Nobody answers the dial, then a node that says nothing, then one that always sends away.
+    bench.send("GET a", 1, 1);
+    for _ in 0..60 {
+        bench.pass(20);
+        for (link, _) in bench.dials() {
+            bench.gateway.failed(bench.now, link, &mut bench.heard);
+        }
+    }
+    assert!(bench.heard.replies.pop().is_some_and(|(_, reply)| reply.starts_with("-CLUSTERDOWN ")));
+    for answer in [&b""[..], b"-MOVED 1 10.0.0.1:7001\r\n", b"-ASK 1 10.0.0.1:7001\r\n"] {
+        bench.send("GET a", 1, 2);
+        let mut open = Vec::new();
+        for _ in 0..150 {
+            bench.pass(20);
+            for (link, _) in bench.dials() {
+                bench.open(link);
+                open.push(link);
+            }
+            for (link, sent) in bench.sent() {
+                let asking = if sent.contains("ASKING") { &b"+OK\r\n"[..] } else { b"" };
+                bench.gateway.received(bench.now, link, asking, &mut bench.heard);
+                bench.gateway.received(bench.now, link, answer, &mut bench.heard);
+            }
+        }
+        let replies = std::mem::take(&mut bench.heard.replies);
+        assert!(matches!(&replies[..], [(_, reply)] if reply.starts_with("-CLUSTERDOWN ")), "{replies:?}");
+        assert!(bench.gateway.held.is_empty() && bench.gateway.parked_bytes == 0);
+    }
+}
+
+/// A node of the model: what it holds, and what it was sent.
+#[derive(Default)]
+struct Model {
+    inbox: Vec<u8>,
+    position: usize,
+    decoder: Decoder,
+    asking: bool,
+}
+
+/// Counters behind any schedule: each acknowledged INCR has run once, one whose fate is unknown at most once, no request is
+/// sent past an earlier one, every request is answered once, and nothing is left behind.
+#[test]
+fn any_schedule_keeps_order_and_runs_nothing_twice() {
+    (0..100).for_each(schedule);
+}
+
+fn schedule(seed: u64) {
+    const CLIENTS: u32 = 3;
+    const KEYS: [&str; 4] = ["a", "b", "foo", "bar"];
+    let mut rng = Rng::new(seed);
+    let mut bench = Bench::new();
+    let mut border = 8192u16;
+    bench.view(&topology(border));
+    let mut links: BTreeMap<usize, (LinkId, u16, Model)> = BTreeMap::new();
+    let mut dialling: Vec<(LinkId, u16)> = Vec::new();
+    // What the cluster holds: one truth, whoever serves it.
+    let mut values: HashMap<String, i64> = HashMap::new();
+    let mut owed: HashMap<(u32, u32), (String, bool)> = HashMap::new();
+    let (mut acknowledged, mut unknown): (HashMap<String, i64>, HashMap<String, i64>) = Default::default();
+    let mut number = 0;
+    let mut wire: VecDeque<(LinkId, Vec<u8>)> = VecDeque::new();
+    for step in 0..600 {
+        let winds_down = step > 450;
+        match rng.below(9) {
+            0..=2 if !winds_down => {
+                let (client, key) = (rng.below(CLIENTS.into()) as u32, KEYS[rng.below(4) as usize]);
+                let is_write = rng.below(2) == 0;
+                number += 1;
+                let line = if is_write { format!("INCR {key}") } else { format!("GET {key}") };
+                match bench.send(&line, client, number) {
+                    Sent::Yes => {
+                        owed.insert((client, number), (key.to_owned(), is_write));
+                        bench.check_order(client, Slot::of_key(key.as_bytes()));
+                    }
+                    Sent::NotYet => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            3 if !links.is_empty() && !winds_down => {
+                // A link breaks: what has arrived has run, its answers are lost.
+                let place = *links.keys().nth(rng.below(links.len() as u64) as usize).unwrap();
+                let (link, ..) = links.remove(&place).unwrap();
+                wire.retain(|(other, _)| *other != link);
+                bench.gateway.ended(bench.now, link, &mut bench.heard);
+            }
+            4 if !winds_down => {
+                border = [0, 4000, 8192, 13000, 16384][rng.below(5) as usize];
+                if rng.below(2) == 0 {
+                    bench.view(&topology(border));
+                }
+            }
+            5 => {
+                if let Some((link, bytes)) = wire.pop_front() {
+                    let cut = rng.below(bytes.len() as u64 + 1) as usize;
+                    bench.gateway.received(bench.now, link, &bytes[..cut], &mut bench.heard);
+                    if cut < bytes.len() {
+                        wire.push_front((link, bytes[cut..].to_vec()));
+                    }
+                }
+            }
+            6 => bench.pass(rng.below(40)),
+            _ => {
+                for (link, bytes) in bench.sent() {
+                    if let Some((_, _, model)) = links.get_mut(&link.index()) {
+                        model.inbox.extend_from_slice(bytes.as_bytes());
+                    }
+                }
+                for (link, node, model) in links.values_mut() {
+                    let answer = model.serve(*node, border, &mut values, &mut rng);
+                    if !answer.is_empty() {
+                        wire.push_back((*link, answer));
+                    }
+                }
+            }
+        }
+        if winds_down {
+            bench.view(&topology(border));
+        }
+        for order in bench.gateway.take_orders() {
+            match order {
+                Order::Dial(link, address) => dialling.push((link, address.port() - 7000)),
+                Order::Close(link) => {
+                    dialling.retain(|(other, _)| *other != link);
+                    links.retain(|_, (other, ..)| *other != link);
+                    wire.retain(|(other, _)| *other != link);
+                }
+                Order::Log(_) => {}
+            }
+        }
+        if let Some((link, node)) = dialling.pop() {
+            if rng.below(5) == 0 && !winds_down {
+                bench.gateway.failed(bench.now, link, &mut bench.heard);
+            } else if bench.gateway.connected(bench.now, link).is_some() {
+                bench.gateway.received(bench.now, link, b"+OK\r\n", &mut bench.heard);
+                links.insert(link.index(), (link, node, Model::default()));
+            }
+        }
+        for (to, reply) in bench.heard.replies.drain(..) {
+            let (key, is_write) = owed.remove(&(to.connection, to.number)).expect("each is answered once");
+            assert!(!reply.starts_with("-MOVED") && !reply.starts_with("-ASK"), "{reply}");
+            if reply.starts_with("-UNKNOWNFATE") {
+                assert!(is_write, "reads are repeated");
+                *unknown.entry(key).or_default() += 1;
+            } else if reply.starts_with(':') {
+                *acknowledged.entry(key).or_default() += i64::from(is_write);
+            }
+        }
+    }
+    // Until all is quiet.
+    for _ in 0..400 {
+        bench.now = Monotonic(bench.now.0 + PAUSE_NANOS_MAX / 4);
+        bench.gateway.tick(bench.now, &mut bench.heard);
+        for order in bench.gateway.take_orders() {
+            if let Order::Dial(link, address) = order
+                && bench.gateway.connected(bench.now, link).is_some()
+            {
+                bench.gateway.received(bench.now, link, b"+OK\r\n", &mut bench.heard);
+                links.insert(link.index(), (link, address.port() - 7000, Model::default()));
+            }
+        }
+        for (link, bytes) in std::mem::take(&mut wire) {
+            bench.gateway.received(bench.now, link, &bytes, &mut bench.heard);
+        }
+        for (link, bytes) in bench.sent() {
+            if let Some((_, _, model)) = links.get_mut(&link.index()) {
+                model.inbox.extend_from_slice(bytes.as_bytes());
+            }
+        }
+        for (link, node, model) in links.values_mut() {
+            let answer = model.serve(*node, border, &mut values, &mut rng);
+            if !answer.is_empty() {
+                wire.push_back((*link, answer));
+            }
+        }
+        for (to, reply) in bench.heard.replies.drain(..) {
+            let (key, is_write) = owed.remove(&(to.connection, to.number)).expect("each is answered once");
+            match reply.starts_with('-') {
+                true => *unknown.entry(key).or_default() += i64::from(is_write),
+                false => *acknowledged.entry(key).or_default() += i64::from(is_write),
+            }
+        }
+    }
+    assert!(owed.is_empty(), "seed {seed}: {owed:?}");
+    assert!(bench.gateway.held.is_empty() && bench.gateway.parked.is_empty(), "seed {seed}");
+    for key in KEYS {
+        let (ran, said) = (values.get(key).copied().unwrap_or(0), acknowledged.get(key).copied().unwrap_or(0));
+        let doubtful = unknown.get(key).copied().unwrap_or(0);
+        assert!(said <= ran && ran <= said + doubtful, "seed {seed}: {key}: {said} <= {ran} <= {said} + {doubtful}");
+    }
+}
+
+impl Model {
+    /// Runs what has arrived at a node; gives its answers.
+    fn serve(&mut self, node: u16, border: u16, values: &mut HashMap<String, i64>, rng: &mut Rng) -> Vec<u8> {
+        let limits = DecodeLimits { bulk_bytes_max: 1 << 20, authenticated: true };
+        let mut out = String::new();
+        loop {
+            let mut ranges = Vec::new();
+            match self.decoder.decode(&mut self.inbox, &mut self.position, &limits, &mut ranges) {
+                Ok(Step::Request) => {}
+                Ok(Step::Incomplete) => return out.into_bytes(),
+                Err(error) => panic!("the gateway sends requests: {error}"),
+            }
+            let args = Args::new(&self.inbox, &ranges);
+            if args.at(0) == b"ASKING" {
+                (self.asking, out) = (true, out + "+OK\r\n");
+                continue;
+            }
+            let key = String::from_utf8_lossy(args.at(1)).into_owned();
+            let owner = u16::from(Slot::of_key(key.as_bytes()).number() >= border);
+            let is_asked = std::mem::take(&mut self.asking);
+            if owner != node && !is_asked {
+                out += &format!("-MOVED {} 10.0.0.1:{}\r\n", Slot::of_key(key.as_bytes()), 7000 + owner);
+                continue;
+            }
+            match rng.below(12) {
+                0 => out += "-TRYAGAIN later\r\n",
+                1 => out += &format!("-ASK 1 10.0.0.1:{}\r\n", 7001 - node),
+                _ => {
+                    let value = values.entry(key).or_default();
+                    *value += i64::from(args.at(0) == b"INCR");
+                    out += &format!(":{value}\r\n");
+                }
+            }
+        }
+    }
+}
