@@ -712,9 +712,14 @@ impl Stage {
         };
         match words.word()? {
             "done" => self.expect_done(&words.rest()),
-            "not" => match self.expect_done(&words.rest()) {
-                Ok(()) => Err(self.done.join("\n    ")),
-                Err(_) => Ok(()),
+            "not" => match (words.word()?, words.rest()) {
+                ("done", expected) => match self.expect_done(&expected) {
+                    Ok(()) => Err(self.done.join("\n    ")),
+                    Err(_) => Ok(()),
+                },
+                ("disk", word) if self.disk.contains(&word) => Err(self.disk.clone()),
+                ("disk", _) => Ok(()),
+                (word, _) => Err(format!("{word}: not understood")),
             },
             "unchanged" => {
                 let memory = self.memory();
