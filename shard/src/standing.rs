@@ -30,6 +30,10 @@ impl Standing {
     /// The same, because the disk is full.
     pub const DISK_FULL: Self = Self(128);
 
+    /// We are a master with a minority of its cluster: a replica may have our slots by now, and what is written here would
+    /// be lost. A node's own port says so by itself; this is for clients of the gateway.
+    pub const CUT_OFF: Self = Self(256);
+
     /// This and that.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -59,6 +63,8 @@ impl Standing {
             None
         } else if self.has(Self::HANDING_OVER) {
             Some(ReplyError::HandingOver)
+        } else if self.has(Self::CUT_OFF) {
+            Some(ReplyError::ClusterDown)
         } else {
             self.has(Self::READ_ONLY).then_some(ReplyError::ReadOnlyReplica)
         }
@@ -96,6 +102,8 @@ impl Standing {
             && is(&|spec: &Spec| writes(spec) || is_ping(spec))
         {
             Some(ReplyError::Unwritten { is_full: self.has(Self::DISK_FULL) })
+        } else if self.has(Self::CUT_OFF) && is(&writes) {
+            Some(ReplyError::ClusterDown)
         } else if self.has(Self::TOO_FEW_REPLICAS) && is(&writes) {
             Some(ReplyError::TooFewReplicas)
         } else if self.has(Self::READ_ONLY) && is(&writes) {
@@ -157,6 +165,8 @@ mod tests {
             (Standing::UNWRITTEN, "SET a 1", "-MISCONF Errors writing to the AOF file: Input/output error\r\n"),
             (Standing::DISK_FULL, "SET a 1", "-MISCONF Errors writing to the AOF file: No space left on device\r\n"),
             (Standing::DISK_FULL, "GET a", "admitted"),
+            (Standing::CUT_OFF, "SET a 1", "-CLUSTERDOWN The cluster is down\r\n"),
+            (Standing::CUT_OFF, "GET a", "admitted"),
             (Standing::default(), "SET a 1", "admitted"),
         ];
         for (standing, text, expected) in cases {
@@ -174,6 +184,7 @@ mod tests {
         let refused = |standing: Standing, spec| standing.refusal_of_write(spec);
         assert_eq!(refused(Standing::HANDING_OVER, write), Some(ReplyError::HandingOver));
         assert_eq!(refused(Standing::READ_ONLY, write), Some(ReplyError::ReadOnlyReplica));
+        assert_eq!(refused(Standing::CUT_OFF, write), Some(ReplyError::ClusterDown));
         assert_eq!((refused(Standing::HANDING_OVER, read), refused(Standing::default(), write)), (None, None));
         assert_eq!(said(&mut client(), Standing::HANDING_OVER, "SET a 1"), "admitted", "it waits instead");
     }

@@ -540,10 +540,10 @@ fn a_failover_is_a_pause() {
     waiter.send(&request(&["BLPOP", &queue, "0"]));
     let mut listener = gateway(&cluster, 0);
     listener.say(&format!("SSUBSCRIBE {channel}"));
-    let stops = Arc::new(AtomicBool::new(false));
+    let (stops, writes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let writers: Vec<_> = (0..4)
         .map(|number| {
-            let (mut client, stops) = (gateway(&cluster, 0), stops.clone());
+            let (mut client, stops, writes) = (gateway(&cluster, 0), stops.clone(), writes.clone());
             std::thread::spawn(move || {
                 let (mut written, mut longest) = (0u64, Duration::ZERO);
                 while !stops.load(Ordering::Relaxed) {
@@ -553,12 +553,13 @@ fn a_failover_is_a_pause() {
                     assert_eq!(text(&client.say(&format!("GET {key}"))), written.to_string());
                     longest = longest.max(begin.elapsed());
                     written += 1;
+                    writes.fetch_add(1, Ordering::Relaxed);
                 }
                 (written, longest)
             })
         })
         .collect();
-    std::thread::sleep(Duration::from_millis(300));
+    await_condition("the writers write", SECONDS_MAX, || writes.load(Ordering::Relaxed) > 500);
     cluster.servers[1].signal("KILL");
     let mut client = gateway(&cluster, 0);
     let mut unknown = 0;
@@ -580,4 +581,28 @@ fn a_failover_is_a_pause() {
         assert!(written > 0 && longest < Duration::from_secs(20), "{written} {longest:?}");
     }
     cluster.servers[1].await_end();
+}
+
+#[test]
+fn a_master_with_a_minority_takes_no_writes_at_its_gateway_either() {
+    let cluster = Cluster::form(&[OURS; 3], &["--cluster-node-timeout", "1500"]);
+    await_gateways(&cluster);
+    let mut first = gateway(&cluster, 0);
+    let key = keys(1000).into_iter().find(|key| cluster.connect(0).say(&format!("SET {key} 1")) == b"+OK\r\n");
+    let key = key.expect("the first has keys");
+    assert_eq!(first.say(&format!("INCR {key}")), b":2\r\n");
+    cluster.servers[1..].iter().for_each(Server::pause);
+    await_condition("writes are refused", SECONDS_MAX, || {
+        let reply = first.say(&format!("INCR {key}"));
+        assert!(reply.starts_with(b":") || reply == b"-CLUSTERDOWN The cluster is down\r\n", "{}", show(&reply));
+        reply.starts_with(b"-")
+    });
+    let mut transaction = gateway(&cluster, 0);
+    for line in ["MULTI", &format!("INCR {key}")] {
+        transaction.say(line);
+    }
+    assert!(transaction.say("EXEC").starts_with(b"-"), "nor in a transaction");
+    assert!(first.say(&format!("GET {key}")).starts_with(b"$"), "what is there is shown");
+    cluster.servers[1..].iter().for_each(|server| server.signal("CONT"));
+    await_condition("writes are taken again", SECONDS_MAX, || first.say(&format!("INCR {key}")).starts_with(b":"));
 }

@@ -212,6 +212,11 @@ impl Bus {
         self.machine.borrow().cluster.is_master_confirmed(since, port)
     }
 
+    /// Whether somebody may have our slots, and we cannot know.
+    pub(crate) fn is_with_minority(&self) -> bool {
+        self.machine.borrow().cluster.is_with_minority()
+    }
+
     /// Whether our shard has lost its data, and serves nobody.
     pub(crate) fn is_silent(&self) -> bool {
         self.silence.is_some()

@@ -306,12 +306,13 @@ impl Replication {
     fn show_standing(&self, engine: &mut Engine) {
         let lacks_data = Standing::LOADING.when(engine.lacks_data()).and(Standing::UNSAVED.when(engine.is_unsaved()));
         let is_leaving = Standing::HANDING_OVER.when(engine.is_handing_over() || engine.process.closing.is_saving());
+        let cut_off = Standing::CUT_OFF.when(engine.bus.as_ref().is_some_and(|bus| bus.is_with_minority()));
         let unwritten = match self.journal.write_error().filter(|_| !self.is_replica()) {
             Some(NO_SPACE) => Standing::DISK_FULL,
             Some(_) => Standing::UNWRITTEN,
             None => Standing::default(),
         };
-        engine.standing = self.standing(engine.monotonic).and(lacks_data).and(is_leaving).and(unwritten);
+        engine.standing = self.standing(engine.monotonic).and(lacks_data).and(is_leaving).and(unwritten).and(cut_off);
         if !engine.process.is_clustered() {
             engine.process.stream.set_standing(engine.standing, self.is_replica(), self.wants_messages());
         }

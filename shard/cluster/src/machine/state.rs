@@ -20,6 +20,7 @@ pub(super) struct State {
     is_ok: bool,
     first_judged_at: i64,
     minority_at: i64,
+    is_with_minority: bool,
     /// The host that holds half of the voting masters or more.
     heavy_host: Option<Host>,
 }
@@ -47,6 +48,12 @@ impl Cluster {
         self.state.is_ok
     }
 
+    /// Whether this master is with a minority, or was so short a while ago that it may not know yet who has taken its
+    /// slots: what is written here now is lost, if somebody has.
+    pub fn is_with_minority(&self) -> bool {
+        self.state.is_with_minority
+    }
+
     /// Judges the state anew (Redis: `clusterUpdateState`).
     pub(super) fn update_state(&mut self, now: Now, actions: &mut Actions) {
         if self.state.first_judged_at == 0 {
@@ -64,15 +71,17 @@ impl Cluster {
             self.state.minority_at = now.ms();
         }
         let is_ok = is_covered && is_majority;
+        let delay = self.settings.timeout().clamp(REJOIN_DELAY_MS.0, REJOIN_DELAY_MS.1);
+        let was_minority = self.state.minority_at != 0 && now.ms() - self.state.minority_at < delay;
+        self.state.is_with_minority = is_master && !self.state.is_ok && was_minority;
         if is_ok == self.state.is_ok {
             return;
         }
-        let delay = self.settings.timeout().clamp(REJOIN_DELAY_MS.0, REJOIN_DELAY_MS.1);
-        let was_minority = self.state.minority_at != 0 && now.ms() - self.state.minority_at < delay;
         if is_ok && is_master && was_minority {
             return;
         }
         self.state.is_ok = is_ok;
+        self.state.is_with_minority = is_master && !is_majority;
         self.due.view = true;
         actions.log(Level::Notice, format_args!("Cluster state changed: {}", if is_ok { "ok" } else { "fail" }));
         if !is_majority {

@@ -734,6 +734,11 @@ impl Stage {
             }
             "error" => equal(self.error.clone().unwrap_or_default(), words.rest()),
             "no" => equal(self.error.clone().unwrap_or_default(), String::new()),
+            "cut" => {
+                words.word()?;
+                let found = self.node().is_with_minority();
+                equal(found.to_string(), words.rest())
+            }
             "confirmed" => {
                 let (connected, port) = (self.connected, words.number()?);
                 let found = self.node().is_master_confirmed(connected, port);
