@@ -314,6 +314,8 @@ fn redis_starts_from_our_folder_and_we_from_its_with_any_number_of_shards() {
         theirs.say("BGREWRITEAOF");
         await_field(&mut theirs, "aof_rewrites", "1");
         await_field(&mut theirs, "aof_rewrite_in_progress", "0");
+        // What everysec would keep back while a sync is under way is to be in the file.
+        theirs.say("CONFIG SET appendfsync always");
         theirs.say("SET number 8");
         theirs.say("SET number 7");
         for shards in [1, 2, 4] {

@@ -58,15 +58,23 @@ impl Engine {
         let now = self.monotonic;
         let mut homeward = std::mem::take(&mut remote.homeward);
         let mut said = std::mem::take(&mut remote.said);
-        act(&mut remote, now, &mut Counter { engine: self, hands, homeward: &mut homeward, said: &mut said });
+        let mut executed = std::mem::take(&mut remote.executed);
+        let (homeward_now, said_now, executed_now) = (&mut homeward, &mut said, &mut executed);
+        let mut counter =
+            Counter { engine: self, hands, homeward: homeward_now, said: said_now, executed: executed_now };
+        act(&mut remote, now, &mut counter);
         remote.homeward = homeward;
         self.has_released |= remote.gateway.take_released();
         self.remote = Some(remote);
         for (channel, text) in said.drain(..) {
             self.hear_from_host(hands, &channel, &text);
         }
+        // What else the transaction held may be for other hosts.
+        for (to, answer) in executed.drain(..) {
+            self.end_exec_elsewhere(hands, to, &answer);
+        }
         if let Some(remote) = &mut self.remote {
-            remote.said = said;
+            (remote.said, remote.executed) = (said, executed);
         }
     }
 

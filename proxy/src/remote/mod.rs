@@ -39,6 +39,8 @@ pub(crate) struct Remote {
     awaited: BTreeMap<Vec<u8>, Monotonic>,
     /// Messages that have come, to be told with this turn.
     said: Vec<(Vec<u8>, Vec<u8>)>,
+    /// EXECs that nodes have answered, to be ended once the gateway is back in its place.
+    executed: Vec<(ReturnAddress, Vec<u8>)>,
     /// Requests that are to run here after all, and wait for the shard or for room.
     homeward: VecDeque<Homeward>,
 }
@@ -70,6 +72,7 @@ impl Remote {
             hears_otherwise: false,
             awaited: BTreeMap::new(),
             said: Vec::new(),
+            executed: Vec::new(),
             homeward: VecDeque::new(),
         }
     }
@@ -98,13 +101,14 @@ struct Counter<'a, 'b> {
     hands: &'a mut Hands<'b>,
     homeward: &'a mut VecDeque<Homeward>,
     said: &'a mut Vec<(Vec<u8>, Vec<u8>)>,
+    executed: &'a mut Vec<(ReturnAddress, Vec<u8>)>,
 }
 
 impl Outlet<ReturnAddress> for Counter<'_, '_> {
     #[inline]
     fn reply(&mut self, to: ReturnAddress, reply: &[u8]) {
         if to.part == transactions::EXEC {
-            return self.engine.end_exec_elsewhere(self.hands, to, reply);
+            return self.executed.push((to, reply.to_vec()));
         }
         self.engine.hand_over(self.hands.sockets, to, reply);
     }

@@ -194,6 +194,8 @@ impl Engine {
                     shard.take_over(from.into_keyspace(), limits);
                 }
                 self.shard_used = true;
+                // From the first command that is served: the file has what comes now, or nobody.
+                joint.records = replication.wants_effects().then_some(true);
                 joint.then = Some(Then::Loaded(loaded));
             }
             StreamWork::Record => {
