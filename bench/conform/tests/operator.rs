@@ -152,7 +152,7 @@ fn a_node_in_the_background_keeps_its_pid_file_and_its_log() {
     signal("TERM", pid);
     await_condition("the node ends", 20, || !is_alive(pid));
     let after = node.text("log");
-    for words in ["Received SIGTERM scheduling shutdown...", "* User requested shutdown", "* Removing the pid file."] {
+    for words in ["Received SIGTERM scheduling shutdown...", "# User requested shutdown", "* Removing the pid file."] {
         assert!(after.contains(words), "{words}: {after}");
     }
     assert!(!Path::new(&pid_file).exists(), "{after}");

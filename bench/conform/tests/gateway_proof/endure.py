@@ -5,7 +5,8 @@ import sys, threading, redis
 port, password, unknown = int(sys.argv[1]), sys.argv[2] or None, sys.argv[3]
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-r = redis.Redis(port=port, password=password, decode_responses=True, retry=None)
+# A failover of stock nodes may take longer than the five seconds that it waits by itself.
+r = redis.Redis(port=port, password=password, decode_responses=True, retry=None, socket_timeout=60)
 number = 0
 while not ended.is_set():
     number += 1
