@@ -7,15 +7,20 @@ use crate::failure::Failure;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often it is asked meanwhile.
 const START_INTERVAL: Duration = Duration::from_millis(20);
+/// Where free ports are looked for: with the bus ports, 10000 above them, below those that the system gives to outgoing
+/// connections, one of which could take a port before its server does.
+const PORTS: Range<u16> = 12_000..22_000;
 /// How often free ports in a row are looked for.
 const PORT_TRIES: usize = 100;
 /// Bytes of a server's output that an error shows.
@@ -285,12 +290,14 @@ fn nameless_file(port: u16) -> io::Result<File> {
 
 /// The first of so many free ports in a row.
 pub(super) fn free_ports(count: u16) -> io::Result<u16> {
+    // Those that somebody else asks for here begin elsewhere.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     for _ in 0..PORT_TRIES {
-        let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = first.local_addr()?.port();
-        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        if (1..count).all(|next| port.checked_add(next).is_some_and(is_free)) {
-            return Ok(port);
+        let place = NEXT.fetch_add(count.into(), Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(101));
+        let first = PORTS.start + (place % u32::from(PORTS.end - PORTS.start - count)) as u16;
+        if (first..first + count).all(is_free) {
+            return Ok(first);
         }
     }
     Err(io::ErrorKind::AddrInUse.into())
