@@ -204,6 +204,22 @@ fn transactions_run_where_their_keys_are() {
 }
 
 #[test]
+fn a_client_may_change_its_protocol_while_it_watches() {
+    let cluster = three(&[]);
+    for process in 0..3 {
+        let mut gateway = gateway(&cluster, process);
+        for key in keys(6) {
+            assert!(gateway.say("HELLO 2").starts_with(b"*"));
+            assert_eq!(gateway.say(&format!("WATCH {key}")), b"+OK\r\n");
+            assert!(gateway.say("HELLO 3").starts_with(b"%"));
+            gateway.say("MULTI");
+            gateway.say(&format!("GET {key}"));
+            assert_eq!(gateway.say("EXEC"), b"*1\r\n_\r\n", "{key}");
+        }
+    }
+}
+
+#[test]
 fn who_waits_is_served_from_any_host() {
     let cluster = three(&[]);
     for process in 0..3 {

@@ -165,8 +165,19 @@ impl<T: Origin> Gateway<T> {
             Some(Watch { link: None }) => return Sent::Done,
         };
         let flight = Flight { skip: block.skip, ..self.flight(now, &envelope, marks) };
-        if let Some(link) = self.link_mut(link) {
-            link.put_encoded(flight, &block.bytes, now);
+        let protocol = envelope.protocol;
+        match self.link_mut(link) {
+            // Its client has changed to another version since it began to watch.
+            Some(link) if link.protocol != protocol => {
+                let version: &[u8] = if protocol == Protocol::Resp3 { b"3" } else { b"2" };
+                let mut bytes = Vec::new();
+                push_request(&mut bytes, [&b"HELLO"[..], version].into_iter());
+                bytes.extend_from_slice(&block.bytes);
+                link.protocol = protocol;
+                link.put_encoded(Flight { skip: block.skip + 1, ..flight }, &bytes, now);
+            }
+            Some(link) => link.put_encoded(flight, &block.bytes, now),
+            None => {}
         }
         self.note_put(link, now);
         Sent::Yes
