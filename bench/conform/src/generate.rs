@@ -179,7 +179,11 @@ impl Generator {
             "PAYLOAD" => return args.push(self.payload()),
             "RESTOREOPTION" => return self.expand_one_of(RESTORE_OPTIONS, args),
             "RESTORETIME" if self.chance(50) => "0".to_owned(),
-            "RESTORETIME" if self.chance(50) => self.time(UNIX_EDGES, 4_000_000_000_000, 1_000_000_000),
+            // As a time to live a millisecond would be over on one of the two sides only.
+            "RESTORETIME" if self.chance(50) => match self.time(UNIX_EDGES, 4_000_000_000_000, 1_000_000_000) {
+                brief if brief == "1" => "0".to_owned(),
+                time => time,
+            },
             "RESTORETIME" => self.time(MILLIS_EDGES, 100_000, 10_000_000_000),
             "COPYOPTION" => return self.expand_one_of(COPY_OPTIONS, args),
             "UNBLOCKOPTION" => self.pick(&["TIMEOUT", "ERROR", "error", "FOO"]).to_owned(),

@@ -110,6 +110,9 @@ fn a_replica_is_made_to_lead_and_if_it_does_not_the_master_does() {
     for program in [REDIS, Program::Slotmesh(2)] {
         let (master, replica) = (program.alone(&[]), program.alone(&[]));
         replica.follow(&master);
+        // The master knows that it follows.
+        master.order("SET k u");
+        assert_eq!(master.say("WAIT 1 60000"), b":1\r\n");
         replica.pause();
         master.order("SET k v");
         let force = format!("FAILOVER TO 127.0.0.1 {} FORCE TIMEOUT 200", replica.port());
