@@ -191,7 +191,8 @@ pub fn admit_at_node(
         reply.error_text(redirect.text(member.topology, client.reached_at()).to_string().as_bytes());
         return None;
     }
-    admit_row(client, command, args, standing, reply)
+    // Of the cluster's state the redirect has spoken; what has no keys is served, as in Redis.
+    admit_row(client, command, args, standing.without(Standing::CUT_OFF), reply)
 }
 
 /// Whether a request waits for the end of a pause: what is refused does not.

@@ -40,6 +40,12 @@ impl Standing {
         Self(self.0 | other.0)
     }
 
+    /// This, but not that.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// This, if `wanted`.
     #[must_use]
     pub const fn when(self, wanted: bool) -> Self {

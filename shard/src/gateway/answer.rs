@@ -15,8 +15,6 @@ pub(crate) enum Answer<'a> {
     Ask(Address<'a>),
     /// The same request may succeed soon. Nothing has run.
     Later,
-    /// The same, and a replica says it of itself: its master may answer now.
-    NotHere,
     /// The node wants another user or password.
     Refused,
     /// Nothing that a client may see.
@@ -49,8 +47,7 @@ impl<'a> Answer<'a> {
         match code {
             b"MOVED" => redirect(Self::Moved),
             b"ASK" => redirect(Self::Ask),
-            b"TRYAGAIN" | b"CLUSTERDOWN" => Self::Later,
-            b"LOADING" | b"MASTERDOWN" | b"READONLY" => Self::NotHere,
+            b"TRYAGAIN" | b"CLUSTERDOWN" | b"LOADING" | b"MASTERDOWN" | b"READONLY" => Self::Later,
             b"NOAUTH" | b"WRONGPASS" => Self::Refused,
             _ => Self::Final,
         }
@@ -81,7 +78,7 @@ mod tests {
             ("-ASK 1 node.example:7000\r\n", Answer::Ask(address("node.example", 7000))),
             ("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Answer::Later),
             ("-CLUSTERDOWN The cluster is down\r\n", Answer::Later),
-            ("-LOADING Redis is loading the dataset in memory\r\n", Answer::NotHere),
+            ("-LOADING Redis is loading the dataset in memory\r\n", Answer::Later),
             ("-NOAUTH Authentication required.\r\n", Answer::Refused),
             ("-ERR no such key\r\n", Answer::Final),
             ("+MOVED 1 a:1\r\n", Answer::Final),

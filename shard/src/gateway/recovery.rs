@@ -57,8 +57,6 @@ impl<T: Origin> Gateway<T> {
                 return fail(&flight, protocol, ReplyError::GatewayRefused, outlet);
             }
             Answer::Later => None,
-            Answer::NotHere if flight.marks.has(Marks::AT_REPLICA) => None,
-            Answer::NotHere => None,
             Answer::Moved(address) => Some((address, false)),
             Answer::Ask(address) => Some((address, true)),
         };
