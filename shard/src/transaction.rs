@@ -4,14 +4,15 @@
 //! its commands and its watched keys need.
 
 use crate::exec::{end_blocks, join_effects, run_together};
+use crate::gateway::is_answered_by_node;
 use crate::{
     Client, Context, Gather, Inspection, KeptRequests, Node, NodeAction, ReplicationOrder, Shard, SlotMap, Speech,
     Watcher, run_connection_command, run_node_command,
 };
 use slotmesh_base::{ExecRefused, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{
-    Flags, NodeCommand, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes, parse_cursor,
-    reads_unnamed_keys,
+    ConnectionCommand, Flags, NodeCommand, Reach, RequestPolicy, Spec, TransactionCommand, ValueLimits, key_indexes,
+    parse_cursor, reads_unnamed_keys,
 };
 use slotmesh_conf::directive;
 use slotmesh_keyspace::Cursor;
@@ -55,6 +56,16 @@ impl Transaction {
     /// Whether EXEC will refuse all.
     pub fn is_refused(&self) -> bool {
         self.is_refused
+    }
+
+    /// Whether its client may speak another version behind it.
+    pub fn may_change_protocol(&self) -> bool {
+        self.commands().any(|(spec, _)| matches!(spec.reach, Reach::Connection(ConnectionCommand::Hello)))
+    }
+
+    /// Number of answers that a node of another host gives to its [`Block`](crate::Block).
+    pub fn answers_from_node(&self) -> usize {
+        self.commands().filter(|(spec, _)| is_answered_by_node(spec)).count()
     }
 
     /// Bytes of the commands' arguments.
@@ -281,6 +292,10 @@ pub fn execute_transaction(
             }
             Reach::Slot(_) | Reach::Shard(_) => run_on_shards(client, spec, args, shards, around, out),
             Reach::Connection(command) => {
+                if let Some(answers) = answers.as_mut().filter(|_| is_answered_by_node(spec)) {
+                    // The node has only said that it speaks the version.
+                    answers.next();
+                }
                 let mut reply = Reply::new(out, client.protocol);
                 run_connection_command(command, client, args, around.node, around.now, &mut reply);
             }

@@ -1,6 +1,7 @@
 //! The gateway across hosts: several processes, each of which serves the whole cluster to clients that know nothing of
 //! clusters; while masters die, and where a node answers what no node should.
 
+use slotmesh_base::Rng;
 use slotmesh_conform::{
     Cluster, Connection, Program, Server, await_condition, follow_in_pairs, node_lines, request, resident_bytes, show,
     unused_port, unused_ports,
@@ -216,6 +217,54 @@ fn a_client_may_change_its_protocol_while_it_watches() {
             gateway.say(&format!("GET {key}"));
             assert_eq!(gateway.say("EXEC"), b"*1\r\n_\r\n", "{key}");
         }
+    }
+}
+
+/// Answers behind a HELLO are in its version, those before in the old one; one that is refused changes nothing.
+#[test]
+fn a_client_may_change_its_protocol_in_a_transaction() {
+    let cluster = three(&[]);
+    let oracle = Server::redis(&[]);
+    let hellos = ["HELLO 2", "HELLO 3", "HELLO", "HELLO 3 SETNAME name", "HELLO 3 AUTH nobody x", "HELLO 4", "HELLO x"];
+    let mut rng = Rng::new(1);
+    for process in 0..3 {
+        let (mut gateway, mut oracle) = (gateway(&cluster, process), oracle.connect());
+        for round in 0..60 {
+            let key = format!("{{{}:{}}}", process, rng.below(12));
+            let mut lines = vec!["HELLO 2".to_owned(), format!("SET {key}a {round}"), "MULTI".to_owned()];
+            if rng.below(3) == 0 {
+                lines.insert(2, format!("WATCH {key}a"));
+            }
+            for _ in 0..1 + rng.below(4) {
+                lines.push(format!("DUMP {key}none"));
+                lines.push(hellos[rng.below(hellos.len() as u64) as usize].to_owned());
+            }
+            let behind = [&format!("GET {key}none"), "EXEC", &format!("DUMP {key}none"), &format!("GET {key}a")];
+            lines.extend(behind.map(str::to_owned));
+            // At once, and one after the other.
+            let sends_all = rng.below(2) == 0;
+            let [ours, theirs] = [&mut gateway, &mut oracle].map(|connection| match sends_all {
+                true => {
+                    connection.send(&lines.iter().flat_map(|line| slotmesh_conform::words(line)).collect::<Vec<u8>>());
+                    connection.replies(lines.len())
+                }
+                false => lines.iter().map(|line| connection.say(line)).collect(),
+            });
+            for ((line, ours), theirs) in lines.iter().zip(ours).zip(theirs) {
+                assert_eq!(without_greetings(&ours), without_greetings(&theirs), "{line} of {lines:?}");
+            }
+        }
+    }
+}
+
+/// A reply, or its elements; of what HELLO answers, the kind alone.
+fn without_greetings(reply: &[u8]) -> Vec<String> {
+    let is_greeting =
+        |reply: &[u8]| slotmesh_resp::elements(reply).is_ok_and(|mut parts| parts.next() == Some(b"$6\r\nserver\r\n"));
+    let shown = |part: &[u8]| if is_greeting(part) { show(&part[..1]) } else { show(part) };
+    match slotmesh_resp::elements(reply) {
+        Ok(parts) if !is_greeting(reply) => parts.map(shown).collect(),
+        _ => vec![shown(reply)],
     }
 }
 

@@ -4,7 +4,7 @@ use crate::engine::{Done, Engine, Hands};
 use crate::hop::ReturnAddress;
 use crate::meter::Sender;
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{Reach, Spec, key_indexes};
+use slotmesh_command::{Spec, key_indexes};
 use slotmesh_resp::{Args, Protocol, Reply, elements};
 use slotmesh_shard::{Block, Envelope, Sent, TransactionPlace};
 
@@ -72,7 +72,8 @@ impl Engine {
         let transaction = connection.client.transaction.as_ref()?;
         let remote = self.remote.as_mut()?;
         let watches = remote.gateway.watches(index);
-        if watches && !connection.pipeline.is_empty() {
+        // What was sent before goes over another link, or what comes behind will: it must have run.
+        if (watches || transaction.may_change_protocol()) && !connection.pipeline.is_empty() {
             return Some(Done::NotYet);
         }
         let slot = match TransactionPlace::of(transaction, remote.gateway.routes()) {
@@ -85,9 +86,7 @@ impl Engine {
         let spec = connection.client.last_command?;
         let protocol = connection.client.protocol;
         let Some(slot) = slot else { return Some(self.abort_exec(hands, index, protocol, ReplyError::CrossSlot)) };
-        let on_keys = || transaction.commands().filter(|(spec, _)| matches!(spec.reach, Reach::Slot(_)));
-        let is_repeatable = on_keys().all(|(spec, args)| spec.is_repeatable(args));
-        let block = Block::new(on_keys().map(|(_, args)| args), is_repeatable);
+        let block = Block::of(&connection.client, transaction, &self.settings);
         let to = ReturnAddress { socket: connection.socket, ticket: connection.pipeline.next_ticket(), part: EXEC };
         Some(match remote.gateway.send_block(self.monotonic, Envelope { spec, slot, protocol, to }, &block) {
             Sent::Yes => {
@@ -129,9 +128,7 @@ impl Engine {
         }
         let Some(connection) = self.connections[index as usize].as_deref() else { return };
         let (client, mut reply) = (&connection.client, Vec::new());
-        let transaction = client.transaction.as_ref();
-        let on_keys = |(spec, _): &(&'static Spec, Args<'_>)| matches!(spec.reach, Reach::Slot(_));
-        let wanted = transaction.map_or(0, |transaction| transaction.commands().filter(on_keys).count());
+        let wanted = client.transaction.as_ref().map_or(0, |transaction| transaction.answers_from_node());
         let mut questions = Vec::new();
         match elements(answer) {
             Ok(answers) if answer.starts_with(b"*") && answers.len() == wanted => {

@@ -96,6 +96,8 @@ pub(crate) struct Link<T> {
     pub(crate) peer: u16,
     pub(crate) protocol: Protocol,
     pub(crate) is_pinned: bool,
+    /// Whether nobody knows which version it speaks behind what was sent on it: it serves no other request.
+    pub(crate) is_spent: bool,
     /// Whether it is there to hear messages, which are no replies.
     pub(crate) is_ear: bool,
     pub(crate) phase: Phase,
@@ -152,6 +154,7 @@ impl<T: Copy> Link<T> {
             peer,
             protocol,
             is_pinned,
+            is_spent: false,
             is_ear: false,
             phase,
             is_dirty: false,

@@ -557,9 +557,13 @@ impl<T: Origin> Gateway<T> {
     /// A link of one's own is not needed any more, unless it `stays`.
     pub(super) fn unpin(&mut self, id: LinkId, stays: bool) {
         let Some(link) = self.link(id) else { return };
-        if !stays && link.flights.is_empty() {
-            let peer = usize::from(link.peer);
-            self.peers[peer].idle.push(id);
+        if stays || !link.flights.is_empty() {
+            return;
+        }
+        let peer = usize::from(link.peer);
+        match link.is_spent {
+            true => self.drop_link(id),
+            false => self.peers[peer].idle.push(id),
         }
     }
 

@@ -19,6 +19,7 @@ mod scan;
 
 pub use machine::{Envelope, Gateway, LinkId, Order, Origin, Outlet, ReadFrom, Rules, Sent};
 pub use pinned::Block;
+pub(crate) use pinned::is_answered_by_node;
 pub use place::{Beyond, TransactionPlace, home_of};
 pub use routes::{Master, Owner, Routes, View};
 pub use scan::{Onward, ScanStep};

@@ -3,7 +3,11 @@
 use super::link::{Flight, Link, Marks};
 use super::machine::{Envelope, Gateway, LinkId, Origin, Sent};
 use super::routes::Owner;
+use crate::local::version_behind_hello;
+use crate::{Client, Transaction};
 use slotmesh_base::{Monotonic, ReplyError, Slot};
+use slotmesh_command::{ConnectionCommand, Reach, Spec};
+use slotmesh_conf::Settings;
 use slotmesh_resp::{Args, Protocol, Reply, elements, push_request};
 
 /// What a client watches at a node.
@@ -21,19 +25,55 @@ pub struct Block {
     /// Replies in front of that of EXEC.
     skip: u32,
     is_repeatable: bool,
+    /// Whether it says which version is spoken from some command on.
+    changes_protocol: bool,
 }
 
 impl Block {
-    /// The block of these commands; `is_repeatable` says whether all of them may be sent again.
-    pub fn new<'a>(commands: impl Iterator<Item = Args<'a>>, is_repeatable: bool) -> Self {
-        let mut block = Self { bytes: b"*1\r\n$5\r\nMULTI\r\n".to_vec(), skip: 1, is_repeatable };
-        for args in commands {
-            push_request(&mut block.bytes, args.iter_from(0));
+    /// The block of a client's transaction: its commands on keys. Of each HELLO among them the node hears which version the
+    /// client will speak behind it, so that it answers in that one.
+    pub fn of(client: &Client, transaction: &Transaction, settings: &Settings) -> Self {
+        let bytes = b"*1\r\n$5\r\nMULTI\r\n".to_vec();
+        let mut block = Self { bytes, skip: 1, is_repeatable: true, changes_protocol: false };
+        let mut protocol = client.protocol;
+        for (spec, args) in transaction.commands().filter(|(spec, _)| is_answered_by_node(spec)) {
+            if let Reach::Connection(_) = spec.reach {
+                protocol = version_behind_hello(args, settings).unwrap_or(protocol);
+                push_request(&mut block.bytes, hello(protocol).into_iter());
+                block.changes_protocol = true;
+            } else {
+                push_request(&mut block.bytes, args.iter_from(0));
+                block.is_repeatable &= spec.is_repeatable(args);
+            }
             block.skip += 1;
         }
         block.bytes.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
         block
     }
+}
+
+/// Whether the answer to an EXEC of a [`Block`] holds one to this command.
+pub(crate) fn is_answered_by_node(spec: &Spec) -> bool {
+    matches!(spec.reach, Reach::Slot(_) | Reach::Connection(ConnectionCommand::Hello))
+}
+
+impl<T: Copy> Link<T> {
+    /// Puts a transaction on the link.
+    fn put_block(&mut self, flight: Flight<T>, protocol: Protocol, block: &Block, now: Monotonic) {
+        if self.protocol == protocol {
+            return self.put_encoded(flight, &block.bytes, now);
+        }
+        // Its client has changed to another version since it began to watch.
+        self.protocol = protocol;
+        let mut bytes = Vec::new();
+        push_request(&mut bytes, hello(protocol).into_iter());
+        bytes.extend_from_slice(&block.bytes);
+        self.put_encoded(Flight { skip: flight.skip + 1, ..flight }, &bytes, now);
+    }
+}
+
+fn hello(protocol: Protocol) -> [&'static [u8]; 2] {
+    [b"HELLO", if protocol == Protocol::Resp3 { b"3" } else { b"2" }]
 }
 
 /// The bytes of a word of a request.
@@ -156,8 +196,13 @@ impl<T: Origin> Gateway<T> {
                     Ok(peer) => peer,
                     Err(sent) => return sent,
                 };
-                match self.shared(now, peer, envelope.protocol) {
-                    Ok(link) => (link, marks),
+                // Those who share a link hear all in the version that it was made for.
+                let link = match block.changes_protocol {
+                    true => self.pin(now, peer, envelope.protocol),
+                    false => self.shared(now, peer, envelope.protocol),
+                };
+                match link {
+                    Ok(link) => (link, marks.with(Marks::PINNED.when(block.changes_protocol))),
                     Err(error) => return Sent::Refused(error),
                 }
             }
@@ -165,19 +210,9 @@ impl<T: Origin> Gateway<T> {
             Some(Watch { link: None }) => return Sent::Done,
         };
         let flight = Flight { skip: block.skip, ..self.flight(now, &envelope, marks) };
-        let protocol = envelope.protocol;
-        match self.link_mut(link) {
-            // Its client has changed to another version since it began to watch.
-            Some(link) if link.protocol != protocol => {
-                let version: &[u8] = if protocol == Protocol::Resp3 { b"3" } else { b"2" };
-                let mut bytes = Vec::new();
-                push_request(&mut bytes, [&b"HELLO"[..], version].into_iter());
-                bytes.extend_from_slice(&block.bytes);
-                link.protocol = protocol;
-                link.put_encoded(Flight { skip: block.skip + 1, ..flight }, &bytes, now);
-            }
-            Some(link) => link.put_encoded(flight, &block.bytes, now),
-            None => {}
+        if let Some(link) = self.link_mut(link) {
+            link.is_spent |= block.changes_protocol;
+            link.put_block(flight, envelope.protocol, block, now);
         }
         self.note_put(link, now);
         Sent::Yes

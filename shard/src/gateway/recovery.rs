@@ -143,6 +143,8 @@ impl<T: Origin> Gateway<T> {
         };
         let flight = Flight { marks: flight.marks.with(Marks::ASKING.when(asks)), ..flight };
         if let Some(found) = self.link_mut(link) {
+            // A block has a link for itself because it changes the version.
+            found.is_spent |= flight.marks.has(Marks::PINNED.with(Marks::BLOCK));
             found.put_encoded(flight, &parked.request, now);
         }
         self.note_put(link, now);

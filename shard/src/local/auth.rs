@@ -4,7 +4,7 @@ use super::{Node, REDIS_VERSION, client};
 use crate::Client;
 use slotmesh_base::ReplyError;
 use slotmesh_command::parse_integer;
-use slotmesh_conf::directive;
+use slotmesh_conf::{Settings, directive};
 use slotmesh_resp::{Args, Protocol, Reply};
 
 /// Name of the only user.
@@ -30,13 +30,16 @@ pub(super) fn auth(client: &mut Client, args: Args<'_>, node: &dyn Node, reply: 
 
 /// A failure leaves the client as it was, as in Redis.
 fn authenticate(client: &mut Client, user: &[u8], password: &[u8], node: &dyn Node) -> Result<(), ReplyError> {
-    let secret = node.settings().value(directive::REQUIREPASS);
-    let known = secret.is_empty() || equal_in_constant_time(password, secret.as_bytes());
-    if user != USER || !known {
-        return Err(ReplyError::WrongPassword);
-    }
+    check(user, password, node.settings())?;
     client.authenticated = true;
     Ok(())
+}
+
+/// Whether somebody is who he says.
+fn check(user: &[u8], password: &[u8], settings: &Settings) -> Result<(), ReplyError> {
+    let secret = settings.value(directive::REQUIREPASS);
+    let known = secret.is_empty() || equal_in_constant_time(password, secret.as_bytes());
+    if user == USER && known { Ok(()) } else { Err(ReplyError::WrongPassword) }
 }
 
 /// Whether `given` is the secret; takes a time that depends on `given` alone, so that nobody learns the secret, or
@@ -79,6 +82,14 @@ pub(super) fn hello(client: &mut Client, args: Args<'_>, node: &dyn Node, reply:
     }
     client.protocol = hello.protocol.unwrap_or(client.protocol);
     write_hello(client, node, &mut Reply::new(reply.buffer(), client.protocol));
+}
+
+/// The version that a client will speak behind a HELLO, if that is not refused and names one. The client is known, as who
+/// has begun a transaction is.
+pub(crate) fn version_behind_hello(args: Args<'_>, settings: &Settings) -> Option<Protocol> {
+    let hello = parse_hello(args).ok()?;
+    let is_known = hello.credentials.is_none_or(|(user, password)| check(user, password, settings).is_ok());
+    hello.protocol.filter(|_| is_known)
 }
 
 enum HelloError<'a> {

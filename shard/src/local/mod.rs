@@ -24,6 +24,7 @@ mod slow_log;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use auth::version_behind_hello;
 pub use client::describe_client;
 pub use node::{
     ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
