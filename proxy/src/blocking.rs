@@ -277,13 +277,8 @@ impl Engine {
         if let (Some((at, _)), Some(deadline)) = (timeout_of(spec, args, wall), deadline) {
             words[at] = rest_of_timeout(deadline, now);
         }
-        let mut requests = KeptRequests::default();
-        requests.push(Some(spec), words.iter().map(Vec::as_slice));
-        let behind = std::mem::take(&mut connection.waiting.requests);
-        for request in behind.iter() {
-            requests.push(request.spec, behind.args(request).iter_from(0));
-        }
-        connection.waiting.requests = requests;
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        connection.waiting.requests.put_first(spec, &words);
         true
     }
 

@@ -247,9 +247,13 @@ impl Engine {
                 shard.watch(watcher, db, keys.iter().copied(), now);
             }
         }
-        let core = self.core;
+        let (core, map) = (self.core, self.map.clone());
         let Some(connection) = self.connection(index) else { return Done::Yes };
         parts.iter().for_each(|&(core, _)| connection.client.watches_on(core));
+        if map.is_of_cluster() && !is_at_node {
+            let slots = keys.iter().flat_map(|(&core, keys)| keys.iter().map(move |key| (Slot::of_key(key), core)));
+            slots.for_each(|(slot, core)| connection.client.watches_slot(slot, core));
+        }
         if parts.iter().all(|&(part, _)| part == core) {
             Reply::new(&mut self.scratch, protocol).ok();
             return self.reply_scratch(hands, index);

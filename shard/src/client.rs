@@ -1,7 +1,7 @@
 //! What a connection remembers between its requests.
 
 use crate::{Subscribed, Transaction};
-use slotmesh_base::UnixMillis;
+use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_command::Spec;
 use slotmesh_replication::ReplicaFacts;
 use slotmesh_resp::Protocol;
@@ -46,6 +46,8 @@ pub struct Client {
     pub transaction: Option<Box<Transaction>>,
     /// Cores whose shards hold keys that it watches, ascending.
     pub watching: Vec<u16>,
+    /// The slots of these keys, and the cores that owned them, at a gateway from which slots may go away; ascending.
+    pub watched_slots: Vec<(Slot, u16)>,
     /// Number of its span of watching.
     pub watch_span: u32,
     /// What it hears, if it hears anything.
@@ -119,6 +121,7 @@ impl Client {
             last_command: None,
             transaction: None,
             watching: Vec::new(),
+            watched_slots: Vec::new(),
             watch_span: 0,
             subscribed: None,
             is_readonly: false,

@@ -39,6 +39,15 @@ impl KeptRequests {
         self.requests.push_back(request);
     }
 
+    /// Keeps a request that comes before all others.
+    pub fn put_first(&mut self, spec: &'static Spec, arguments: &[&[u8]]) {
+        let behind = std::mem::take(self);
+        self.push(Some(spec), arguments.iter().copied());
+        for request in behind.iter() {
+            self.push(request.spec, behind.args(request).iter_from(0));
+        }
+    }
+
     /// The next request.
     pub fn next(&self) -> Option<KeptRequest> {
         self.requests.front().copied()

@@ -439,11 +439,25 @@ impl Client {
         }
     }
 
+    /// Remembers that it watches keys of a slot on the shard of a core, which may lose the slot.
+    pub fn watches_slot(&mut self, slot: Slot, core: u16) {
+        if let Err(place) = self.watched_slots.binary_search(&(slot, core)) {
+            self.watched_slots.insert(place, (slot, core));
+        }
+    }
+
+    /// Whether keys that it watches have left the shards which know of that, by the map that holds now: nobody can tell any
+    /// more whether they were touched.
+    pub fn has_lost_watch(&self, map: &SlotMap) -> bool {
+        map.refusal_of_wait(self.watched_slots.iter().copied()).is_some()
+    }
+
     /// Ends a span of watching; the cores whose shards must hear of it.
     pub fn end_watch(&mut self) -> Vec<u16> {
         if !self.watching.is_empty() {
             self.watch_span = self.watch_span.wrapping_add(1);
         }
+        self.watched_slots = Vec::new();
         std::mem::take(&mut self.watching)
     }
 }

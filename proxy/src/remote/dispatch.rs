@@ -85,7 +85,7 @@ impl Engine {
                 meter.end_brief(spec, args, 0, Sender::Ours(&connection.client));
                 Done::Yes
             }
-            Sent::NotYet | Sent::Done => Done::NotYet,
+            Sent::NotYet => Done::NotYet,
             Sent::Refused(error) => self.fail_with(hands, index, spec, args, error),
         }
     }
@@ -112,7 +112,7 @@ impl Engine {
         let ends = timeout.zip(timeout_ms).map(|((at, _), millis)| (at, self.monotonic.plus_millis(millis)));
         match remote.gateway.send_alone(self.monotonic, Envelope { spec, slot, protocol, to }, args, ends) {
             Sent::Yes => {}
-            Sent::NotYet | Sent::Done => return Done::NotYet,
+            Sent::NotYet => return Done::NotYet,
             Sent::Refused(error) => return self.fail_with(hands, index, spec, args, error),
         }
         self.raise_barrier(index);
@@ -243,7 +243,7 @@ impl Engine {
         let envelope = Envelope { spec, slot, protocol, to: back };
         let error = match remote.gateway.send_part(self.monotonic, envelope, words.iter().copied(), is_repeatable) {
             Sent::Yes => return,
-            Sent::NotYet | Sent::Done => ReplyError::NodeNotReached,
+            Sent::NotYet => ReplyError::NodeNotReached,
             Sent::Refused(error) => error,
         };
         let mut text = Vec::new();

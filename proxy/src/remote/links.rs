@@ -166,6 +166,10 @@ impl Engine {
     /// Runs a request here that has its ticket; whether there was room.
     fn run_at_home(&mut self, hands: &mut Hands<'_>, home: &Homeward) -> bool {
         let Homeward { to, protocol, request } = home;
+        if to.part == super::transactions::EXEC {
+            self.bring_exec_home(hands, *to);
+            return true;
+        }
         let (mut bytes, mut ranges, mut position) = (request.clone(), Vec::new(), 0);
         let limits = DecodeLimits { bulk_bytes_max: i64::MAX, authenticated: true };
         let step = Decoder::default().decode(&mut bytes, &mut position, &limits, &mut ranges);
@@ -173,7 +177,7 @@ impl Engine {
         let is_whole = matches!(step, Ok(Step::Request)) && position == request.len();
         let spec = if is_whole { resolve(args).ok() } else { None };
         let Some(spec) = spec.filter(|spec| !spec.flags.contains(Flags::BLOCKING)) else {
-            // A transaction, or somebody who waits, and begins again then.
+            // Somebody who waits, and begins again then.
             let mut text = Vec::new();
             Reply::new(&mut text, *protocol).error(ReplyError::MovedWhileWaiting);
             self.hand_over(hands.sockets, *to, &text);

@@ -32,6 +32,11 @@ impl Engine {
             all_ours &= routes.is_ours(slot);
         }
         let watches_elsewhere = remote.gateway.watches(index);
+        if remote.gateway.has_lost_watch(index) || connection.client.has_lost_watch(&self.map) {
+            // It is broken anyway.
+            Reply::new(&mut self.scratch, connection.client.protocol).ok();
+            return Some(self.reply_scratch(hands, index));
+        }
         if all_ours && !watches_elsewhere {
             return None;
         }
@@ -51,10 +56,6 @@ impl Engine {
                 Done::Yes
             }
             Sent::NotYet => Done::NotYet,
-            Sent::Done => {
-                Reply::new(&mut self.scratch, protocol).ok();
-                self.reply_scratch(hands, index)
-            }
             Sent::Refused(error) => self.fail_with(hands, index, spec, args, error),
         })
     }
@@ -76,6 +77,12 @@ impl Engine {
         if (watches || transaction.may_change_protocol()) && !connection.pipeline.is_empty() {
             return Some(Done::NotYet);
         }
+        let protocol = connection.client.protocol;
+        if remote.gateway.has_lost_watch(index) || connection.client.has_lost_watch(&self.map) {
+            self.give_transaction_up(hands, index);
+            Reply::new(&mut self.scratch, protocol).null_array();
+            return Some(self.reply_scratch(hands, index));
+        }
         let slot = match TransactionPlace::of(transaction, remote.gateway.routes()) {
             TransactionPlace::Here { .. } if !watches => return None,
             // Nobody can tell at one moment whether what is watched there was touched, and change what is here.
@@ -84,7 +91,6 @@ impl Engine {
             TransactionPlace::Whole(slot) => Some(slot).filter(|_| connection.client.watching.is_empty()),
         };
         let spec = connection.client.last_command?;
-        let protocol = connection.client.protocol;
         let Some(slot) = slot else { return Some(self.abort_exec(hands, index, protocol, ReplyError::CrossSlot)) };
         let block = Block::of(&connection.client, transaction, &self.settings);
         let to = ReturnAddress { socket: connection.socket, ticket: connection.pipeline.next_ticket(), part: EXEC };
@@ -94,11 +100,6 @@ impl Engine {
                 Done::Yes
             }
             Sent::NotYet => Done::NotYet,
-            Sent::Done => {
-                self.give_transaction_up(hands, index);
-                Reply::new(&mut self.scratch, protocol).null_array();
-                self.reply_scratch(hands, index)
-            }
             Sent::Refused(error) => self.abort_exec(hands, index, protocol, error),
         })
     }
@@ -116,14 +117,29 @@ impl Engine {
         }
     }
 
+    /// The slot of a transaction that was sent has come home: its EXEC begins again, here.
+    pub(super) fn bring_exec_home(&mut self, hands: &mut Hands<'_>, to: ReturnAddress) {
+        if !self.awaits_exec(to) {
+            return;
+        }
+        let Some(connection) = self.connection(to.socket.index) else { return };
+        if let Some(exec) = connection.client.last_command {
+            connection.waiting.requests.put_first(exec, &[exec.name.as_bytes()]);
+        }
+        self.hand_over(hands.sockets, ReturnAddress { part: 0, ..to }, &[]);
+    }
+
+    /// Whether a connection still waits for the answer to an EXEC.
+    fn awaits_exec(&mut self, to: ReturnAddress) -> bool {
+        self.connection(to.socket.index)
+            .is_some_and(|connection| connection.socket == to.socket && connection.barrier == Some(to.ticket))
+    }
+
     /// A node has answered an EXEC: what else stood in the transaction is run now.
     pub(super) fn end_exec_elsewhere(&mut self, hands: &mut Hands<'_>, to: ReturnAddress, answer: &[u8]) {
         let index = to.socket.index;
         let back = ReturnAddress { part: 0, ..to };
-        let is_awaited = self
-            .connection(index)
-            .is_some_and(|connection| connection.socket == to.socket && connection.barrier == Some(to.ticket));
-        if !is_awaited {
+        if !self.awaits_exec(to) {
             return;
         }
         let Some(connection) = self.connections[index as usize].as_deref() else { return };

@@ -96,7 +96,7 @@ pub(crate) struct Link<T> {
     pub(crate) peer: u16,
     pub(crate) protocol: Protocol,
     pub(crate) is_pinned: bool,
-    /// Whether nobody knows which version it speaks behind what was sent on it: it serves no other request.
+    /// Whether it serves no other request: what was sent on it has left it in a state that nobody wants.
     pub(crate) is_spent: bool,
     /// Whether it is there to hear messages, which are no replies.
     pub(crate) is_ear: bool,

@@ -104,8 +104,6 @@ pub enum Sent {
     Yes,
     /// There is no room, or an earlier one of its client must be answered first: try again later.
     NotYet,
-    /// It need not be sent: it is known what comes of it.
-    Done,
     /// It cannot be.
     Refused(ReplyError),
 }
@@ -556,14 +554,12 @@ impl<T: Origin> Gateway<T> {
 
     /// A link of one's own is not needed any more, unless it `stays`.
     pub(super) fn unpin(&mut self, id: LinkId, stays: bool) {
-        let Some(link) = self.link(id) else { return };
-        if stays || !link.flights.is_empty() {
-            return;
-        }
-        let peer = usize::from(link.peer);
-        match link.is_spent {
-            true => self.drop_link(id),
-            false => self.peers[peer].idle.push(id),
+        let Some(link) = self.link(id).filter(|link| link.flights.is_empty()) else { return };
+        let (peer, is_spent) = (usize::from(link.peer), link.is_spent);
+        if is_spent {
+            self.drop_link(id);
+        } else if !stays {
+            self.peers[peer].idle.push(id);
         }
     }
 

@@ -11,10 +11,12 @@ use slotmesh_conf::Settings;
 use slotmesh_resp::{Args, Protocol, Reply, elements, push_request};
 
 /// What a client watches at a node.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Watch {
     /// The link; nothing once it is lost, and with it what was watched.
     pub(super) link: Option<LinkId>,
+    /// The slots of the keys, ascending.
+    slots: Vec<Slot>,
 }
 
 /// The commands of a transaction for one node.
@@ -159,17 +161,19 @@ impl<T: Origin> Gateway<T> {
             Err(sent) => return sent,
         };
         let connection = envelope.to.connection();
-        let link = match self.watches.get(&connection).copied() {
+        debug_assert!(!self.has_lost_watch(connection), "what is lost is not watched on");
+        let link = match self.watches.get(&connection).and_then(|watch| watch.link) {
             None => match self.pin(now, peer, envelope.protocol) {
                 Ok(link) => link,
                 Err(error) => return Sent::Refused(error),
             },
-            Some(Watch { link: Some(link) }) if self.link(link).is_some_and(|link| link.peer == peer) => link,
-            Some(Watch { link: Some(_) }) => return Sent::Refused(ReplyError::CrossSlot),
-            // It is broken anyway.
-            Some(Watch { link: None }) => return Sent::Done,
+            Some(link) if self.link(link).is_some_and(|link| link.peer == peer) => link,
+            Some(_) => return Sent::Refused(ReplyError::CrossSlot),
         };
-        self.watches.insert(connection, Watch { link: Some(link) });
+        let watch = self.watches.entry(connection).or_insert_with(|| Watch { link: Some(link), slots: Vec::new() });
+        if let Err(place) = watch.slots.binary_search(&envelope.slot) {
+            watch.slots.insert(place, envelope.slot);
+        }
         let flight = self.flight(now, &envelope, Marks::PINNED.with(Marks::BOUND));
         if let Some(link) = self.link_mut(link) {
             link.put(flight, args.iter_from(0), now);
@@ -178,19 +182,25 @@ impl<T: Origin> Gateway<T> {
         Sent::Yes
     }
 
+    /// Whether what a connection watches at a node is lost, so that its EXEC does nothing.
+    pub fn has_lost_watch(&self, connection: u32) -> bool {
+        self.watches.get(&connection).is_some_and(|watch| watch.link.is_none())
+    }
+
     /// A connection watches nothing any more.
     pub fn unwatch(&mut self, connection: u32) {
-        if let Some(Watch { link: Some(link) }) = self.watches.remove(&connection) {
+        if let Some(Watch { link: Some(link), .. }) = self.watches.remove(&connection) {
             // A new one costs less than to wait until it is clean.
             self.drop_link(link);
         }
     }
 
     /// Sends a transaction whose keys are all of one slot. Who watches keys at a node sends it there, whatever the slot;
-    /// [`Sent::Done`] says that what it watches has been lost.
+    /// what it watches is not lost.
     pub fn send_block(&mut self, now: Monotonic, envelope: Envelope<T>, block: &Block) -> Sent {
         let marks = Marks::BLOCK.with(Marks::REPEATABLE.when(block.is_repeatable));
-        let (link, marks) = match self.watches.remove(&envelope.to.connection()) {
+        debug_assert!(!self.has_lost_watch(envelope.to.connection()), "it does nothing");
+        let (link, marks) = match self.watches.remove(&envelope.to.connection()).and_then(|watch| watch.link) {
             None => {
                 let peer = match self.peer_for(&envelope) {
                     Ok(peer) => peer,
@@ -206,8 +216,7 @@ impl<T: Origin> Gateway<T> {
                     Err(error) => return Sent::Refused(error),
                 }
             }
-            Some(Watch { link: Some(link) }) => (link, Marks::BLOCK.with(Marks::PINNED).with(Marks::BOUND)),
-            Some(Watch { link: None }) => return Sent::Done,
+            Some(link) => (link, Marks::BLOCK.with(Marks::PINNED).with(Marks::BOUND)),
         };
         let flight = Flight { skip: block.skip, ..self.flight(now, &envelope, marks) };
         if let Some(link) = self.link_mut(link) {
@@ -236,6 +245,23 @@ impl<T: Origin> Gateway<T> {
         if let Some(watch) = self.watches.values_mut().find(|watch| watch.link == Some(id)) {
             watch.link = None;
         }
+    }
+
+    /// What is watched where it is no more is lost: nobody there tells who touches it.
+    pub(super) fn break_moved_watches(&mut self) {
+        let Self { watches, links, routes, .. } = self;
+        let mut useless = Vec::new();
+        for watch in watches.values_mut() {
+            let Some(id) = watch.link else { continue };
+            let Some(link) = links[id.index()].1.as_mut() else { continue };
+            if watch.slots.iter().any(|&slot| routes.owner(slot) != Owner::Peer(link.peer)) {
+                watch.link = None;
+                // A WATCH that is on its way is answered yet.
+                link.is_spent = true;
+                useless.extend(link.flights.is_empty().then_some(id));
+            }
+        }
+        useless.into_iter().for_each(|id| self.drop_link(id));
     }
 
     fn flight(&self, now: Monotonic, envelope: &Envelope<T>, marks: Marks) -> Flight<T> {

@@ -355,6 +355,7 @@ impl<T: Origin> Gateway<T> {
         let mut routes = std::mem::take(&mut self.routes);
         let old = routes.replace(view, |address| self.peer_at(address));
         self.routes = routes;
+        self.break_moved_watches();
         self.has_released = true;
         for index in 0..self.links.len() {
             let (generation, Some(link)) = &self.links[index] else { continue };
@@ -410,11 +411,13 @@ impl<T: Origin> Gateway<T> {
         }
         for (mut flight, request) in moved {
             self.release(&mut flight);
-            self.send_again(
-                now,
-                Parked { flight, protocol, request, due: now, target: None, said: Vec::new() },
-                outlet,
-            );
+            if flight.marks.has(Marks::BOUND) {
+                let answer = self.end_bound(id, &flight, protocol);
+                outlet.reply(flight.to, &answer);
+                continue;
+            }
+            let parked = Parked { flight, protocol, request, due: now, target: None, said: Vec::new() };
+            self.send_again(now, parked, outlet);
         }
     }
 }
