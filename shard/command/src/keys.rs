@@ -1,6 +1,7 @@
 //! Where the keys of a request stand, from its row.
 
 use crate::{KeyFlags, KeySearch, KeySpec, Spec, parse_integer};
+use slotmesh_base::ReplyError;
 use slotmesh_resp::Args;
 use std::ops::Range;
 
@@ -35,7 +36,16 @@ pub fn key_indexes<'a>(spec: &Spec, args: Args<'a>) -> impl Iterator<Item = usiz
 /// anywhere.
 #[inline]
 pub fn reads_unnamed_keys(spec: &Spec, args: Args<'_>) -> bool {
-    spec.keys.iter().any(|keys| matches!(keys.search, KeySearch::Content(reads) if reads(args)))
+    refusal_of_unnamed_keys(spec, args).is_some()
+}
+
+/// With which error a node of a cluster refuses such a request; nothing, if it names all keys that it reads.
+#[inline]
+pub fn refusal_of_unnamed_keys(spec: &Spec, args: Args<'_>) -> Option<ReplyError> {
+    spec.keys.iter().find_map(|keys| match keys.search {
+        KeySearch::Content(refusal) => refusal(args),
+        KeySearch::Index | KeySearch::Option(_) => None,
+    })
 }
 
 /// The keys of a request, with what is done to each (COMMAND GETKEYSANDFLAGS, key permissions).

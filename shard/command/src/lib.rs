@@ -29,7 +29,7 @@ pub use doc::{Doc, DocArg, DocKind, Group};
 pub use effect::Effects;
 pub use family::{ObjectFacts, object_facts};
 pub use flags::{Categories, Flags, KeyFlags};
-pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions, reads_unnamed_keys};
+pub use keys::{KeyPosition, first_key_index, key_indexes, key_positions, reads_unnamed_keys, refusal_of_unnamed_keys};
 pub use number::{INTEGER_BYTES_MAX, IntegerText, parse_cursor, parse_integer};
 pub use reach::{ChannelKind, ConnectionCommand, NodeCommand, PubSubCommand, Reach, TransactionCommand};
 pub use recreate::recreate;

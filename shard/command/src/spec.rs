@@ -1,6 +1,7 @@
 //! The row of a command: everything that anybody wants to know of it.
 
 use crate::{Categories, Doc, Flags, KeyFlags, Reach};
+use slotmesh_base::ReplyError;
 use slotmesh_resp::Args;
 
 /// How the keys of a key spec are found.
@@ -10,9 +11,9 @@ pub enum KeySearch {
     Index,
     /// There is one, where an option names it: the index of that argument. COMMAND INFO calls it unknown.
     Option(fn(Args<'_>) -> Option<usize>),
-    /// Not in the request: their names come of what other keys hold, whether the request reads any. COMMAND INFO calls
-    /// them unknown.
-    Content(fn(Args<'_>) -> bool),
+    /// Not in the request: their names come of what other keys hold. Where the request reads any, with which error a node
+    /// of a cluster refuses it, as they may be anywhere. COMMAND INFO calls them unknown.
+    Content(fn(Args<'_>) -> Option<ReplyError>),
 }
 
 /// Where a command's keys stand.
@@ -78,8 +79,12 @@ impl KeySpec {
     }
 
     /// Keys whose names come of what other keys hold.
-    pub(crate) const fn content(reads: fn(Args<'_>) -> bool, flags: KeyFlags, notes: &'static str) -> Self {
-        Self { search: KeySearch::Content(reads), notes: Some(notes), ..Self::one(flags) }
+    pub(crate) const fn content(
+        refusal: fn(Args<'_>) -> Option<ReplyError>,
+        flags: KeyFlags,
+        notes: &'static str,
+    ) -> Self {
+        Self { search: KeySearch::Content(refusal), notes: Some(notes), ..Self::one(flags) }
     }
 
     /// With flags that depend on the request.

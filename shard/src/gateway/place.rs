@@ -5,6 +5,7 @@ use crate::{Home, SlotMap, Transaction};
 use slotmesh_base::{ReplyError, Slot};
 use slotmesh_command::{
     ChannelKind, KeySpec, PubSubCommand, Reach, RequestPolicy, Spec, key_indexes, reads_unnamed_keys,
+    refusal_of_unnamed_keys,
 };
 use slotmesh_resp::Args;
 
@@ -59,8 +60,8 @@ impl Beyond {
         let Some(first) = first else { return Self::Here };
         if all_ours {
             // What keys it may name besides, other hosts may have.
-            let may_miss = routes.has_remote() && reads_unnamed_keys(spec, args);
-            return if may_miss { Self::Refused(ReplyError::CrossSlot) } else { Self::Here };
+            let refusal = if routes.has_remote() { refusal_of_unnamed_keys(spec, args) } else { None };
+            return refusal.map_or(Self::Here, Self::Refused);
         }
         if end > args.len() {
             // A last key without what belongs to it: any handler refuses that, and touches nothing.

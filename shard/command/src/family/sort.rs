@@ -17,6 +17,7 @@ use order::Order;
 use pattern::{Pattern, Scout};
 use slotmesh_base::ReplyError;
 use slotmesh_keyspace::{End, List, Loose, PackedLimit, ValueRef};
+use slotmesh_resp::Args;
 use std::ops::Range;
 use texts::Texts;
 
@@ -24,11 +25,10 @@ const COLLECTIONS: Categories =
     Categories::SET.union(Categories::SORTEDSET).union(Categories::LIST).union(Categories::DANGEROUS);
 
 const SORTED: KeySpec = KeySpec::one(KeyFlags::RO.union(KeyFlags::ACCESS));
-const PATTERNS: KeySpec = KeySpec::content(
-    options::reads_keys,
-    KeyFlags::RO.union(KeyFlags::ACCESS),
-    "the keys of BY and GET are named after what the sorted key holds",
-);
+const fn patterns(refusal_at_node: fn(Args<'_>) -> Option<ReplyError>) -> KeySpec {
+    let notes = "the keys of BY and GET are named after what the sorted key holds";
+    KeySpec::content(refusal_at_node, KeyFlags::RO.union(KeyFlags::ACCESS), notes)
+}
 const STORED: KeySpec = KeySpec::option(
     options::find_stored,
     KeyFlags::OW.union(KeyFlags::UPDATE),
@@ -44,7 +44,7 @@ pub(crate) static ROWS: &[Spec] = &[
         Reach::Slot(|call| sort(call, true)),
         SORT,
     )
-    .keys(&[SORTED, PATTERNS, STORED]),
+    .keys(&[SORTED, patterns(|args| options::refusal_at_node(args, true)), STORED]),
     Spec::new(
         "sort_ro",
         -2,
@@ -53,7 +53,7 @@ pub(crate) static ROWS: &[Spec] = &[
         Reach::Slot(|call| sort(call, false)),
         SORT_RO,
     )
-    .keys(&[SORTED, PATTERNS]),
+    .keys(&[SORTED, patterns(|args| options::refusal_at_node(args, false))]),
 ];
 
 fn sort(call: &mut Call<'_>, may_store: bool) -> HandlerResult {

@@ -154,10 +154,11 @@ pub(super) fn find_stored(args: Args<'_>) -> Option<usize> {
     stored.last().map(|(_, at)| at + 1)
 }
 
-/// Whether a request reads keys that are named after elements.
-pub(super) fn reads_keys(args: Args<'_>) -> bool {
-    named(args).any(|(name, at)| {
+/// Why a node refuses a request that reads keys which are named after elements.
+pub(super) fn refusal_at_node(args: Args<'_>, may_store: bool) -> Option<ReplyError> {
+    let reads_keys = named(args).any(|(name, at)| {
         let takes_pattern = matches!(name, OptionName::By | OptionName::Get);
         takes_pattern && args.find(at + 1).is_some_and(|text| Pattern::parse(text).reads_keys())
-    })
+    });
+    if reads_keys { Options::parse(args, may_store, true).err() } else { None }
 }
