@@ -33,13 +33,15 @@ pub(crate) struct ReplicationCounts {
     pub(crate) output_bytes: u64,
     /// Bytes held of the stream, for replicas that follow and for those that may come.
     pub(crate) held_bytes: u64,
+    /// Replicas that get it.
+    pub(crate) replicas: u64,
 }
 
 /// The numbers of one core, in the order of [`Board::publish`].
-const NUMBERS: usize = 36;
+const NUMBERS: usize = 37;
 
 /// Where those of the shard begin.
-const SHARD: usize = 26;
+const SHARD: usize = 27;
 /// Where that of the thread's CPU time stands.
 const CPU: usize = NUMBERS - 1;
 
@@ -106,6 +108,7 @@ impl Board {
             own.replication.input_bytes,
             own.replication.output_bytes,
             own.replication.held_bytes,
+            own.replication.replicas,
         ];
         debug_assert_eq!(numbers.len(), SHARD, "the shard's numbers follow");
         for (place, number) in self.numbers.iter().zip(numbers) {
@@ -177,6 +180,7 @@ impl Board {
             replication_input_bytes,
             replication_output_bytes,
             stream_bytes,
+            replicas,
             hits,
             misses,
             expired,
@@ -196,6 +200,7 @@ impl Board {
             cpu: self.cpu,
             slots: self.slots,
             clients: self.clients.load(Relaxed),
+            replicas,
             blocked_clients,
             timeouts,
             blocking_keys,

@@ -461,6 +461,17 @@ fn info_and_role_have_the_fields_of_redis() {
 }
 
 #[test]
+fn a_replica_counts_as_no_client() {
+    for program in [OURS, Program::Redis(None)] {
+        let (server, replica) = (program.alone(&[]), Program::Redis(None).alone(&[]));
+        replica.follow(&server);
+        server.await_info("replication", "connected_slaves", "1");
+        // Who asks is the only one.
+        server.await_info("clients", "connected_clients", "1");
+    }
+}
+
+#[test]
 fn silent_peers_are_given_up() {
     for (master, replica) in short_pairs() {
         let args = ["--repl-timeout", "2", "--repl-ping-replica-period", "1"];

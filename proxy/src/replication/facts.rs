@@ -41,6 +41,7 @@ impl Replication {
             input_bytes: self.input_bytes,
             output_bytes: self.output_bytes,
             held_bytes: self.source.backlog().map_or(0, Backlog::len) as u64,
+            replicas: self.source.replicas().len() as u64,
         }
     }
 

@@ -32,6 +32,8 @@ pub struct CoreFacts {
     pub slots: Option<(u16, u16)>,
     /// Connected clients.
     pub clients: u64,
+    /// Those of them that are replicas.
+    pub replicas: u64,
     /// Clients that wait in a blocking command.
     pub blocked_clients: u64,
     /// Those of them whose wait ends by itself.

@@ -51,7 +51,7 @@ fn listeners(facts: &Facts<'_>, fields: &mut Fields) {
 }
 
 pub(super) fn clients(facts: &Facts<'_>, fields: &mut Fields) {
-    fields.field("connected_clients", facts.total(|core| core.clients));
+    fields.field("connected_clients", facts.total(|core| core.clients.saturating_sub(core.replicas)));
     fields.field("cluster_connections", 0);
     fields.field("maxclients", facts.settings.value(directive::MAXCLIENTS));
     let most = |of: fn(&CoreFacts) -> u64| facts.cores.iter().map(of).max().unwrap_or(0);

@@ -24,7 +24,7 @@ fn session() -> Session {
             timeouts: 5,
             ..core.clone()
         },
-        CoreFacts { cpu_micros: 1_500_000, ..core },
+        CoreFacts { cpu_micros: 1_500_000, clients: 3, replicas: 1, ..core },
     ];
     node.process = ProcessFacts {
         pid: 42,
