@@ -87,7 +87,7 @@ impl<T: Origin> Gateway<T> {
         if let Some(place) = (0..self.links.len()).find(is_ear) {
             return Some(LinkId { index: place as u32, generation: self.links[place].0 });
         }
-        let id = self.open_link(now, peer, Protocol::Resp2, true).ok()?;
+        let id = self.open_link(now, peer, Protocol::Resp2, true)?;
         self.link_mut(id)?.is_ear = true;
         Some(id)
     }

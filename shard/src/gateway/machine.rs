@@ -331,12 +331,11 @@ impl<T: Origin> Gateway<T> {
             Some(replica) => (replica, marks.with(Marks::AT_REPLICA)),
             None => (master, marks),
         };
-        let link = match self.shared(now, peer, protocol) {
-            Ok(link) => link,
-            Err(error) => return Sent::Refused(error),
-        };
         let until = now.plus_millis(self.rules.retry_ms);
         let flight = Flight { to, until, len: 0, skip: 0, slot, tries: 0, marks };
+        let Some(link) = self.shared(now, peer, protocol) else {
+            return self.park_words(now, flight, protocol, words);
+        };
         let Some(found) = self.links[link.index()].1.as_mut() else { return Sent::NotYet };
         if found.is_full() && !is_part {
             return Sent::NotYet;
@@ -375,31 +374,32 @@ impl<T: Origin> Gateway<T> {
         (self.peers[usize::from(replica)].failures == 0).then_some(replica)
     }
 
-    /// The link that all share to a node; made if there is none.
+    /// The link that all share to a node; made if there is none and there may be one more.
     #[inline]
-    pub(super) fn shared(&mut self, now: Monotonic, peer: u16, protocol: Protocol) -> Result<LinkId, ReplyError> {
+    pub(super) fn shared(&mut self, now: Monotonic, peer: u16, protocol: Protocol) -> Option<LinkId> {
         match self.peers[usize::from(peer)].shared[protocol as usize] {
-            Some(link) => Ok(link),
+            Some(link) => Some(link),
             None => self.open_shared(now, peer, protocol),
         }
     }
 
     #[cold]
-    fn open_shared(&mut self, now: Monotonic, peer: u16, protocol: Protocol) -> Result<LinkId, ReplyError> {
+    fn open_shared(&mut self, now: Monotonic, peer: u16, protocol: Protocol) -> Option<LinkId> {
         let link = self.open_link(now, peer, protocol, false)?;
         self.peers[usize::from(peer)].shared[protocol as usize] = Some(link);
-        Ok(link)
+        Some(link)
     }
 
+    /// Makes a link, if there may be one more.
     pub(super) fn open_link(
         &mut self,
         now: Monotonic,
         peer: u16,
         protocol: Protocol,
         is_pinned: bool,
-    ) -> Result<LinkId, ReplyError> {
+    ) -> Option<LinkId> {
         if self.open >= self.rules.links_max && !self.close_an_idle_link() {
-            return Err(ReplyError::NoLinksLeft);
+            return None;
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.links.push((0, None));
@@ -415,7 +415,7 @@ impl<T: Origin> Gateway<T> {
             self.dial(id, now);
         }
         self.look_soon(now);
-        Ok(id)
+        Some(id)
     }
 
     pub(super) fn dial(&mut self, id: LinkId, now: Monotonic) {
@@ -541,13 +541,13 @@ impl<T: Origin> Gateway<T> {
         }
     }
 
-    /// A link of one's own to a node.
-    pub(super) fn pin(&mut self, now: Monotonic, peer: u16, protocol: Protocol) -> Result<LinkId, ReplyError> {
+    /// A link of one's own to a node, if there may be one more.
+    pub(super) fn pin(&mut self, now: Monotonic, peer: u16, protocol: Protocol) -> Option<LinkId> {
         let links = &self.links;
         let idle = &mut self.peers[usize::from(peer)].idle;
         let speaks = |id: &LinkId| links[id.index()].1.as_ref().is_some_and(|link| link.protocol == protocol);
         match idle.iter().rposition(speaks) {
-            Some(place) => Ok(idle.swap_remove(place)),
+            Some(place) => Some(idle.swap_remove(place)),
             None => self.open_link(now, peer, protocol, true),
         }
     }

@@ -1,7 +1,7 @@
 //! Links that a client has for itself: while it waits at a node, and while it watches keys there.
 
 use super::link::{Flight, Link, Marks};
-use super::machine::{Envelope, Gateway, LinkId, Origin, Sent};
+use super::machine::{Envelope, Gateway, LinkId, Origin, Outlet, Sent};
 use super::routes::Owner;
 use crate::local::version_behind_hello;
 use crate::{Client, Transaction};
@@ -98,16 +98,15 @@ impl<T: Origin> Gateway<T> {
             Ok(peer) => peer,
             Err(sent) => return sent,
         };
-        let link = match self.pin(now, peer, envelope.protocol) {
-            Ok(link) => link,
-            Err(error) => return Sent::Refused(error),
-        };
         let connection = envelope.to.connection();
         match ends {
             Some(ends) => self.ends.insert(connection, ends),
             None => self.ends.remove(&connection),
         };
         let flight = self.flight(now, &envelope, Marks::PINNED.with(Marks::WAITS));
+        let Some(link) = self.pin(now, peer, envelope.protocol) else {
+            return self.park_words(now, flight, envelope.protocol, args.iter_from(0));
+        };
         if let Some(link) = self.link_mut(link) {
             link.put(flight, args.iter_from(0), now);
         }
@@ -138,14 +137,7 @@ impl<T: Origin> Gateway<T> {
         if let Some(place) = self.links.iter().position(is_its) {
             self.drop_link(LinkId { index: place as u32, generation: self.links[place].0 });
         }
-        for mut parked in std::mem::take(&mut self.parked) {
-            if parked.flight.to == to {
-                self.parked_bytes -= parked.request.len();
-                self.release(&mut parked.flight);
-            } else {
-                self.parked.push(parked);
-            }
-        }
+        self.forget_parked(|flight| flight.to == to);
     }
 
     /// Whether a connection watches keys at a node.
@@ -162,24 +154,29 @@ impl<T: Origin> Gateway<T> {
         };
         let connection = envelope.to.connection();
         debug_assert!(!self.has_lost_watch(connection), "what is lost is not watched on");
+        let flight = self.flight(now, &envelope, Marks::PINNED.with(Marks::BOUND));
         let link = match self.watches.get(&connection).and_then(|watch| watch.link) {
             None => match self.pin(now, peer, envelope.protocol) {
-                Ok(link) => link,
-                Err(error) => return Sent::Refused(error),
+                Some(link) => link,
+                None => return self.park_words(now, flight, envelope.protocol, args.iter_from(0)),
             },
             Some(link) if self.link(link).is_some_and(|link| link.peer == peer) => link,
             Some(_) => return Sent::Refused(ReplyError::CrossSlot),
         };
-        let watch = self.watches.entry(connection).or_insert_with(|| Watch { link: Some(link), slots: Vec::new() });
-        if let Err(place) = watch.slots.binary_search(&envelope.slot) {
-            watch.slots.insert(place, envelope.slot);
-        }
-        let flight = self.flight(now, &envelope, Marks::PINNED.with(Marks::BOUND));
+        self.begin_watch(connection, link, envelope.slot);
         if let Some(link) = self.link_mut(link) {
             link.put(flight, args.iter_from(0), now);
         }
         self.note_put(link, now);
         Sent::Yes
+    }
+
+    /// A connection watches keys of a slot over a link.
+    pub(super) fn begin_watch(&mut self, connection: u32, link: LinkId, slot: Slot) {
+        let watch = self.watches.entry(connection).or_insert_with(|| Watch { link: Some(link), slots: Vec::new() });
+        if let Err(place) = watch.slots.binary_search(&slot) {
+            watch.slots.insert(place, slot);
+        }
     }
 
     /// Whether what a connection watches at a node is lost, so that its EXEC does nothing.
@@ -192,6 +189,19 @@ impl<T: Origin> Gateway<T> {
         if let Some(Watch { link: Some(link), .. }) = self.watches.remove(&connection) {
             // A new one costs less than to wait until it is clean.
             self.drop_link(link);
+        }
+        self.forget_parked(|flight| flight.marks.has(Marks::BOUND) && flight.to.connection() == connection);
+    }
+
+    /// Drops what waits to be sent and is `unwanted`.
+    fn forget_parked(&mut self, unwanted: impl Fn(&Flight<T>) -> bool) {
+        for mut parked in std::mem::take(&mut self.parked) {
+            if unwanted(&parked.flight) {
+                self.parked_bytes -= parked.request.len();
+                self.release(&mut parked.flight);
+            } else {
+                self.parked.push(parked);
+            }
         }
     }
 
@@ -211,10 +221,12 @@ impl<T: Origin> Gateway<T> {
                     true => self.pin(now, peer, envelope.protocol),
                     false => self.shared(now, peer, envelope.protocol),
                 };
-                match link {
-                    Ok(link) => (link, marks.with(Marks::PINNED.when(block.changes_protocol))),
-                    Err(error) => return Sent::Refused(error),
-                }
+                let marks = marks.with(Marks::PINNED.when(block.changes_protocol));
+                let Some(link) = link else {
+                    let flight = Flight { skip: block.skip, ..self.flight(now, &envelope, marks) };
+                    return self.park_request(now, flight, envelope.protocol, block.bytes.clone());
+                };
+                (link, marks)
             }
             Some(link) => (link, Marks::BLOCK.with(Marks::PINNED).with(Marks::BOUND)),
         };
@@ -262,6 +274,15 @@ impl<T: Origin> Gateway<T> {
             }
         }
         useless.into_iter().for_each(|id| self.drop_link(id));
+    }
+
+    /// A WATCH cannot be sent where it belonged: the EXEC behind it will do nothing.
+    pub(super) fn lose_watch(&mut self, flight: &Flight<T>, protocol: Protocol, outlet: &mut impl Outlet<T>) {
+        let lost = Watch { link: None, slots: Vec::new() };
+        self.watches.insert(flight.to.connection(), lost);
+        let mut out = Vec::new();
+        Reply::new(&mut out, protocol).ok();
+        outlet.reply(flight.to, &out);
     }
 
     fn flight(&self, now: Monotonic, envelope: &Envelope<T>, marks: Marks) -> Flight<T> {

@@ -2,11 +2,11 @@
 
 use super::answer::{Address, Answer};
 use super::link::{Broken, Flight, Link, Marks, Phase};
-use super::machine::{Gateway, LinkId, Order, Origin, Outlet, PAUSE_NANOS_MAX, Parked, pause_nanos};
+use super::machine::{Gateway, LinkId, Order, Origin, Outlet, PAUSE_NANOS_MAX, Parked, Sent, pause_nanos};
 use super::routes::{Owner, View};
 use slotmesh_base::limits::GATEWAY_PARKED_BYTES_MAX;
 use slotmesh_base::{Monotonic, ReplyError, Slot};
-use slotmesh_resp::{Protocol, Reply};
+use slotmesh_resp::{Protocol, Reply, push_request};
 use std::net::SocketAddr;
 
 /// Time between two looks at what has waited for too long, in nanoseconds.
@@ -117,6 +117,39 @@ impl<T: Origin> Gateway<T> {
         self.parked.push(parked);
     }
 
+    /// Keeps a request that was not sent until there may be a link for it.
+    #[cold]
+    pub(super) fn park_words<'a>(
+        &mut self,
+        now: Monotonic,
+        flight: Flight<T>,
+        protocol: Protocol,
+        words: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Sent {
+        let mut request = Vec::new();
+        push_request(&mut request, words);
+        self.park_request(now, flight, protocol, request)
+    }
+
+    /// The same for a request that is encoded already.
+    pub(super) fn park_request(
+        &mut self,
+        now: Monotonic,
+        mut flight: Flight<T>,
+        protocol: Protocol,
+        request: Vec<u8>,
+    ) -> Sent {
+        if self.parked_bytes + request.len() > GATEWAY_PARKED_BYTES_MAX {
+            return Sent::Refused(ReplyError::NoLinksLeft);
+        }
+        self.hold(&mut flight);
+        self.parked_bytes += request.len();
+        let due = Monotonic(now.0 + LOOK_NANOS);
+        self.next_look = self.next_look.min(due);
+        self.parked.push(Parked { flight, protocol, request, due, target: None, said: no_links_left() });
+        Sent::Yes
+    }
+
     /// Sends a request that was sent before to where it belongs now.
     fn send_again(&mut self, now: Monotonic, parked: Parked<T>, outlet: &mut impl Outlet<T>) {
         let Parked { flight, protocol, target, .. } = parked;
@@ -126,6 +159,7 @@ impl<T: Origin> Gateway<T> {
             Some((None, _)) => return fail(&flight, protocol, ReplyError::NodeNotReached, outlet),
             None => match self.routes.owner(flight.slot) {
                 Owner::Peer(peer) => (peer, false),
+                Owner::Ours if flight.marks.has(Marks::BOUND) => return self.lose_watch(&flight, protocol, outlet),
                 Owner::Ours => return outlet.home(flight.to, protocol, &parked.request),
                 Owner::Nobody | Owner::Soon => {
                     let due = Monotonic(now.0 + PAUSE_NANOS_MAX);
@@ -137,10 +171,13 @@ impl<T: Origin> Gateway<T> {
             true => self.pin(now, peer, protocol),
             false => self.shared(now, peer, protocol),
         };
-        let link = match link {
-            Ok(link) => link,
-            Err(error) => return fail(&flight, protocol, error, outlet),
+        let Some(link) = link else {
+            let due = Monotonic(now.0 + LOOK_NANOS);
+            return self.park(now, Parked { due, said: no_links_left(), ..parked }, outlet);
         };
+        if flight.marks.has(Marks::BOUND) {
+            self.begin_watch(flight.to.connection(), link, flight.slot);
+        }
         let flight = Flight { marks: flight.marks.with(Marks::ASKING.when(asks)), ..flight };
         if let Some(found) = self.link_mut(link) {
             // A block has a link for itself because it changes the version.
@@ -420,6 +457,13 @@ impl<T: Origin> Gateway<T> {
             self.send_again(now, parked, outlet);
         }
     }
+}
+
+/// What a request is refused with for which there was no link in time.
+fn no_links_left() -> Vec<u8> {
+    let mut text = Vec::new();
+    Reply::new(&mut text, Protocol::Resp2).error(ReplyError::NoLinksLeft);
+    text
 }
 
 /// Answers with an error of ours.

@@ -3,7 +3,8 @@
 use super::link::{Flight, Link};
 use super::machine::PAUSE_NANOS_MAX;
 use super::*;
-use slotmesh_base::{Monotonic, Rng, Slot};
+use slotmesh_base::limits::GATEWAY_PARKED_BYTES_MAX;
+use slotmesh_base::{Monotonic, ReplyError, Rng, Slot};
 use slotmesh_cluster::wire::NodeFlags;
 use slotmesh_cluster::{Node, NodeId, NodeIndex, Topology};
 use slotmesh_command::{Spec, find};
@@ -212,9 +213,72 @@ fn later_requests_of_a_slot_wait_for_one_that_waits() {
 }
 
 #[test]
+fn a_request_waits_for_a_link_to_come_free() {
+    let mut bench = Bench::new();
+    bench.gateway.set_rules(Rules { retry_ms: 1000, answer_ms: 60_000, links_max: 1, ..Rules::default() });
+    bench.view(&topology(8192));
+    assert_eq!(bench.send("GET a", 1, 1), Sent::Yes);
+    let [(first, _)] = bench.dials()[..] else { panic!("one link") };
+    bench.open(first);
+    bench.sent();
+    // The slot of b is the other node's.
+    assert_eq!(bench.send("GET b", 2, 2), Sent::Yes);
+    assert_eq!(bench.send("GET b", 2, 3), Sent::NotYet, "what waits keeps its client's order");
+    bench.pass(100);
+    assert_eq!((bench.dials(), bench.sent()), (Vec::new(), Vec::new()));
+    bench.gateway.received(bench.now, first, b"$-1\r\n", &mut bench.heard);
+    bench.pass(30);
+    let [(second, address)] = bench.dials()[..] else { panic!("the idle link makes room") };
+    assert_eq!((address.port(), bench.gateway.links()), (7000, 1));
+    bench.open(second);
+    assert_eq!(bench.sent(), [(second, "*2\r\n$3\r\nGET\r\n$1\r\nb\r\n".to_owned())]);
+    // Not for ever, nor whatever its length.
+    bench.heard.replies.clear();
+    assert_eq!(bench.send("SET a 1", 1, 4), Sent::Yes);
+    (0..60).for_each(|_| bench.pass(20));
+    let [(To { number: 4, .. }, reply)] = &bench.heard.replies[..] else { panic!("{:?}", bench.heard.replies) };
+    assert!(reply.contains("gateway-links-max"), "{reply}");
+    let long = format!("SET a {}", "x".repeat(GATEWAY_PARKED_BYTES_MAX));
+    assert_eq!(bench.send(&long, 1, 5), Sent::Refused(ReplyError::NoLinksLeft));
+    assert!(bench.gateway.held.is_empty() && bench.gateway.parked_bytes == 0);
+}
+
+#[test]
+fn who_waits_or_watches_waits_for_a_link_too() {
+    let mut bench = Bench::new();
+    bench.gateway.set_rules(Rules { retry_ms: 1000, answer_ms: 60_000, links_max: 1, ..Rules::default() });
+    bench.view(&topology(0));
+    for (line, connection) in [("BLPOP a 0", 1), ("WATCH a", 2), ("WATCH a", 3)] {
+        let (bytes, ranges, spec) = parse(line);
+        let (to, protocol) = (To { connection, number: 1 }, Protocol::Resp2);
+        let (envelope, args) = (Envelope { spec, slot: Slot::of_key(b"a"), protocol, to }, Args::new(&bytes, &ranges));
+        let sent = match connection {
+            1 => bench.gateway.send_alone(bench.now, envelope, args, None),
+            _ => bench.gateway.watch(bench.now, envelope, args),
+        };
+        assert_eq!(sent, Sent::Yes);
+    }
+    let [(link, _)] = bench.dials()[..] else { panic!("one link") };
+    bench.open(link);
+    assert!(bench.sent()[0].1.contains("BLPOP"));
+    // One of those who wait for a link leaves.
+    bench.gateway.unwatch(2);
+    bench.gateway.received(bench.now, link, b"*-1\r\n", &mut bench.heard);
+    bench.pass(30);
+    assert!(bench.sent()[0].1.contains("WATCH"));
+    assert!(bench.gateway.watches(3) && !bench.gateway.watches(2));
+    bench.gateway.received(bench.now, link, b"+OK\r\n", &mut bench.heard);
+    // What is watched is lost with its slot.
+    bench.view(&topology(16384));
+    assert!(bench.gateway.has_lost_watch(3) && bench.gateway.links() == 0);
+    assert_eq!(bench.heard.replies.len(), 2);
+    assert!(bench.gateway.held.is_empty() && bench.gateway.parked_bytes == 0);
+}
+
+#[test]
 fn time_bounds_everything() {
     let mut bench = Bench::new();
-    assert_eq!(bench.send("GET a", 1, 1), Sent::Refused(slotmesh_base::ReplyError::SlotNotServed));
+    assert_eq!(bench.send("GET a", 1, 1), Sent::Refused(ReplyError::SlotNotServed));
     bench.view(&topology(0));
     // Nobody answers the dial, then a node that says nothing, then one that always sends away.
     bench.send("GET a", 1, 1);
