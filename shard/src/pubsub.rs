@@ -181,12 +181,12 @@ impl Subscriptions {
             return;
         }
         let names = &mut self.names[kind as usize];
-        let name = match names.get_key_value(name) {
-            Some((name, _)) => name.clone(),
-            None => Arc::from(name),
+        let (name, is_only) = match names.get_key_value(name) {
+            Some((name, _)) => (name.clone(), false),
+            None => (Arc::from(name), true),
         };
         heard.names[kind as usize].insert(name.clone());
-        self.audience.begin(self.core, listener.is_at_node, kind, &name);
+        self.audience.begin(self.core, listener.is_at_node, kind, &name, is_only);
         let receivers = names.entry(name).or_default();
         if let Err(place) = receivers.binary_search(&listener.connection) {
             receivers.insert(place, listener.connection);
@@ -208,13 +208,14 @@ impl Subscriptions {
         let receivers = names.get_mut(name).expect("a client and its core agree on what it hears");
         let place = receivers.binary_search(&listener.connection).expect("a client is among those who hear");
         receivers.remove(place);
-        if receivers.is_empty() {
+        let is_only = receivers.is_empty();
+        if is_only {
             names.remove(name);
             if names.is_empty() {
                 names.shrink_to(0);
             }
         }
-        self.audience.end(self.core, listener.is_at_node, kind, name);
+        self.audience.end(self.core, listener.is_at_node, kind, name, is_only);
     }
 }
 

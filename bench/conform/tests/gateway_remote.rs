@@ -577,6 +577,31 @@ fn shard_channels_are_heard_from_any_host() {
     }
 }
 
+/// Of the clients of one gateway each is counted, and those of the node that has the slot; another gateway that hears for
+/// its clients is one.
+#[test]
+fn a_message_counts_those_who_hear_it_at_its_gateway() {
+    let cluster = three(&[]);
+    for (process, number) in (0..3).flat_map(|process| (0..6).map(move |number| (process, number))) {
+        let channel = format!("counted:{process}:{number}");
+        let mut listeners: Vec<Connection> = (0..5).map(|_| gateway(&cluster, process)).collect();
+        listeners.iter_mut().for_each(|listener| drop(listener.say(&format!("SSUBSCRIBE {channel}"))));
+        let direct = (0..cluster.ports().count() as u16).find_map(|node| {
+            let mut client = cluster.connect(node);
+            client.say(&format!("SSUBSCRIBE {channel}")).starts_with(b"*").then_some(client)
+        });
+        let mut speaker = gateway(&cluster, process);
+        let line = format!("SPUBLISH {channel} text");
+        assert_eq!(show(&speaker.say(&line)), ":6\\r\\n", "{channel}");
+        listeners.truncate(2);
+        await_condition("those who left are not counted", SECONDS_MAX, || speaker.say(&line) == b":3\r\n");
+        drop(direct);
+        await_condition("nor is that of the node", SECONDS_MAX, || speaker.say(&line) == b":2\r\n");
+        drop(listeners);
+        await_condition("nobody is left", SECONDS_MAX, || speaker.say(&line) == b":0\r\n");
+    }
+}
+
 /// Six nodes, three of which follow the others.
 fn with_replicas(programs: &[Program], args: &[&str]) -> Cluster {
     let own = ["--cluster-node-timeout", "2000", "--repl-diskless-sync-delay", "0"];

@@ -7,7 +7,7 @@ use crate::meter::Sender;
 use crate::replies::cork;
 use crate::scatter::{has_room, send_request};
 use slotmesh_base::{ReplyError, Slot};
-use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, key_indexes, timeout_of};
+use slotmesh_command::{ChannelKind, ConnectionCommand, Flags, Reach, Spec, key_indexes, timeout_of};
 use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{Beyond, Envelope, Gather, Home, KeptRequests, Part, ScanStep, Sent, Standing, home_of, split};
 
@@ -54,6 +54,9 @@ impl Engine {
             Beyond::Here => None,
             Beyond::Whole(slot) if spec.flags.contains(Flags::BLOCKING) => {
                 Some(self.wait_elsewhere(hands, index, spec, args, slot))
+            }
+            Beyond::Whole(slot) if matches!(spec.reach, Reach::PubSub(_)) => {
+                Some(self.publish_elsewhere(hands, index, spec, args, slot))
             }
             Beyond::Whole(slot) => Some(self.send_elsewhere(hands, index, spec, args, slot)),
             Beyond::Split => Some(self.split_over_hosts(hands, index, spec, args)),
@@ -146,6 +149,34 @@ impl Engine {
         let Some(connection) = self.connection(index) else { return Done::Yes };
         let gather = Gather::of_parts(spec, args, &parts, connection.client.protocol);
         self.run_parts_anywhere(hands, index, spec, gather, &requests)
+    }
+
+    /// Says something on a shard channel of another host. Its node counts those who hear it there: of this process that is
+    /// each core that hears for its clients. They are counted themselves instead.
+    fn publish_elsewhere(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: &'static Spec,
+        args: Args<'_>,
+        slot: Slot,
+    ) -> Done {
+        let Some(connection) = self.connections[index as usize].as_deref() else { return Done::Yes };
+        let (socket, protocol) = (connection.socket, connection.client.protocol);
+        let ticket = connection.pipeline.next_ticket();
+        let request = (Home::Slot(slot), args.iter_from(0).collect());
+        let done = self.run_parts_anywhere(hands, index, spec, Gather::sums(2, protocol), &[request]);
+        if done == Done::Yes {
+            let census = self.subscriptions.audience().census(None);
+            let [clients, cores] =
+                [census.subscribers(ChannelKind::Shard, args.at(1)), census.cores(ChannelKind::Shard, args.at(1))];
+            drop(census);
+            let mut more = Vec::new();
+            Reply::new(&mut more, protocol).integer((clients - cores) as i64);
+            self.accept_part(ReturnAddress { socket, ticket, part: 1 }, &more);
+            self.release(hands, index);
+        }
+        done
     }
 
     /// Sends a command to all that have slots, and gathers.

@@ -12,7 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// What somebody hears somewhere, and how many do. For those who ask for numbers; no message waits for it.
 #[derive(Debug)]
 pub struct Census {
-    names: [HashMap<Arc<[u8]>, usize, KeyHasher>; 3],
+    names: [HashMap<Arc<[u8]>, Listeners, KeyHasher>; 3],
+}
+
+/// Those who have subscribed to a name.
+#[derive(Clone, Copy, Debug, Default)]
+struct Listeners {
+    clients: usize,
+    /// Number of cores on which there are any.
+    cores: usize,
 }
 
 impl Census {
@@ -32,6 +40,15 @@ impl Census {
 
     /// How many have subscribed to just this name.
     pub fn subscribers(&self, kind: ChannelKind, name: &[u8]) -> usize {
+        self.listeners(kind, name).clients
+    }
+
+    /// On how many cores somebody has.
+    pub fn cores(&self, kind: ChannelKind, name: &[u8]) -> usize {
+        self.listeners(kind, name).cores
+    }
+
+    fn listeners(&self, kind: ChannelKind, name: &[u8]) -> Listeners {
         self.names[kind as usize].get(name).copied().unwrap_or_default()
     }
 
@@ -39,19 +56,23 @@ impl Census {
     pub(super) fn receivers(&self, kind: ChannelKind, channel: &[u8]) -> usize {
         let matching =
             self.names[ChannelKind::Pattern as usize].iter().filter(|(name, _)| glob::matches(name, channel));
-        let by_pattern = if kind == ChannelKind::Global { matching.map(|(_, count)| count).sum() } else { 0 };
+        let by_pattern =
+            if kind == ChannelKind::Global { matching.map(|(_, listeners)| listeners.clients).sum() } else { 0 };
         self.subscribers(kind, channel) + by_pattern
     }
 
-    fn begin(&mut self, kind: ChannelKind, name: &Arc<[u8]>) {
-        *self.names[kind as usize].entry(name.clone()).or_default() += 1;
+    fn begin(&mut self, kind: ChannelKind, name: &Arc<[u8]>, is_only: bool) {
+        let listeners = self.names[kind as usize].entry(name.clone()).or_default();
+        listeners.clients += 1;
+        listeners.cores += usize::from(is_only);
     }
 
-    fn end(&mut self, kind: ChannelKind, name: &[u8]) {
+    fn end(&mut self, kind: ChannelKind, name: &[u8], is_only: bool) {
         let names = &mut self.names[kind as usize];
-        let count = names.get_mut(name).expect("what ends has begun");
-        *count -= 1;
-        if *count == 0 {
+        let listeners = names.get_mut(name).expect("what ends has begun");
+        listeners.clients -= 1;
+        listeners.cores -= usize::from(is_only);
+        if listeners.clients == 0 {
             names.remove(name);
         }
     }
@@ -124,21 +145,21 @@ impl Audience {
         self.census(node).receivers(kind, channel)
     }
 
-    /// A subscription of a client of `core` begins.
-    pub(super) fn begin(&self, core: u16, is_at_node: bool, kind: ChannelKind, name: &Arc<[u8]>) {
+    /// A subscription of a client of `core` begins; `is_only` says whether it is the only one there to this name.
+    pub(super) fn begin(&self, core: u16, is_at_node: bool, kind: ChannelKind, name: &Arc<[u8]>, is_only: bool) {
         self.counter(core, kind, name).fetch_add(1, Ordering::AcqRel);
-        self.census(None).begin(kind, name);
+        self.census(None).begin(kind, name, is_only);
         if is_at_node {
-            self.census(Some(core)).begin(kind, name);
+            self.census(Some(core)).begin(kind, name, false);
         }
     }
 
-    /// A subscription of a client of `core` ends.
-    pub(super) fn end(&self, core: u16, is_at_node: bool, kind: ChannelKind, name: &[u8]) {
+    /// A subscription of a client of `core` ends; `is_only` says whether it was the last one there to this name.
+    pub(super) fn end(&self, core: u16, is_at_node: bool, kind: ChannelKind, name: &[u8], is_only: bool) {
         self.counter(core, kind, name).fetch_sub(1, Ordering::AcqRel);
-        self.census(None).end(kind, name);
+        self.census(None).end(kind, name, is_only);
         if is_at_node {
-            self.census(Some(core)).end(kind, name);
+            self.census(Some(core)).end(kind, name, false);
         }
     }
 
