@@ -11,6 +11,7 @@ use crate::lending::Arrival;
 use crate::meter::Sender;
 use crate::post::Freight;
 use crate::pubsub::Message;
+use crate::remote::is_of_poll;
 use crate::replication::waits_for_replicas;
 use crate::replies::uncork_if_answered;
 use slotmesh_base::limits::MAILBOX_RECORD_BYTES_MAX;
@@ -195,6 +196,7 @@ impl Engine {
                 self.outstanding -= 1;
                 self.hand_over(sockets, back, bytes);
             }
+            ReplyKind::Late if is_of_poll(back) => self.note_ours(back, bytes),
             ReplyKind::Late => {
                 self.hand_over(sockets, back, bytes);
             }

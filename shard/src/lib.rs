@@ -40,8 +40,8 @@ pub use blocked::{Letter, Served, Ticket, Unblock, serve_called_together};
 pub use client::{Client, ReplicaClient, Replies};
 pub use exec::{Context, execute_together};
 pub use gateway::{
-    Beyond, Block, Envelope, Gateway, LinkId, Master, Onward, Order, Origin, Outlet, Owner, ReadFrom, Routes, Rules,
-    ScanStep, Sent, TransactionPlace, View, home_of,
+    Beyond, Block, Envelope, Gateway, LinkId, Master, Onward, Order, Origin, Outlet, Owner, ReadFrom, ReplicaPoll,
+    Routes, Rules, ScanStep, Sent, TransactionPlace, View, home_of,
 };
 pub use gather::{Gather, Home, Part, split};
 pub use inspect::Inspection;

@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     pub(crate) wait: Option<Box<Wait>>,
     /// That command, where it may have to be begun again since the slots of its keys have moved.
     pub(crate) blocking: Option<Box<KeptRequests>>,
+    /// How many masters the gateway had lost when it wrote what nobody has vouched for yet (WAIT).
+    pub(crate) unvouched: Option<u64>,
     /// Whether it waits for the end of a pause. Then it is stalled, but not among those that are tried again each turn.
     pub(crate) postponed: bool,
     /// Whether it has been told messages that are kept back until the turn ends.
@@ -61,6 +63,7 @@ impl Connection {
             barrier: None,
             wait: None,
             blocking: None,
+            unvouched: None,
             postponed: false,
             has_heard: false,
             is_overrun: false,

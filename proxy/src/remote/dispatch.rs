@@ -43,6 +43,9 @@ impl Engine {
         args: Args<'_>,
         first_key: Option<(Slot, u64)>,
     ) -> Option<Done> {
+        if spec.flags.contains(Flags::WRITE) {
+            self.note_write(index);
+        }
         let routes = self.remote.as_deref()?.gateway.routes();
         match Beyond::of(spec, args, first_key.map(|(slot, _)| slot), routes) {
             // There are links for each version of the protocol: what was sent over those of one has run before another's.

@@ -58,10 +58,9 @@ impl Engine {
         let now = self.monotonic;
         let mut homeward = std::mem::take(&mut remote.homeward);
         let mut said = std::mem::take(&mut remote.said);
-        let mut executed = std::mem::take(&mut remote.executed);
-        let (homeward_now, said_now, executed_now) = (&mut homeward, &mut said, &mut executed);
-        let mut counter =
-            Counter { engine: self, hands, homeward: homeward_now, said: said_now, executed: executed_now };
+        let mut inner = std::mem::take(&mut remote.inner);
+        let (homeward_now, said_now, inner_now) = (&mut homeward, &mut said, &mut inner);
+        let mut counter = Counter { engine: self, hands, homeward: homeward_now, said: said_now, inner: inner_now };
         act(&mut remote, now, &mut counter);
         remote.homeward = homeward;
         self.has_released |= remote.gateway.take_released();
@@ -69,12 +68,15 @@ impl Engine {
         for (channel, text) in said.drain(..) {
             self.hear_from_host(hands, &channel, &text);
         }
-        // What else the transaction held may be for other hosts.
-        for (to, answer) in executed.drain(..) {
-            self.end_exec_elsewhere(hands, to, &answer);
+        // What else a transaction held may be for other hosts.
+        for (to, answer) in inner.drain(..) {
+            match to.part {
+                super::transactions::EXEC => self.end_exec_elsewhere(hands, to, &answer),
+                _ => self.note_info(to, &answer),
+            }
         }
         if let Some(remote) = &mut self.remote {
-            (remote.said, remote.executed) = (said, executed);
+            (remote.said, remote.inner) = (said, inner);
         }
     }
 
@@ -123,6 +125,7 @@ impl Engine {
         }
         self.bring_home(hands);
         self.follow_listeners(hands);
+        self.drive_polls(hands);
         let Some(remote) = &mut self.remote else { return };
         for order in remote.gateway.take_orders() {
             match order {

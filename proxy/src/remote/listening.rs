@@ -11,7 +11,8 @@ use slotmesh_resp::{Args, Protocol};
 use slotmesh_shard::Envelope;
 
 /// The address of what nobody waits for.
-const NOBODY: ReturnAddress = ReturnAddress { socket: SocketId { index: u32::MAX, generation: 0 }, ticket: 0, part: 0 };
+pub(super) const NOBODY: ReturnAddress =
+    ReturnAddress { socket: SocketId { index: u32::MAX, generation: 0 }, ticket: 0, part: 0 };
 
 /// What becomes of a wish to hear channels.
 pub(crate) enum Hearing {

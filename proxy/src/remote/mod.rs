@@ -4,12 +4,15 @@
 mod dispatch;
 mod links;
 mod listening;
+mod replicas;
 mod transactions;
 
 pub(crate) use listening::Hearing;
+pub(crate) use replicas::is_of_poll;
 
 use crate::engine::{Engine, Hands};
 use crate::hop::ReturnAddress;
+use replicas::Poll;
 use slotmesh_base::Monotonic;
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{Dials, SocketId};
@@ -39,8 +42,10 @@ pub(crate) struct Remote {
     awaited: BTreeMap<Vec<u8>, Monotonic>,
     /// Messages that have come, to be told with this turn.
     said: Vec<(Vec<u8>, Vec<u8>)>,
-    /// EXECs that nodes have answered, to be ended once the gateway is back in its place.
-    executed: Vec<(ReturnAddress, Vec<u8>)>,
+    /// Answers of nodes that are not for clients as they are: dealt with once the gateway is back in its place.
+    inner: Vec<(ReturnAddress, Vec<u8>)>,
+    /// Clients that wait for replicas.
+    polls: Vec<Poll>,
     /// Requests that are to run here after all, and wait for the shard or for room.
     homeward: VecDeque<Homeward>,
 }
@@ -52,6 +57,9 @@ struct Homeward {
     protocol: Protocol,
     request: Vec<u8>,
 }
+
+/// From here on the part of a ticket says that the answer is not for the client as it is: whose it is.
+const INNER: u32 = 1 << 31;
 
 impl Origin for ReturnAddress {
     fn connection(&self) -> u32 {
@@ -72,7 +80,8 @@ impl Remote {
             hears_otherwise: false,
             awaited: BTreeMap::new(),
             said: Vec::new(),
-            executed: Vec::new(),
+            inner: Vec::new(),
+            polls: Vec::new(),
             homeward: VecDeque::new(),
         }
     }
@@ -80,7 +89,11 @@ impl Remote {
     /// When it wants a turn at the latest, on the monotonic clock in nanoseconds.
     #[inline]
     pub(crate) fn deadline(&self) -> u64 {
-        if self.gateway.has_orders() || !self.homeward.is_empty() { 0 } else { self.gateway.deadline().0 }
+        if self.gateway.has_orders() || !self.homeward.is_empty() {
+            return 0;
+        }
+        let polls = self.polls.iter().map(Poll::deadline);
+        polls.chain([self.gateway.deadline()]).min().map_or(u64::MAX, |deadline| deadline.0)
     }
 }
 
@@ -101,14 +114,14 @@ struct Counter<'a, 'b> {
     hands: &'a mut Hands<'b>,
     homeward: &'a mut VecDeque<Homeward>,
     said: &'a mut Vec<(Vec<u8>, Vec<u8>)>,
-    executed: &'a mut Vec<(ReturnAddress, Vec<u8>)>,
+    inner: &'a mut Vec<(ReturnAddress, Vec<u8>)>,
 }
 
 impl Outlet<ReturnAddress> for Counter<'_, '_> {
     #[inline]
     fn reply(&mut self, to: ReturnAddress, reply: &[u8]) {
-        if to.part == transactions::EXEC {
-            return self.executed.push((to, reply.to_vec()));
+        if to.part >= INNER {
+            return self.inner.push((to, reply.to_vec()));
         }
         self.engine.hand_over(self.hands.sockets, to, reply);
     }

@@ -69,6 +69,7 @@ impl Engine {
 
     /// Sends the transaction of a connection to the node of another host that has its keys; nothing, if it stays here.
     pub(crate) fn exec_elsewhere(&mut self, hands: &mut Hands<'_>, index: u32) -> Option<Done> {
+        self.note_queued_writes(index);
         let connection = self.connections[index as usize].as_deref()?;
         let transaction = connection.client.transaction.as_ref()?;
         let remote = self.remote.as_mut()?;

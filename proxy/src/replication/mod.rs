@@ -45,7 +45,7 @@ use std::sync::Arc;
 use stream::Gain;
 pub(crate) use stream::{Joint, StreamWork};
 use waits::ReplicaWait;
-pub(crate) use waits::{ReplicaCount, waits_for_replicas};
+pub(crate) use waits::{ReplicaCount, Wanted, waits_for_replicas};
 pub(crate) use walk::{Walked, Walks};
 
 /// Token of the bell that tells of resolved names.

@@ -5,6 +5,7 @@ use super::mail::{ReplicationMail, STREAM_CORE};
 use crate::engine::{Done, Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
 use crate::post::Freight;
+use crate::remote::is_of_poll;
 use slotmesh_base::Monotonic;
 use slotmesh_command::{NodeCommand, Reach, Spec};
 use slotmesh_io::SocketId;
@@ -27,7 +28,7 @@ pub(super) struct ReplicaWait {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Wanted {
     /// At how many replicas.
-    pub(super) replicas: usize,
+    pub(crate) replicas: usize,
     /// How often on a disk here, and on the disks of the replicas; nothing, if disks do not count.
     pub(super) local: Option<usize>,
 }
@@ -157,6 +158,9 @@ impl Engine {
         wanted: Wanted,
         timeout_ms: Option<u64>,
     ) -> Done {
+        if wanted.local.is_none() && self.is_at_gateway(index) {
+            return self.wait_over_hosts(hands, index, wanted, timeout_ms);
+        }
         let is_elsewhere = self.stream_is_elsewhere();
         if self.replication.is_none() && !is_elsewhere && wanted.replicas == 0 {
             let count = WaitCount { local: wanted.local.map(|_| 0), replicas: 0 };
@@ -193,6 +197,32 @@ impl Engine {
         replication.waits.push(ReplicaWait { core, back, protocol, wanted, deadline, place });
     }
 
+    /// A client of a core waits no more, and wants to know nothing.
+    pub(crate) fn forget_wait_at(&mut self, hands: &mut Hands<'_>, core: u16, socket: SocketId) {
+        if core != self.core {
+            self.mail(hands, core, ReplicationMail::EndWait(socket, false));
+        } else if let Some(replication) = &mut self.replication {
+            replication.forget_wait(core, socket);
+        }
+    }
+
+    /// Has a client of ours wait for the replicas of the shard of a core, which answers.
+    pub(crate) fn wait_at(
+        &mut self,
+        hands: &mut Hands<'_>,
+        core: u16,
+        back: ReturnAddress,
+        wanted: Wanted,
+        timeout_ms: Option<u64>,
+    ) {
+        let protocol = Protocol::Resp2;
+        if core == self.core {
+            self.wait_for_other((core, back, protocol), wanted, timeout_ms);
+        } else {
+            self.mail(hands, core, ReplicationMail::Wait { back, protocol, wanted, timeout_ms });
+        }
+    }
+
     /// A client of another core waits no more.
     pub(super) fn end_wait_of_other(&mut self, hands: &mut Hands<'_>, core: u16, socket: SocketId, wants_count: bool) {
         let now = self.monotonic;
@@ -219,7 +249,9 @@ impl Engine {
         let ReplicaWait { core, back, protocol, .. } = *wait;
         let mut bytes = Vec::new();
         answer_wait(count, &mut Reply::new(&mut bytes, protocol));
-        if core == self.core {
+        if core == self.core && is_of_poll(back) {
+            self.note_ours(back, &bytes);
+        } else if core == self.core {
             self.hand_over(hands.sockets, back, &bytes);
         } else {
             self.post.send(hands.mail, core, ReplyKind::Late, back, Freight::Bytes(bytes));
@@ -229,6 +261,9 @@ impl Engine {
     /// Ends the wait for replicas of a client of ours; how many there are, if it wants to know.
     pub(crate) fn end_replica_wait(&mut self, hands: &mut Hands<'_>, socket: SocketId, why: Unblock) -> ReplicaCount {
         let wants_count = why == Unblock::Timeout;
+        if let Some(count) = self.end_poll(hands, socket) {
+            return if wants_count { ReplicaCount::Here(count) } else { ReplicaCount::Unknown };
+        }
         if self.stream_is_elsewhere() {
             self.mail(hands, STREAM_CORE, ReplicationMail::EndWait(socket, wants_count));
             return if wants_count { ReplicaCount::Later } else { ReplicaCount::Unknown };

@@ -171,6 +171,8 @@ pub struct Gateway<T> {
     pub(super) dirty: Vec<LinkId>,
     pub(super) orders: Vec<Order>,
     pub(super) next_look: Monotonic,
+    /// How often a master may have been lost, with what it had not given to its replicas.
+    pub(super) losses: u64,
     /// Takes turns among replicas.
     pub(super) turn: usize,
     /// Whether something has happened for which clients may have waited.
@@ -226,6 +228,7 @@ impl<T: Origin> Gateway<T> {
             dirty: Vec::new(),
             orders: Vec::new(),
             next_look: Monotonic(u64::MAX),
+            losses: 0,
             turn: 0,
             has_released: false,
         }
@@ -240,6 +243,13 @@ impl<T: Origin> Gateway<T> {
     /// Number of links.
     pub fn links(&self) -> usize {
         self.open
+    }
+
+    /// A number that grows whenever a master may have been lost, with what it had not given to its replicas: its slots have
+    /// another one, or a link to it has broken.
+    #[inline]
+    pub fn losses(&self) -> u64 {
+        self.losses
     }
 
     /// What is to be done about links since the last call.

@@ -14,6 +14,7 @@ mod machine;
 mod pinned;
 mod place;
 mod recovery;
+mod replicas;
 mod routes;
 mod scan;
 
@@ -21,6 +22,7 @@ pub use machine::{Envelope, Gateway, LinkId, Order, Origin, Outlet, ReadFrom, Ru
 pub use pinned::Block;
 pub(crate) use pinned::is_answered_by_node;
 pub use place::{Beyond, TransactionPlace, home_of};
+pub use replicas::ReplicaPoll;
 pub use routes::{Master, Owner, Routes, View};
 pub use scan::{Onward, ScanStep};
 

@@ -247,6 +247,7 @@ impl<T: Origin> Gateway<T> {
         let mut flights = Vec::new();
         link.take_flights(|flight, request, was_sent| flights.push((flight, request.to_vec(), was_sent)));
         self.has_released = true;
+        self.losses += u64::from(has_stood && self.routes.masters().iter().any(|master| master.peer == peer));
         let failures = &mut self.peers[usize::from(peer)].failures;
         // Who has let us in before is dialled again at once, but not over and over.
         *failures = if has_stood { 1 } else { failures.saturating_add(1) };
@@ -390,8 +391,11 @@ impl<T: Origin> Gateway<T> {
         self.view += 1;
         self.drop_unused_peers();
         let mut routes = std::mem::take(&mut self.routes);
+        let masters: Vec<u16> = routes.masters().iter().map(|master| master.peer).collect();
         let old = routes.replace(view, |address| self.peer_at(address));
         self.routes = routes;
+        let is_lost = masters.iter().any(|&peer| self.routes.masters().iter().all(|master| master.peer != peer));
+        self.losses += u64::from(is_lost || self.routes.has_lost_ours(&old[..]));
         self.break_moved_watches();
         self.has_released = true;
         for index in 0..self.links.len() {

@@ -120,6 +120,11 @@ impl Routes {
         self.has_remote
     }
 
+    /// Whether this process has had a slot, among these owners by slot, that it has no more.
+    pub(crate) fn has_lost_ours(&self, old: &[u16]) -> bool {
+        old.iter().zip(self.owners.iter()).any(|(&old, &new)| old == Owner::OURS && new != Owner::OURS)
+    }
+
     pub(crate) fn replicas(&self, master: u16) -> &[u16] {
         self.replicas.iter().find(|(of, _)| *of == master).map_or(&[], |(_, replicas)| replicas)
     }

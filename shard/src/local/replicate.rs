@@ -419,12 +419,19 @@ fn wait(
                 facts.replicas.iter().filter(|replica| replica.state == "online" && replica.offset >= facts.offset);
             let count = match on_disk {
                 true => WaitCount { local: Some(0), replicas: 0 },
+                // Which masters have what was written nobody asks now.
+                false if is_at_gateway(node) => WaitCount { local: None, replicas: 0 },
                 false => WaitCount { local: None, replicas: acked.count() },
             };
             answer_wait(count, reply);
         }
     }
     NodeAction::Done
+}
+
+/// Whether a client is at a door that hides a cluster.
+fn is_at_gateway(node: &dyn Node) -> bool {
+    node.cluster().is_none() && node.settings().value(directive::CLUSTER_ENABLED)
 }
 
 /// The reply to WAIT or WAITAOF when what was written is in that many places.
@@ -443,7 +450,8 @@ fn wanted(
     now: UnixMillis,
 ) -> Result<(usize, usize, Option<u64>), &'static [u8]> {
     const NO_DISK: &[u8] = b"ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
-    let is_replica = || node.replication().master.is_some();
+    // Behind a gateway there are masters, whatever the node is beside which its client happens to be.
+    let is_replica = || !is_at_gateway(node) && node.replication().master.is_some();
     let timeout = args.at(args.len() - 1);
     if what != NodeCommand::WaitAof {
         if is_replica() {
