@@ -88,6 +88,11 @@ fn every_process_serves_the_whole_cluster() {
         assert_eq!(gateway.say("RENAME key:1 key:2"), b"-CROSSSLOT Keys in request don't hash to the same slot\r\n");
         assert_eq!(gateway.say("MSET a 1 b"), b"-ERR wrong number of arguments for 'mset' command\r\n");
         assert_eq!(gateway.say("RENAME {key:1}x {key:1}y"), b"-ERR no such key\r\n");
+        for key in &keys[..20] {
+            let denied = "option of SORT denied in Cluster mode.\\r\\n";
+            assert_eq!(show(&gateway.say(&format!("SORT {key} BY w_* GET x_*"))), format!("-ERR BY {denied}"));
+            assert_eq!(show(&gateway.say(&format!("SORT_RO {key} GET x_*"))), format!("-ERR GET {denied}"));
+        }
         assert_eq!(gateway.say("INCR key:7"), b":8\r\n");
         assert_eq!(gateway.say("DECR key:7"), b":7\r\n");
     }
