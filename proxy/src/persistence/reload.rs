@@ -62,12 +62,13 @@ impl Engine {
     }
 
     fn save_and_load(&mut self, shards: &mut [&mut Shard], saves: bool) -> Result<(), ReplyError> {
-        let Some(node) = self.persistence.as_ref().map(|persistence| persistence.node) else { return Ok(()) };
+        let Some(persistence) = &self.persistence else { return Ok(()) };
+        let (node, is_free) = (persistence.node, persistence.is_free());
         let (process, now_s) = (self.process.clone(), self.now.as_secs());
         let (board, log) = (process.disk.node(node), &process.log);
         let path = dump_file(&self.settings, node);
         if saves {
-            if !board.record().begin(now_s) {
+            if !is_free || !board.record().begin(now_s) {
                 return Err(ReplyError::SaveInProgress);
             }
             let changes = shards.iter().map(|shard| shard.keyspace().stats().changes).sum();

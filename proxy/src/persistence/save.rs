@@ -1,5 +1,5 @@
 //! Files in the making: the snapshots of all shards of a stream, walked in slices between requests, into a file that takes
-//! its name when it is on the disk as a whole.
+//! its name when it is on the disk as a whole ([`Image`] says what is done when).
 //!
 //! What is walked waits in memory until it is given to the file, and no more is walked while
 //! [`FILE_WINDOW_BYTES`] are on their way. Writers never wait: what they change before it was walked is kept for the
@@ -16,6 +16,7 @@ use slotmesh_base::Monotonic;
 use slotmesh_base::limits::{FILE_PIECE_BYTES, FILE_WINDOW_BYTES};
 use slotmesh_conf::{SavePoint, Settings, directive};
 use slotmesh_io::{DataLoop, FileDone, Files, sync_folder};
+use slotmesh_persistence::{Image, ImageOrder, ImageRules, ImageStep};
 use slotmesh_shard::{SaveEnd, Shard};
 use std::fs::File;
 use std::io;
@@ -24,19 +25,8 @@ use std::sync::Arc;
 
 use super::orders::SaveWait;
 
-/// Bytes after which the system is told to begin to bring them to the disk (Redis: `REDIS_AUTOSYNC_BYTES`).
-const WRITEBACK_BYTES: u64 = 4 << 20;
-/// Buffers that are kept to be filled again.
-const SPARE_BUFFERS: usize = 4;
 /// Time between two looks at save points.
 const LOOK_MS: u64 = 1000;
-
-/// Lowest byte of a token: what was ordered.
-const WRITE: u32 = 0;
-const FLUSH: u32 = 1;
-const SYNC: u32 = 2;
-const NAME: u32 = 3;
-const REMOVE: u32 = 4;
 
 /// A file that is to be made of snapshots.
 #[derive(Debug)]
@@ -88,6 +78,8 @@ pub(crate) struct Persistence {
     /// The base of an append-only file is to be made.
     wants_base: bool,
     making: Option<Box<Making>>,
+    /// What is left of a file that came to nothing. Until it is gone there is no other.
+    leaving: Option<ImageFile>,
     /// Numbers the files in the making: what was ordered for an earlier one is nobody's any more.
     number: u16,
     arrived: Vec<FileDone>,
@@ -103,32 +95,16 @@ pub(crate) struct Persistence {
 struct Making {
     what: FileWanted,
     walks: Walks,
+    file: ImageFile,
+}
+
+/// An image on its way to the disk.
+struct ImageFile {
+    image: Image,
     temporary: PathBuf,
     path: PathBuf,
     file: Arc<File>,
-    /// Bytes that belong behind those that were given to the file.
-    buffer: Vec<u8>,
-    spare: Vec<Vec<u8>>,
-    /// Bytes given to the file.
-    given: u64,
-    /// Those of them that are on their way.
-    underway: usize,
-    /// The system was told to bring so many bytes to the disk.
-    written_back: u64,
-    stage: Stage,
     number: u16,
-    writes_back: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    /// It is being written.
-    Writes,
-    /// It is brought to the disk.
-    Syncs,
-    /// It gets its name.
-    Names,
-    Done,
 }
 
 /// Why a file cannot be made: what was tried, and what the system said.
@@ -143,6 +119,7 @@ impl Persistence {
             is_wanted: false,
             wants_base: false,
             making: None,
+            leaving: None,
             number: 0,
             arrived: Vec::new(),
             waits: Vec::new(),
@@ -159,7 +136,12 @@ impl Persistence {
 
     /// Whether snapshots are to be begun for a file.
     pub(crate) fn wants_snapshots(&self) -> bool {
-        (self.is_wanted || self.wants_base) && self.making.is_none()
+        (self.is_wanted || self.wants_base) && self.is_free()
+    }
+
+    /// Whether a file can be made: none is, and nothing is left of one.
+    pub(super) fn is_free(&self) -> bool {
+        self.making.is_none() && self.leaving.is_none()
     }
 
     /// The number of the node.
@@ -179,7 +161,7 @@ impl Persistence {
 
     /// The shards are in hand: the file that snapshots of them are begun for, if one is wanted.
     pub(crate) fn wanted_file(&self, shards: &[&mut Shard]) -> Option<FileWanted> {
-        if self.wants_base && !self.is_wanted && self.making.is_none() {
+        if self.wants_base && !self.is_wanted && self.is_free() {
             return Some(FileWanted::Base);
         }
         let keys = shards.iter().map(|shard| key_count(shard)).sum();
@@ -189,7 +171,7 @@ impl Persistence {
 
     /// Whether a snapshot of our own shard is to be walked on at once.
     fn walks(&self, own: u16) -> bool {
-        self.making.as_ref().is_some_and(|making| making.has_room() && making.walks.walks(own))
+        self.making.as_ref().is_some_and(|making| making.file.image.has_room() && making.walks.walks(own))
     }
 
     fn has_work(&self, own: u16) -> bool {
@@ -209,93 +191,51 @@ fn key_count(shard: &Shard) -> u64 {
 }
 
 impl Making {
-    fn token(&self, order: u32) -> u32 {
-        SAVES << 24 | u32::from(self.number) << 8 | order
-    }
-
-    /// Whether more may be walked.
-    fn has_room(&self) -> bool {
-        self.underway + self.buffer.len() < FILE_WINDOW_BYTES
-    }
-
     /// Whether something is to be done that nobody else will call for.
     fn can_go_on(&self) -> bool {
-        self.stage == Stage::Writes && self.walks.is_whole() && self.underway == 0
+        self.file.image.can_go_on(self.walks.is_whole())
     }
 
     /// Goes on by a slice.
     fn go_on(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) -> Result<(), Failure> {
-        if self.stage != Stage::Writes {
-            return Ok(());
-        }
-        if self.has_room() && !self.walks.is_whole() {
+        let image = &mut self.file.image;
+        if image.has_room() && !self.walks.is_whole() {
             let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-            let walked = self.walks.go_on(engine, &mut hands, &mut self.buffer);
+            let walked = self.walks.go_on(engine, &mut hands, image.buffer());
             if walked == Walked::Dropped {
                 return Err(("snapshot", io::ErrorKind::OutOfMemory.into()));
             }
         }
-        let is_whole = self.walks.is_whole();
-        if self.buffer.len() >= FILE_PIECE_BYTES || is_whole && !self.buffer.is_empty() {
-            self.give(&mut io.files);
-        }
-        if is_whole && self.underway == 0 {
-            self.stage = Stage::Syncs;
-            io.files.sync(self.token(SYNC), &self.file, false);
-        }
+        let mut orders = Vec::new();
+        image.go_on(self.walks.is_whole(), &mut orders);
+        self.file.carry_out(orders, &mut io.files);
         Ok(())
     }
+}
 
-    fn give(&mut self, files: &mut Files) {
-        let bytes = std::mem::replace(&mut self.buffer, self.spare.pop().unwrap_or_default());
-        let len = bytes.len();
-        files.write(self.token(WRITE), &self.file, self.given, bytes);
-        self.given += len as u64;
-        self.underway += len;
+impl ImageFile {
+    fn carry_out(&self, orders: Vec<ImageOrder>, files: &mut Files) {
+        for order in orders {
+            let token = SAVES << 24 | u32::from(self.number) << 8 | u32::from(order.step().number());
+            let (temporary, path) = (self.temporary.clone(), self.path.clone());
+            match order {
+                ImageOrder::Write { at, bytes } => files.write(token, &self.file, at, bytes),
+                ImageOrder::WriteBack { at, len } => files.begin_writeback(token, &self.file, at, len),
+                ImageOrder::Sync => files.sync(token, &self.file, false),
+                ImageOrder::Rename => files.run(token, move || std::fs::rename(temporary, path)),
+                ImageOrder::SyncFolder => files.run(token, move || sync_folder(&path)),
+                ImageOrder::Remove => files.run(token, move || std::fs::remove_file(temporary)),
+            }
+        }
     }
 
     /// What was ordered is done.
     fn take(&mut self, done: FileDone, files: &mut Files) -> Result<(), Failure> {
-        let order = done.token & 0xff;
-        let what = ["write", "sync_file_range", "fsync", "rename"].get(order as usize).copied().unwrap_or("remove");
-        done.result.map_err(|error| (what, error))?;
-        match order {
-            WRITE => {
-                self.underway -= done.bytes.len();
-                let written = self.given - self.underway as u64;
-                if self.writes_back && written - self.written_back >= WRITEBACK_BYTES {
-                    files.begin_writeback(
-                        self.token(FLUSH),
-                        &self.file,
-                        self.written_back,
-                        written - self.written_back,
-                    );
-                    self.written_back = written;
-                }
-                if self.spare.len() < SPARE_BUFFERS && done.bytes.capacity() <= 2 * FILE_PIECE_BYTES {
-                    let mut bytes = done.bytes;
-                    bytes.clear();
-                    self.spare.push(bytes);
-                }
-            }
-            SYNC if self.what.is_aof_base() => self.stage = Stage::Done,
-            SYNC => {
-                self.stage = Stage::Names;
-                let (from, to) = (self.temporary.clone(), self.path.clone());
-                files.run(self.token(NAME), move || std::fs::rename(from, &to).and_then(|()| sync_folder(&to)));
-            }
-            NAME => self.stage = Stage::Done,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// It is wanted no more.
-    fn give_up(mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
-        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
-        self.walks.give_up(engine, &mut hands);
-        let temporary = self.temporary.clone();
-        io.files.run(self.token(REMOVE), move || std::fs::remove_file(temporary));
+        let Some(step) = ImageStep::of_number(done.token as u8) else { return Ok(()) };
+        let mut orders = Vec::new();
+        self.image.ended(step, done.result.is_ok(), done.bytes, &mut orders);
+        self.carry_out(orders, files);
+        done.result.map_err(|error| (step.name(), error))
     }
 }
 
@@ -339,7 +279,7 @@ impl Engine {
     pub(crate) fn drop_base(&mut self, io: &mut DataLoop<Parcel>) {
         let Some(mut persistence) = self.persistence.take() else { return };
         if let Some(making) = persistence.making.take_if(|making| making.what.is_aof_base()) {
-            making.give_up(self, io);
+            persistence.give_up(*making, self, io);
         }
         self.persistence = Some(persistence);
     }
@@ -373,21 +313,15 @@ impl Engine {
         let (is_base, rules) = (what.is_aof_base(), persistence.rules.clone());
         match made {
             Ok((temporary, path, file)) => {
-                persistence.making = Some(Box::new(Making {
-                    what,
-                    walks,
-                    temporary,
-                    path,
-                    file: Arc::new(file),
-                    buffer: head,
-                    spare: Vec::new(),
-                    given: 0,
-                    underway: 0,
-                    written_back: 0,
-                    stage: Stage::Writes,
-                    number: persistence.number,
+                let rules = ImageRules {
+                    piece_bytes: FILE_PIECE_BYTES,
+                    window_bytes: FILE_WINDOW_BYTES,
                     writes_back: if is_base { rules.writes_back_base } else { rules.writes_back },
-                }));
+                    takes_name: !is_base,
+                };
+                let (image, file) = (Image::new(rules, head), Arc::new(file));
+                let file = ImageFile { image, temporary, path, file, number: persistence.number };
+                persistence.making = Some(Box::new(Making { what, walks, file }));
             }
             Err((temporary, error)) => {
                 log_no_file(&self.process.log, &temporary, &error);
@@ -406,7 +340,7 @@ impl Engine {
         let making = self.persistence.as_mut().and_then(|persistence| persistence.making.as_mut());
         if let Some(making) = making.filter(|making| making.walks.number() == slice.image) {
             making.walks.take_slice(core, slice);
-            making.buffer.extend_from_slice(&slice.bytes);
+            making.file.image.buffer().extend_from_slice(&slice.bytes);
         }
     }
 
@@ -478,12 +412,28 @@ impl Engine {
 const LOADED_LOOK_MS: u64 = 2;
 
 impl Persistence {
+    /// A file is wanted no more, or has come to nothing.
+    fn give_up(&mut self, making: Making, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
+        let Making { mut walks, mut file, .. } = making;
+        let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
+        walks.give_up(engine, &mut hands);
+        let mut orders = Vec::new();
+        file.image.give_up(&mut orders);
+        file.carry_out(orders, &mut io.files);
+        self.leaving = (!file.image.is_over()).then_some(file);
+    }
+
     fn arrived_orders(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
         for done in std::mem::take(&mut self.arrived) {
             let number = (done.token >> 8) as u16;
-            let Some(making) = self.making.as_mut().filter(|making| making.number == number) else { continue };
-            if let Err(failure) = making.take(done, &mut io.files) {
-                self.fail(engine, io, failure);
+            if let Some(making) = self.making.as_mut().filter(|making| making.file.number == number) {
+                if let Err(failure) = making.file.take(done, &mut io.files) {
+                    self.fail(engine, io, failure);
+                }
+            } else if let Some(left) = self.leaving.as_mut().filter(|left| left.number == number) {
+                // Why it came to nothing was told.
+                let _ = left.take(done, &mut io.files);
+                self.leaving.take_if(|left| left.image.is_over());
             }
         }
     }
@@ -522,10 +472,12 @@ impl Persistence {
         if let Err(failure) = making.go_on(engine, io) {
             return self.fail(engine, io, failure);
         }
-        if making.stage == Stage::Done
+        if making.file.image.is_made()
             && let Some(making) = self.making.take()
         {
-            let FileWanted::Dump { changes, keys } = making.what else { return engine.end_base(Ok(making.given)) };
+            let FileWanted::Dump { changes, keys } = making.what else {
+                return engine.end_base(Ok(making.file.image.bytes()));
+            };
             engine.process.disk.node(self.node).record().note_progress(keys, keys, making.walks.copies_bytes());
             engine.process.log.notice(format_args!("DB saved on disk"));
             let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
@@ -541,7 +493,7 @@ impl Persistence {
             false => log.warning(format_args!("Write error saving DB on disk({what}): {error}")),
         }
         if let Some(making) = self.making.take() {
-            making.give_up(engine, io);
+            self.give_up(*making, engine, io);
         }
         if is_base {
             return engine.end_base(Err(()));
@@ -556,7 +508,7 @@ impl Persistence {
         let board = engine.process.disk.node(self.node);
         if let Some(making) = self.making.take_if(|making| !making.what.is_aof_base()) {
             let begun = board.record().is_running();
-            making.give_up(engine, io);
+            self.give_up(*making, engine, io);
             // Who waits for a save gets the next one.
             let waits = std::mem::take(&mut self.waits);
             let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
@@ -578,7 +530,7 @@ impl Persistence {
             let is_base = making.what.is_aof_base();
             let what = if is_base { "rewriting the AOF" } else { "saving an .rdb" };
             engine.process.log.warning(format_args!("There is a child {what}. Killing it!"));
-            making.give_up(engine, io);
+            self.give_up(*making, engine, io);
             match is_base {
                 true => engine.end_base(Err(())),
                 false => engine.process.disk.node(self.node).record().end(SaveEnd::GivenUp, engine.now.as_secs()),
@@ -591,8 +543,8 @@ impl Persistence {
 
     /// The process ends: what is in the making is of no use.
     pub(crate) fn leave(&mut self) {
-        if let Some(making) = self.making.take() {
-            let _ = std::fs::remove_file(making.temporary);
+        for file in self.making.take().map(|making| making.file).into_iter().chain(self.leaving.take()) {
+            let _ = std::fs::remove_file(file.temporary);
         }
     }
 

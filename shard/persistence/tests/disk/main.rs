@@ -1,11 +1,14 @@
-//! The journal on a simulated disk, which loses what was not synced, tears what was being written, forgets names, fills up
-//! and fails: what clients were told is never lost, and the node can always start from what is left.
+//! The journal, and files made of images, on a simulated disk, which loses what was not synced, tears what was being written,
+//! forgets names, fills up and fails: what clients were told is never lost, the node can always start from what is left, and
+//! an image is there as a whole or not at all.
 //!
 //! `SEEDS=100000 cargo test --release -p slotmesh-persistence --test disk` tries more of them.
 
 mod disk;
+mod saver;
 mod world;
 
+use saver::Saver;
 use slotmesh_persistence::SyncPolicy;
 use world::{Mood, World};
 
@@ -50,4 +53,31 @@ fn a_process_that_is_killed_loses_no_more_than_was_under_way() {
 fn a_disk_that_fills_up_and_fails_takes_nothing_with_it() {
     lives(SyncPolicy::Always, Mood { power_fails: true, disk_fails: true }, 50_000);
     lives(SyncPolicy::EverySecond, Mood { power_fails: true, disk_fails: true }, 60_000);
+}
+
+fn saves(mood: Mood, first: u64) {
+    let (mut successes, mut failures, mut given_up) = (0, 0, 0);
+    for seed in first..first + seeds(300) {
+        let mut saver = Saver::new(seed, mood);
+        for _ in 0..4 {
+            saver.live();
+        }
+        successes += saver.successes;
+        failures += saver.failures;
+        given_up += saver.given_up;
+    }
+    assert!(successes > 1000 && given_up > 100, "only {successes} saves came to their end, {given_up} were given up");
+    assert_eq!(failures > 100, mood.disk_fails, "{failures} saves have failed");
+}
+
+#[test]
+fn a_save_that_the_end_of_process_or_machine_cuts_leaves_the_old_file_or_the_new_one() {
+    saves(Mood { power_fails: false, disk_fails: false }, 70_000);
+    saves(Mood { power_fails: true, disk_fails: false }, 80_000);
+}
+
+#[test]
+fn a_save_that_fails_leaves_the_old_file_and_nothing_else() {
+    saves(Mood { power_fails: false, disk_fails: true }, 90_000);
+    saves(Mood { power_fails: true, disk_fails: true }, 100_000);
 }
