@@ -67,7 +67,7 @@ pub enum ManifestFault {
     Empty,
     /// It is larger than any that is written.
     TooLarge,
-    /// A line is too long, or the last one has no end.
+    /// A line is too long, or would be as we print it, or the last one has no end.
     LineTooLong,
     /// A line is none of the form.
     Malformed,
@@ -88,7 +88,7 @@ impl Manifest {
         Self { base: Some(base), base_sequence: 1, ..Self::default() }
     }
 
-    /// Reads what a manifest file says.
+    /// Reads what a manifest file says. What is read can be read again when it is [printed](Self::print).
     ///
     /// # Errors
     /// If it is none.
@@ -100,7 +100,7 @@ impl Manifest {
         if bytes.len() > MANIFEST_BYTES_MAX {
             return Err(fail(ManifestFault::TooLarge));
         }
-        let mut manifest = Self::default();
+        let (mut manifest, mut bytes_printed) = (Self::default(), 0);
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
             if line.starts_with(b"#") {
                 continue;
@@ -111,7 +111,17 @@ impl Manifest {
                 return Err(fail(ManifestFault::LineTooLong));
             }
             let (kind, file) = parse_line(line.trim_ascii()).map_err(fail)?;
+            // Characters that are no text stand there as they are, and are printed as four.
+            let mut printed = String::new();
+            push_line(&mut printed, kind, &file);
+            if printed.len() > MANIFEST_LINE_BYTES_MAX {
+                return Err(fail(ManifestFault::LineTooLong));
+            }
+            bytes_printed += printed.len();
             manifest.take(kind, file).map_err(fail)?;
+        }
+        if bytes_printed > MANIFEST_BYTES_MAX {
+            return Err(fail(ManifestFault::TooLarge));
         }
         Ok(manifest)
     }
@@ -139,10 +149,8 @@ impl Manifest {
         let base = self.base.iter().map(|file| (FileKind::Base, file));
         let history = self.history.iter().map(|file| (FileKind::History, file));
         let increments = self.increments.iter().map(|file| (FileKind::Increment, file));
-        for (kind, LogFile { name, sequence }) in base.chain(history).chain(increments) {
-            text.push_str("file ");
-            push_name(&mut text, name);
-            text.push_str(&format!(" seq {sequence} type {}\n", kind.letter()));
+        for (kind, file) in base.chain(history).chain(increments) {
+            push_line(&mut text, kind, file);
         }
         text
     }
@@ -299,6 +307,13 @@ fn unescape(rest: &mut core::iter::Peekable<impl Iterator<Item = u8> + Clone>) -
     })
 }
 
+/// Appends the line of a file.
+fn push_line(text: &mut String, kind: FileKind, LogFile { name, sequence }: &LogFile) {
+    text.push_str("file ");
+    push_name(text, name);
+    text.push_str(&format!(" seq {sequence} type {}\n", kind.letter()));
+}
+
 /// A name, in quotes if it needs them (`sds.c`, `sdsneedsrepr` and `sdscatrepr`).
 fn push_name(text: &mut String, name: &str) {
     let needs = |byte: u8| matches!(byte, b'\\' | b'"' | b'\'' | b' ') || !byte.is_ascii_graphic();
@@ -388,6 +403,15 @@ mod tests {
         {
             assert_eq!(fault(malformed), (Is::Malformed, Some(1)), "{malformed}");
         }
+        // What is read can be written: four characters for each of these.
+        let name = "\x03".repeat(260);
+        assert_eq!(fault(&format!("file \"{name}\" seq 1 type i\n")), (Is::LineTooLong, Some(1)));
+        assert!(Manifest::parse(format!("file \"{}\" seq 1 type i\n", &name[..240]).as_bytes()).is_ok());
+        let line = |number| format!("file \"{}\" seq {number} type i\n", &name[..240]);
+        let lines = MANIFEST_BYTES_MAX / (4 * 240);
+        let many: String = (1..=lines).map(line).collect();
+        assert!(many.len() < MANIFEST_BYTES_MAX);
+        assert_eq!(fault(&many), (Is::TooLarge, None));
         let error = Manifest::parse(b"file a seq 1 type z\n").unwrap_err();
         assert!(error.to_string().contains("at line 1: >>> 'file a seq 1 type z'"), "{error}");
     }
