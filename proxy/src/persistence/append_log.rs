@@ -423,7 +423,10 @@ pub(super) fn carry_out_now(
                 }
                 JournalOrder::Switch => file = opened.lock().expect("no holder panics").take(),
                 JournalOrder::Log(event) => tell(&event, log),
-                JournalOrder::Exit(event) => end_process(&event, log),
+                JournalOrder::Exit(event) => {
+                    log.warning(format_args!("{}, in {}. Exiting.", words(&event), folder.display()));
+                    std::process::exit(1);
+                }
                 JournalOrder::Data(_) | JournalOrder::Close | JournalOrder::DropImage => {
                     unreachable!("nothing was appended yet")
                 }

@@ -44,13 +44,13 @@ impl Chain {
 
     /// The begin of a process.
     pub(super) fn open(
-        manifest: &Manifest,
+        before: &Manifest,
         prefix: &str,
         empty_base: Vec<u8>,
         is_rdb: bool,
         events: &mut Vec<JournalOrder>,
     ) -> Self {
-        let (mut manifest, mut orders) = (manifest.clone(), VecDeque::from([FileOrder::MakeFolder]));
+        let (mut manifest, mut orders) = (before.clone(), VecDeque::from([FileOrder::MakeFolder]));
         let mut base_bytes = None;
         if manifest.is_empty() {
             base_bytes = Some(empty_base.len() as u64);
@@ -70,7 +70,12 @@ impl Chain {
             }
         };
         orders.push_back(FileOrder::Open(name));
-        persist(&mut orders, &manifest, prefix);
+        if manifest == *before {
+            // It needs no room on a disk that is full; whoever wrote it may have ended before it was on the disk.
+            orders.push_back(FileOrder::SyncFolder);
+        } else {
+            persist(&mut orders, &manifest, prefix);
+        }
         Self { goal: Goal::Open, orders, is_out: false, manifest, base_bytes }
     }
 }
@@ -122,8 +127,11 @@ impl Journal {
             // Nobody needs it.
             Err(_) if matches!(done, FileOrder::Remove(_)) && !chain.orders.is_empty() => self.go_on(orders),
             Err(code) => {
-                let (what, name) = describe(&done);
-                orders.push(JournalOrder::Log(JournalEvent::FileFailed(what, name, code)));
+                // The end of the process tells it, where it is one.
+                if goal != Goal::Open {
+                    let (what, name) = describe(&done);
+                    orders.push(JournalOrder::Log(JournalEvent::FileFailed(what, name, code)));
+                }
                 if let Some(chain) = self.chain.take() {
                     self.fail_chain(chain, &done, code, now, orders);
                 }
