@@ -58,7 +58,7 @@ pub use local::{
 pub use monitor::{is_shown, refuse_to_monitor, write_line};
 pub use pause::{Pause, PauseScope};
 pub use pubsub::{Audience, Census, Said, Speech, Subscribed, Subscriptions, write_message};
-pub use replay::{Replay, ReplayError, ReplayFault, ReplayNews};
+pub use replay::{Excerpt, Replay, ReplayError, ReplayFault, ReplayNews};
 pub use route::{
     Placement, SlotMap, admit, admit_at_node, is_about_data, is_postponed, loan_cores, place, turns_replies_on,
 };

@@ -36,8 +36,8 @@ pub enum ReplayFault {
     Broken(ProtocolError),
     /// What should be an array does not begin as one.
     NoArray,
-    /// There is no command of that name.
-    UnknownCommand,
+    /// There is no command of that name; how it begins.
+    UnknownCommand(Excerpt),
     /// The command has too few or too many arguments.
     WrongArity(&'static str),
     /// The command is no effect.
@@ -54,6 +54,41 @@ pub enum ReplayFault {
     Refused(&'static str),
     /// The stream ends inside of a command, or before the EXEC of a MULTI.
     Truncated,
+}
+
+/// How a command begins: its name and first argument, as far as they fit into a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Excerpt {
+    bytes: [u8; EXCERPT_BYTES_MAX],
+    len: u8,
+}
+
+/// Most bytes of a command that are told.
+const EXCERPT_BYTES_MAX: usize = 80;
+
+impl Excerpt {
+    fn of(args: Args<'_>) -> Self {
+        let mut excerpt = Self { bytes: [0; EXCERPT_BYTES_MAX], len: 0 };
+        let words = args.iter_from(0).take(2).enumerate();
+        let bytes = words.flat_map(|(index, word)| (index > 0).then_some(&b' ').into_iter().chain(word));
+        for (place, byte) in excerpt.bytes.iter_mut().zip(bytes) {
+            *place = *byte;
+            excerpt.len += 1;
+        }
+        excerpt
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.bytes[..usize::from(self.len)].escape_ascii())
+    }
+}
+
+impl fmt::Debug for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{self}'")
+    }
 }
 
 /// What a stream says beside its effects.
@@ -130,7 +165,7 @@ fn replay_one(
 
 /// Whether this is an effect that these shards can take, and which.
 fn admit_effect(shards: &[&mut Shard], args: Args<'_>, takes_all_slots: bool) -> Result<&'static Spec, ReplayFault> {
-    let spec = resolve(args).map_err(|_| ReplayFault::UnknownCommand)?;
+    let spec = resolve(args).map_err(|_| ReplayFault::UnknownCommand(Excerpt::of(args)))?;
     if !spec.accepts(args.len()) {
         return Err(ReplayFault::WrongArity(spec.full_name));
     }
@@ -326,7 +361,7 @@ impl fmt::Display for ReplayError {
         match self.fault {
             ReplayFault::Broken(error) => write!(f, "byte {at}: {error}"),
             ReplayFault::NoArray => write!(f, "byte {at}: an array should begin here"),
-            ReplayFault::UnknownCommand => write!(f, "byte {at}: unknown command"),
+            ReplayFault::UnknownCommand(begin) => write!(f, "byte {at}: unknown command '{begin}'"),
             ReplayFault::WrongArity(name) => write!(f, "byte {at}: wrong number of arguments of {name}"),
             ReplayFault::NoEffect(name) => write!(f, "byte {at}: {name} is not replayed"),
             ReplayFault::NoSuchDatabase => write!(f, "byte {at}: no such database"),

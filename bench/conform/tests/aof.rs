@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
 use slotmesh_base::Rng;
-use slotmesh_conform::{Connection, Server, await_condition, node_command, show, without_test_variables};
+use slotmesh_conform::{Connection, Program, Server, await_condition, node_command, show, without_test_variables};
 use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,9 +65,14 @@ fn assert_sound(manifest: &Path) {
     assert!(output.status.success() && told.contains("All AOF files and manifest are valid"), "{told}");
 }
 
-/// A redis-server in the same directory, once it has loaded what is there.
+/// A redis-server in a copy of the directory.
 fn redis_in(dir: &Path, args: &[&str]) -> Server {
-    let command = without_test_variables(Command::new("redis-server"));
+    peer_in(&Program::Redis(None), dir, args)
+}
+
+/// The same, of some release.
+fn peer_in(peer: &Program, dir: &Path, args: &[&str]) -> Server {
+    let command = peer.command();
     let port = slotmesh_conform::unused_port();
     let args = [&["--save", "", "--appendonly", "yes"], args].concat();
     let source = dir.to_owned();
@@ -215,7 +220,11 @@ fn kills(scenario: Scenario, seed: u64) {
         }
         rewrites += server.log().matches("Background AOF rewrite finished successfully").count();
         if round % 4 == 3 {
+            // No file shall be replaced while the checker reads it.
+            connection.say("CONFIG SET auto-aof-rewrite-percentage 0");
+            await_field(&mut connection, "aof_rewrite_in_progress", "0");
             assert_sound(&server.dir().join(MANIFEST));
+            connection.say("CONFIG SET auto-aof-rewrite-percentage 100");
         }
     }
     assert!(rewrites > 0, "nothing was ever rewritten");
@@ -308,21 +317,68 @@ fn redis_starts_from_our_folder_and_we_from_its_with_any_number_of_shards() {
         assert_sound(&ours.dir().join(MANIFEST));
         let format = if preamble == "yes" { "rdb" } else { "aof" };
         assert!(ours.dir().join(format!("appendonlydir/appendonly.aof.2.base.{format}")).exists());
-        let redis = redis_in(ours.dir(), &args);
-        let mut theirs = connect(&redis);
-        assert_filled(&mut theirs);
-        theirs.say("BGREWRITEAOF");
-        await_field(&mut theirs, "aof_rewrites", "1");
-        await_field(&mut theirs, "aof_rewrite_in_progress", "0");
-        // What everysec would keep back while a sync is under way is to be in the file.
-        theirs.say("CONFIG SET appendfsync always");
-        theirs.say("SET number 8");
-        theirs.say("SET number 7");
-        for shards in [1, 2, 4] {
-            let again = node_in(redis.dir(), shards, &[]);
-            assert_filled(&mut connect(&again));
+        for peer in Program::peers().iter().filter(|peer| matches!(peer, Program::Redis(_))) {
+            there_and_back(peer, ours.dir(), &args);
         }
     }
+}
+
+/// A peer starts from our folder, and we from what it makes of that.
+fn there_and_back(peer: &Program, folder: &Path, args: &[&str]) {
+    let redis = peer_in(peer, folder, args);
+    let mut theirs = connect(&redis);
+    assert_filled(&mut theirs);
+    theirs.say("BGREWRITEAOF");
+    await_field(&mut theirs, "aof_rewrites", "1");
+    await_field(&mut theirs, "aof_rewrite_in_progress", "0");
+    // What everysec would keep back while a sync is under way is to be in the file.
+    theirs.say("CONFIG SET appendfsync always");
+    theirs.say("SET number 8");
+    theirs.say("SET number 7");
+    for shards in [1, 2, 4] {
+        let again = node_in(redis.dir(), shards, &[]);
+        assert_filled(&mut connect(&again));
+    }
+}
+
+/// Types and functions that there are not here: an order to a peer, and what is said of it where it is a command and where
+/// it is in an image.
+const LACKING: [(&[&str], &str, &str); 6] = [
+    (&["HSET", "key", "f", "v"], "unknown command 'HSET key'", "Key 'key' is a hash (type "),
+    (&["SADD", "key", "1"], "unknown command 'SADD key'", "Key 'key' is a set (type "),
+    (&["SADD", "key", "a"], "unknown command 'SADD key'", "Key 'key' is a set (type "),
+    (&["ZADD", "key", "1", "a"], "unknown command 'ZADD key'", "Key 'key' is a sorted set (type "),
+    (&["XADD", "key", "*", "f", "v"], "unknown command 'XADD key'", "Key 'key' is a stream (type "),
+    (
+        &["FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() return 1 end)"],
+        "unknown command 'FUNCTION LOAD'",
+        "a library of functions, which are not supported yet",
+    ),
+];
+
+#[test]
+fn what_there_is_not_here_stops_the_start_with_key_and_type() {
+    for peer in Program::peers().iter().filter(|peer| matches!(peer, Program::Redis(_))) {
+        for (order, as_command, in_image) in LACKING {
+            let nothing = std::env::temp_dir().join("slotmesh-conform-nothing");
+            let redis = peer_in(peer, &nothing, &["--appendfsync", "always"]);
+            let mut theirs = connect(&redis);
+            let reply = theirs.ask(order);
+            assert!(!reply.starts_with(b"-"), "{order:?}: {}", show(&reply));
+            assert_refused(&redis, &["appendonly.aof.1.incr.aof", " byte ", as_command]);
+            theirs.say("BGREWRITEAOF");
+            await_field(&mut theirs, "aof_rewrites", "1");
+            await_field(&mut theirs, "aof_rewrite_in_progress", "0");
+            assert_refused(&redis, &["appendonly.aof.2.base.rdb", " at offset ", in_image]);
+        }
+    }
+}
+
+/// Ours does not start from what a server has on the disk; what it says.
+fn assert_refused(server: &Server, words: &[&str]) {
+    let (told, dir) = refused(&[], |dir| copy_folder(server.dir(), dir));
+    assert!(words.iter().all(|word| told.contains(word)), "{words:?} of {}: {told}", server.name());
+    fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]

@@ -123,7 +123,13 @@ fn what_is_no_stream_of_effects_is_refused_with_its_place() {
             "{requests:?}"
         );
     };
-    expect(&["NOSUCH a"], 0, ReplayFault::UnknownCommand);
+    let told = |requests: &[&str]| {
+        let outcome = shard(&SlotMap::even(2), 1).replay(&stream(requests), limits());
+        outcome.expect_err("it is refused").to_string()
+    };
+    assert_eq!(told(&["NOSUCH a\t b"]), "byte 0: unknown command 'NOSUCH a\\t'");
+    let long = told(&[&format!("NOSUCH {}", "x".repeat(1000))]);
+    assert_eq!(long, format!("byte 0: unknown command 'NOSUCH {}'", "x".repeat(80 - "NOSUCH ".len())));
     expect(&["SET list"], 0, ReplayFault::WrongArity("set"));
     expect(&["GET list"], 0, ReplayFault::NoEffect("get"));
     expect(&["ECHO x"], 0, ReplayFault::NoEffect("echo"));
