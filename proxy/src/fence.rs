@@ -94,7 +94,7 @@ impl Engine {
         self.fence.held.push_back(Held { needs, sockets: again });
     }
 
-    /// Tells what our shard has begun, before anybody hears of it.
+    /// Tells what our shard has begun: before anybody hears of it, and before the shard may leave.
     #[inline]
     pub(crate) fn publish_own_gain(&mut self) {
         let core = self.core;

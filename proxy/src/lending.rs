@@ -113,6 +113,8 @@ impl Engine {
 
     /// Takes the shards of these cores, one after the other, and then does the work.
     pub(crate) fn begin_loan(&mut self, hands: &mut Hands<'_>, cores: &[u16], work: Work) {
+        // Replies of this turn may tell of what it has done, and it cannot be asked when they are to leave.
+        self.publish_own_gain();
         let mut actions = Vec::new();
         self.lending.desk.begin(cores, work, &mut actions);
         self.carry_out(hands, actions);
@@ -121,6 +123,8 @@ impl Engine {
     /// Lends our shard to a core that asks for it.
     pub(crate) fn lend(&mut self, hands: &mut Hands<'_>, by: u16, loan: u32) {
         self.lending.last_served = usize::from(by);
+        // Replies of this turn may tell of what it has done, and it cannot be asked when they are to leave.
+        self.publish_own_gain();
         let mut actions = Vec::new();
         self.lending.desk.asked(by, loan, &mut actions);
         self.carry_out(hands, actions);
@@ -128,6 +132,8 @@ impl Engine {
 
     /// Loans of our own that have waited for our shard.
     pub(crate) fn grant_loans(&mut self, hands: &mut Hands<'_>) {
+        // Replies of this turn may tell of what it has done, and it cannot be asked when they are to leave.
+        self.publish_own_gain();
         let mut actions = Vec::new();
         self.lending.desk.grant(&mut actions);
         self.carry_out(hands, actions);

@@ -9,6 +9,7 @@ use slotmesh_base::Rng;
 use slotmesh_conform::{Connection, Program, Server, await_condition, node_command, show, without_test_variables};
 use std::collections::VecDeque;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -251,6 +252,53 @@ fn with_always_a_kill_takes_nothing_that_was_acknowledged() {
 fn with_everysec_a_kill_takes_two_seconds_at_most() {
     kills(Scenario { shards: 2, policy: "everysec", pipeline: 4 }, 4);
     kills(Scenario { shards: 1, policy: "no", pipeline: 1 }, 5);
+}
+
+/// Time for which clients write, while others have the shards lent.
+const LENDING: Duration = Duration::from_secs(6);
+
+/// Has the shards lent from core to core.
+fn borrow(mut connection: Connection) {
+    let until = Instant::now() + LENDING;
+    while Instant::now() < until {
+        // Keys of two shards, and of all three.
+        connection.send(b"MULTI\r\nSET a 1\r\nSET b 2\r\nEXEC\r\nMSET a 1 b 2 foo 3 bar 4\r\n");
+        (0..5).for_each(|_| _ = connection.reply());
+    }
+}
+
+/// Writes, and looks into the file with every reply.
+fn write_and_look(mut connection: Connection, client: usize, file: &Path) -> (u64, u64) {
+    let file = fs::File::open(file).unwrap();
+    let (mut number, mut early, mut end) = (0_u64, 0, 0_u64);
+    let until = Instant::now() + LENDING;
+    while Instant::now() < until {
+        number += 1;
+        let value = format!("value:{client}:{number:09}");
+        assert_eq!(connection.say(&format!("SET key:{} {value}", number % 16)), b"+OK\r\n");
+        let from = end.saturating_sub(64);
+        end = file.metadata().unwrap().len();
+        let mut gained = vec![0; (end - from) as usize];
+        file.read_exact_at(&mut gained, from).unwrap();
+        early += u64::from(!gained.windows(value.len()).any(|window| window == value.as_bytes()));
+    }
+    (number, early)
+}
+
+#[test]
+fn with_always_a_write_is_in_the_file_before_its_reply_also_when_the_shard_is_lent_meanwhile() {
+    let server = node(3, &["--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]);
+    connect(&server);
+    let file = server.dir().join(FIRST_INCREMENT);
+    let looked: Vec<(u64, u64)> = std::thread::scope(|scope| {
+        (0..3).for_each(|_| _ = scope.spawn(|| borrow(server.connect())));
+        let (server, file) = (&server, &file);
+        let writers: Vec<_> =
+            (0..4).map(|client| scope.spawn(move || write_and_look(server.connect(), client, file))).collect();
+        writers.into_iter().map(|writer| writer.join().unwrap()).collect()
+    });
+    assert!(looked.iter().all(|(writes, _)| *writes > 100), "{looked:?}");
+    assert!(looked.iter().all(|(_, early)| *early == 0), "writes, and replies that came too early: {looked:?}");
 }
 
 /// Keys of all types, databases, times.
