@@ -54,7 +54,8 @@ fn load(bytes: &[u8], piece: usize, choice: u8) -> Outcome {
         }
     }
     let loaded = loaded.and_then(|()| loader.finish());
-    let keys = keyspaces.iter().map(|keyspace| (0..DATABASES).filter_map(|db| keyspace.find_db(db)).map(|db| db.len()).sum());
+    let keys =
+        keyspaces.iter().map(|keyspace| (0..DATABASES).filter_map(|db| keyspace.find_db(db)).map(|db| db.len()).sum());
     (loaded, keys.collect())
 }
 
