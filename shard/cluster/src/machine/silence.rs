@@ -10,6 +10,10 @@
 //! know whether the master comes back with newer ones. The master knows that it has none. So when nobody has taken over in
 //! good time, it asks the replica that has most, and that one asks for votes as CLUSTER FAILOVER FORCE would have it.
 //!
+//! It votes, all the same: a vote promises an epoch, which nodes.conf remembers, and says nothing of data. So a majority
+//! that has lost its data can still elect the replicas that have them. A vote goes to a candidate alone, and not before
+//! others have found time to hold the voter for failed.
+//!
 //! Nobody finds a node that is silent and lives elsewhere now. So as soon as it must have been held for dead it says PING
 //! now and then, and no more: that tells its address, and leaves it failed, since only a PONG says that a node is well.
 //!
@@ -30,6 +34,8 @@ const GREETING_FACTOR: i64 = 2;
 /// How long we wait for a replica that takes over by itself, and then between two questions, in node timeouts: by then we
 /// are known to have failed, and an election is over.
 const PATIENCE_FACTOR: i64 = 5;
+/// How long after the master before it by name each one asks, in ms: candidates of one moment would split the votes.
+const TURN_MS: u64 = 100;
 
 /// A silence that is being kept.
 #[derive(Debug)]
@@ -66,7 +72,7 @@ impl Silence {
             opens_at,
             greets_at: opens_at.plus_millis(timeouts_ms(cluster, GREETING_FACTOR)),
             has_greeted: false,
-            asks_at: opens_at.plus_millis(timeouts_ms(cluster, PATIENCE_FACTOR)),
+            asks_at: opens_at.plus_millis(timeouts_ms(cluster, PATIENCE_FACTOR) + turn_ms(cluster)),
             kept: Vec::new(),
             owed: Vec::new(),
         }
@@ -93,20 +99,25 @@ impl Silence {
             self.kept.drain(..).for_each(|link| cluster.link_down(now, link, LinkEnd::Other));
             cluster.greet_all(actions);
         }
-        if now.monotonic >= self.asks_at {
+        // Who cannot be reached just now is asked as soon as it can.
+        if now.monotonic >= self.asks_at && cluster.ask_best_replica(actions) {
             self.asks_at = now.monotonic.plus_millis(timeouts_ms(cluster, PATIENCE_FACTOR));
-            cluster.ask_best_replica(actions);
         }
         None
     }
 
     fn swallow(&mut self, actions: &mut Actions) {
         let Self { kept, owed, has_greeted, .. } = self;
-        for (link, _) in actions.sends.drain(..) {
-            if !link.is_ours() && !owed.contains(&link) {
-                owed.push(link);
+        let bytes = &actions.bytes;
+        actions.sends.retain(|(link, range)| {
+            if *has_greeted && wire::kind(&bytes[range.clone()]) == Some(MessageKind::AuthAck) {
+                return true;
             }
-        }
+            if !link.is_ours() && !owed.contains(link) {
+                owed.push(*link);
+            }
+            false
+        });
         actions.links.retain(|order| match order {
             LinkOrder::Dial(..) if *has_greeted => true,
             LinkOrder::Dial(link, _) => {
@@ -137,6 +148,12 @@ impl Silence {
 
 fn timeouts_ms(cluster: &Cluster, factor: i64) -> u64 {
     u64::try_from(cluster.settings().timeout().saturating_mul(factor)).unwrap_or(0)
+}
+
+/// How long we leave to those who come before us by name, should they have lost their data as well.
+fn turn_ms(cluster: &Cluster) -> u64 {
+    let before = cluster.voters().filter(|&node| cluster.table.row(node).id < cluster.id()).count() as u64;
+    (before * TURN_MS).min(timeouts_ms(cluster, 1))
 }
 
 impl Cluster {
@@ -185,14 +202,14 @@ impl Cluster {
         }
     }
 
-    /// We have no data: the replica that has most is to take over without us.
-    fn ask_best_replica(&mut self, actions: &mut Actions) {
+    /// We have no data: the replica that has most is to take over without us. Whether one was asked.
+    fn ask_best_replica(&mut self, actions: &mut Actions) -> bool {
         let can = |&node: &NodeIndex| {
             let row = self.table.row(node);
             row.kin > 0 && row.offset > 0 && !row.has(NodeFlags::NO_FAILOVER) && row.is_linked
         };
         let heir = self.replicas_of(self.myself).filter(can).max_by_key(|&node| self.table.row(node).offset);
-        let Some((heir, link)) = heir.and_then(|heir| Some((heir, self.table.row(heir).link?))) else { return };
+        let Some((heir, link)) = heir.and_then(|heir| Some((heir, self.table.row(heir).link?))) else { return false };
         let Row { id, offset, .. } = self.table.row(heir);
         let words = "We have no data, and nobody has taken over; asking the replica that has most";
         actions.log(Level::Notice, format_args!("{words}: {id}, offset {offset}"));
@@ -200,6 +217,7 @@ impl Cluster {
         let forced = Header { message_flags: header.message_flags | MessageFlags::FORCE_ACK, ..header.clone() };
         let message = actions.message(|out| wire::write_manual_failover_start(out, &forced));
         self.send(link, message, MessageKind::ManualFailoverStart, actions);
+        true
     }
 }
 
