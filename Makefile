@@ -19,8 +19,8 @@ BINARY ?= $(TARGET)/release/slotmesh
 
 PHASES := peers python node format lint build units conform epoll doc
 
-# How many runs `make sim` simulates.
-SEEDS ?= 1000
+# How many seeds `make sim` simulates, each in three kinds of runs.
+SEEDS ?= 300
 
 .PHONY: test bench nutcracker sim fmt conf install uninstall $(PHASES)
 
@@ -106,7 +106,8 @@ bench: nutcracker
 	$(CARGO) build --release -p slotmesh
 	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)
 
-# The cluster under a simulated clock, network and disk: SEEDS runs on all cores; a run that fails prints its seed.
+# The cluster under a simulated clock, network and disk: SEEDS seeds on all cores, each as a cluster of masters, as one whose
+# hosts die and lose data and names, and as one that shows which replica takes over; a run that fails prints its seed.
 sim:
 	$(CARGO) run --release -p slotmesh-sim -- --seeds $(SEEDS)
 

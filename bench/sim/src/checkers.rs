@@ -2,12 +2,24 @@
 
 use crate::world::World;
 use slotmesh_cluster::nodes_conf::{self, SavedCluster};
-use slotmesh_cluster::wire::{self, NodeFlags, Payload};
+use slotmesh_cluster::wire::{self, Heartbeat, MessageFlags, NodeFlags, Payload};
 use slotmesh_cluster::{NodeId, SlotSet};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes that a view may hold beyond those that ever lived: handshakes, which go by themselves.
 const HANDSHAKES_MAX: usize = 64;
+
+/// Who sends a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sender {
+    Machine {
+        /// Whether it may ask for votes without an order: it has data of its master that are not too old.
+        may_stand: bool,
+    },
+    /// A machine that has lost its data and has not been replaced.
+    Silent,
+    Puppet,
+}
 
 /// What must hold at every moment. The first failure ends the run.
 #[derive(Default)]
@@ -58,7 +70,7 @@ impl Safety {
 
     /// A message leaves for a node; whether it is a promise: a vote of a machine, or an epoch that it tells for the first
     /// time.
-    pub(crate) fn sent(&mut self, is_machine: bool, to: &NodeId, frame: &[u8]) -> bool {
+    pub(crate) fn sent(&mut self, sender: Sender, to: &NodeId, frame: &[u8]) -> bool {
         let message = match wire::decode(frame) {
             Ok(message) => message,
             Err(bad) => {
@@ -71,8 +83,20 @@ impl Safety {
         if header.master.is_none() {
             self.claimed(header.sender, header.config_epoch, &header.slots);
         }
-        if !is_machine {
-            return false;
+        let id = header.sender;
+        match (sender, &message.payload) {
+            (Sender::Puppet, _) => return false,
+            // Only a PONG says that a node is well, and gossip of one who asks nobody says nothing.
+            (Sender::Silent, Payload::Heartbeat { kind: Heartbeat::Ping, gossip, .. })
+                if gossip.iter().next().is_none() => {}
+            (Sender::Silent, Payload::AuthAck | Payload::ManualFailoverStart) => {}
+            (Sender::Silent, _) => self.fail(format!("{id} has lost its data and says {:?}", wire::kind(frame))),
+            (Sender::Machine { may_stand: false }, Payload::AuthRequest)
+                if !header.message_flags.contains(MessageFlags::FORCE_ACK) =>
+            {
+                self.fail(format!("{id} stands by itself, with data that are too old, or none of its master's"));
+            }
+            (Sender::Machine { .. }, _) => {}
         }
         if matches!(message.payload, Payload::AuthAck) {
             // Its epoch is that of the election.
@@ -83,7 +107,7 @@ impl Safety {
         // A replica tells its master's configEpoch.
         let told = (if header.master.is_none() { header.config_epoch } else { former.0 }, header.current_epoch);
         if told.0 < former.0 || told.1 < former.1 {
-            let ((config, current), id) = (former, header.sender);
+            let (config, current) = former;
             let now = format!("and now {} and {}", told.0, told.1);
             self.fail(format!("{id} told configEpoch {config} and currentEpoch {current}, {now}"));
         }

@@ -1,15 +1,27 @@
 //! Clusters of masters with replicas, whose clients write while hosts die and networks part.
 
 use crate::checkers::{disagreement, view};
+use crate::recovery::{self, Helpless};
 use crate::scenario::{Failure, Kind, Options, living, proceed};
 use crate::world::{MS, Plan, SECOND, World};
-use crate::{faults, losses, operator, recovery};
+use crate::{faults, losses, operator};
 use slotmesh_base::{Rng, SLOT_COUNT, Slot};
 use slotmesh_cluster::machine::{Admin, Failover, ReplicaRules};
 use slotmesh_cluster::wire::NodeFlags;
 
 /// How often the operator may try to help.
 const HELPS_MAX: usize = 8;
+
+/// How many groups were helped, by [`Helpless`].
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Helped([usize; Helpless::ALL.len()]);
+
+impl Helped {
+    /// Those that were helped, and why.
+    pub fn each(self) -> impl Iterator<Item = (Helpless, usize)> {
+        Helpless::ALL.into_iter().zip(self.0).filter(|&(_, count)| count > 0)
+    }
+}
 
 /// What a run with replicas has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,8 +40,8 @@ pub struct GroupsReport {
     pub excused: usize,
     /// How often a node has lost its data.
     pub losses: usize,
-    /// How many groups an operator had to help, since none of their nodes could take over by itself.
-    pub helped: usize,
+    /// Groups that an operator had to help, since none of their nodes could take over by itself.
+    pub helped: Helped,
     /// How long after the last fault all was well, in simulated milliseconds.
     pub healed_after_ms: u64,
 }
@@ -64,6 +76,7 @@ pub fn run_groups(options: Options) -> Result<GroupsReport, Failure> {
         },
         loses: rng.below(2) == 0,
         hides_offsets: false,
+        disguises: false,
     };
     let mut world = World::new(plan);
     world.safety.is_strict = true;
@@ -176,27 +189,30 @@ impl Play<'_> {
 
     /// All is well within the bound: reports of failure end, elections are repeated after four times twice the node timeout,
     /// nodes that lost their place follow, and images are taken. How many groups could not come back by themselves.
-    fn heal(&mut self) -> Result<usize, String> {
+    fn heal(&mut self) -> Result<Helped, String> {
         let timeout = self.world.plan.timeout_ms as u64 * MS;
         let bound = 30 * timeout + 20 * SECOND;
         if !self.world.plan.loses {
             self.until(bound, "healed", unhealthy)?;
-            return Ok(0);
+            return Ok(Helped::default());
         }
-        let able = recovery::able_groups(self.world);
-        let mut helped = 0;
+        let helpless = recovery::helpless(self.world);
+        let mut helped = Helped::default();
         for _ in 0..HELPS_MAX {
             let unserved = |world: &World| recovery::unserved(world).first().map(|group| format!("group {group}"));
             let Some(why) = self.wait(bound, unserved)? else { break };
             // One group that is not served keeps the others from serving. One takes over at a time: without votes two could
             // take the same epoch.
-            let is_stuck = |&group: &usize| !able.contains(&group) && !recovery::has_voice(self.world, group);
-            let stuck = recovery::unserved(self.world).into_iter().find(is_stuck);
-            let Some(stuck) = stuck else {
+            let is_stuck = |group: usize| {
+                let why = *helpless.get(&group)?;
+                (!recovery::has_voice(self.world, group)).then_some((group, why))
+            };
+            let stuck = recovery::unserved(self.world).into_iter().find_map(is_stuck);
+            let Some((stuck, why)) = stuck else {
                 return Err(format!("{why} could have come back, and has not within {} ms", bound / MS));
             };
             recovery::help(self.world, stuck);
-            helped += 1;
+            helped.0[why as usize] += 1;
             proceed(self.world, timeout)?;
         }
         // A name that was forgotten may come back for a minute, and then again.

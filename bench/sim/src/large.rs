@@ -22,6 +22,9 @@ pub struct Shape {
     pub timeout_ms: i64,
     /// Whether the shards of a process know that they are siblings.
     pub siblings: bool,
+    /// Whether nobody knows that others are of his kind: what our kind tells each other at once waits for heartbeats then,
+    /// as among stock nodes.
+    pub disguises: bool,
 }
 
 /// What a quiet cluster does.
@@ -91,6 +94,7 @@ impl Large {
             rules: ReplicaRules::default(),
             loses: false,
             hides_offsets: false,
+            disguises: shape.disguises,
         };
         let mut world = World::new(plan);
         let mut saved = formed(shape);

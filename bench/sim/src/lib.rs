@@ -22,7 +22,8 @@ pub mod scenario;
 mod stale;
 mod world;
 
-pub use groups::{GroupsReport, run_groups};
+pub use groups::{GroupsReport, Helped, run_groups};
 pub use large::{Large, Quiet, Shape, Took};
 pub use ranks::{RanksReport, run_ranks};
-pub use scenario::{Failure, Options, Report, run};
+pub use recovery::Helpless;
+pub use scenario::{Failure, Kind, Options, Report, run};

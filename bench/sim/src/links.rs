@@ -1,5 +1,6 @@
 //! Links between nodes as they live in a run: dialled, accepted, carried and ended.
 
+use crate::checkers::Sender;
 use crate::network::{End, Item, Link, MAILBOX_NS, Way};
 use crate::world::{BUS_PORT, Brain, Event, HOSTS_A_NET, MS, Node, SECOND, World};
 use slotmesh_cluster::Host;
@@ -81,7 +82,12 @@ impl World {
         if self.plan.checks {
             let to = self.links[link].ends[1 - end].0;
             let candidate = self.id(to);
-            if self.safety.sent(matches!(self.nodes[node].brain, Brain::Machine(_)), &candidate, &frame) {
+            let sender = match self.nodes[node].brain {
+                Brain::Machine(_) if self.nodes[node].silence.is_some() => Sender::Silent,
+                Brain::Machine(_) => Sender::Machine { may_stand: self.may_stand(node) },
+                Brain::Puppet(_) | Brain::Dead => Sender::Puppet,
+            };
+            if self.safety.sent(sender, &candidate, &frame) {
                 self.spring(node);
             }
         }

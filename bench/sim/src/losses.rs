@@ -3,9 +3,10 @@
 
 use crate::checkers::view;
 use crate::operator::{machines, meet};
+use crate::recovery;
 use crate::world::{Brain, Node, World};
 use slotmesh_cluster::NodeId;
-use slotmesh_cluster::machine::{Actions, Admin, Input, LinkEnd, LinkId};
+use slotmesh_cluster::machine::{Actions, Admin, Input, LinkEnd, LinkId, Relief};
 use slotmesh_cluster::nodes_conf::SavedCluster;
 use slotmesh_cluster::wire::NodeFlags;
 use std::collections::BTreeSet;
@@ -56,6 +57,10 @@ impl World {
         };
         let down = silence.take().map(|silence| silence.end(actions).collect()).unwrap_or_default();
         self.note(format_args!("node {node} is silent no more: {relief:?}"));
+        let keeper = (relief == Relief::NothingLeft).then(|| recovery::keeper(self, node)).flatten();
+        if let Some(keeper) = keeper {
+            self.safety.fail(format!("node {node} serves without data, and its replica, node {keeper}, has them"));
+        }
         down
     }
 

@@ -46,6 +46,7 @@ pub fn run_ranks(options: Options) -> Result<RanksReport, Failure> {
         rules: ReplicaRules { crash_detect_ms: [0, 300][rng.below(2) as usize], ..ReplicaRules::default() },
         loses: false,
         hides_offsets: options.hides_offsets,
+        disguises: false,
     };
     let mut world = World::new(plan);
     world.safety.is_strict = true;

@@ -7,7 +7,7 @@ use slotmesh_base::Slot;
 use slotmesh_cluster::NodeId;
 use slotmesh_cluster::machine::{Admin, Failover, MasterLink};
 use slotmesh_cluster::wire::NodeFlags;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Groups whose slots nobody serves.
 pub(crate) fn unserved(world: &World) -> Vec<usize> {
@@ -15,27 +15,67 @@ pub(crate) fn unserved(world: &World) -> Vec<usize> {
     (0..world.ledger.groups.len()).filter(|&group| !is_served(world.ledger.groups[group])).collect()
 }
 
-/// Groups that must come back without help: their owner is up and has its data, or the majority of the owners can vote and
-/// there is a replica that has some and may take over: by itself, or as its master has none and says so.
-pub(crate) fn able_groups(world: &World) -> BTreeSet<usize> {
+/// Why a group cannot come back without help.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Helpless {
+    /// No node claims its slots, nor knows of one that did.
+    Nobody,
+    /// Its owner has no data, or is gone with its name, and no replica has any.
+    NoCopy,
+    /// Most owners are gone with their names: a silent one votes.
+    NoVotes,
+    /// Its owner is gone with its name, and too few masters are left who are not silent, so that nobody holds it for failed
+    /// before its replicas' data are too old.
+    NoVoices,
+    /// Its owner is gone with its name, and might come back with newer data than its replicas have, which were cut off for
+    /// long or have been started anew.
+    OldCopy,
+}
+
+impl Helpless {
+    /// All of them, in their order.
+    pub const ALL: [Self; 5] = [Self::Nobody, Self::NoCopy, Self::NoVotes, Self::NoVoices, Self::OldCopy];
+}
+
+/// Groups that cannot come back without help, and why. All others must.
+pub(crate) fn helpless(world: &World) -> BTreeMap<usize, Helpless> {
     let owners: Vec<Option<NodeId>> = world.ledger.groups.iter().map(|&slot| owner(world, slot)).collect();
-    let speaks = |owner: &NodeId| speaks(world, *owner);
     let all: BTreeSet<NodeId> = owners.iter().flatten().copied().collect();
-    let has_majority = 2 * all.iter().filter(|owner| speaks(owner)).count() > all.len();
-    let is_able = |owner: &NodeId| {
-        let heirs = machines(world).into_iter().filter(|&node| master_of(world, node) == Some(*owner));
-        let is_there = bearer(world, *owner).is_some();
-        let is_heir = |node: usize| is_fresh(world, node) || is_there && !world.data[node].log.is_empty();
-        speaks(owner) || has_majority && heirs.into_iter().any(is_heir)
+    let is_majority = |of: &dyn Fn(NodeId) -> bool| 2 * all.iter().filter(|owner| of(**owner)).count() > all.len();
+    let has_votes = is_majority(&|owner| bearer(world, owner).is_some());
+    let has_voices = is_majority(&|owner| speaks(world, owner));
+    let why = |owner: NodeId| {
+        let heirs = machines(world).into_iter().filter(|&node| master_of(world, node) == Some(owner));
+        let heirs: Vec<usize> = heirs.filter(|&node| !world.data[node].log.is_empty()).collect();
+        match bearer(world, owner) {
+            Some(node) if speaks(world, owner) || knows_all_lost(world, node) => None,
+            _ if heirs.is_empty() => Some(Helpless::NoCopy),
+            _ if !has_votes => Some(Helpless::NoVotes),
+            Some(_) => None,
+            None if !has_voices => Some(Helpless::NoVoices),
+            None => heirs.iter().all(|&node| !is_fresh(world, node)).then_some(Helpless::OldCopy),
+        }
     };
-    let able: BTreeSet<usize> =
-        (0..owners.len()).filter(|&group| owners[group].as_ref().is_some_and(is_able)).collect();
-    let who: Vec<String> =
-        owners.iter().map(|owner| owner.map_or("nobody".to_owned(), |owner| owner.to_string())).collect();
-    world.note(format_args!(
-        "groups of {who:?}; {able:?} can come back by themselves, a majority can vote: {has_majority}"
-    ));
-    able
+    let why = |owner: Option<NodeId>| owner.map_or(Some(Helpless::Nobody), why);
+    let helpless = owners.iter().enumerate().filter_map(|(group, &owner)| Some((group, why(owner)?))).collect();
+    world.note(format_args!("cannot come back by themselves: {helpless:?}"));
+    helpless
+}
+
+/// Whether all replicas that a master knows are up, hold it for their master, and have nothing either: it must hear so.
+fn knows_all_lost(world: &World, node: usize) -> bool {
+    let (id, Some(view)) = (world.id(node), view(world, node)) else { return false };
+    let mut replicas = view.nodes.iter().filter(|seen| seen.master == Some(id)).peekable();
+    let is_empty = |node: usize| master_of(world, node) == Some(id) && world.data[node].log.is_empty();
+    replicas.peek().is_some() && replicas.all(|seen| bearer(world, seen.id).is_some_and(is_empty))
+}
+
+/// A replica that a master knows as its own, that holds it for its master, and that has data.
+pub(crate) fn keeper(world: &World, node: usize) -> Option<usize> {
+    let (id, view) = (world.id(node), view(world, node)?);
+    let mut replicas =
+        view.nodes.iter().filter(|seen| seen.master == Some(id)).filter_map(|seen| bearer(world, seen.id));
+    replicas.find(|&node| master_of(world, node) == Some(id) && !world.data[node].log.is_empty())
 }
 
 /// Whether a group has an owner that is there and not silent: it serves as soon as all groups have.

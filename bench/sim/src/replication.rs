@@ -16,6 +16,8 @@ const RETRY_NS: u64 = SECOND;
 const SILENCE_NS: u64 = 60 * SECOND;
 /// An image takes up to this long.
 const IMAGE_NS: u64 = 300 * MS;
+/// How much older data may be when their replica asks for votes: it counts in whole seconds, and saves its epoch first.
+const GRACE_MS: u64 = 2000;
 /// Between two writes of clients.
 const WRITE_NS: u64 = 15 * MS;
 /// Offsets begin here, as a master's with a replica does in Redis.
@@ -373,6 +375,17 @@ impl World {
         let is_master = saved.nodes.iter().any(|seen| seen.flags.contains(NodeFlags::MYSELF | NodeFlags::MASTER));
         let failed = saved.nodes.iter().filter(|seen| is_master && seen.flags.contains(NodeFlags::FAIL));
         failed.map(|seen| seen.id).collect()
+    }
+
+    /// Whether a replica's data are not older than `cluster-replica-validity-factor` allows; time in which a master was
+    /// silent before it was held for failed does not count.
+    pub(crate) fn may_stand(&self, node: usize) -> bool {
+        let Some(MasterLink::Up { heard_at: at } | MasterLink::Down { since: at }) = self.link(node) else {
+            return false;
+        };
+        let (timeout, rules) = (self.plan.timeout_ms, self.plan.rules);
+        let most = timeout * (i64::from(rules.validity_factor) + 1) + rules.ping_period_ms;
+        self.now_of(node).monotonic.nanos_since(at) / MS <= most as u64 + GRACE_MS
     }
 
     /// How a replica's link to its master is.

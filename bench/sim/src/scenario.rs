@@ -49,11 +49,14 @@ pub struct Failure {
     pub(crate) kind: Kind,
 }
 
-/// What kind of run it was.
+/// A kind of run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// [`run`].
     Masters,
+    /// [`run_groups`](crate::run_groups).
     Groups,
+    /// [`run_ranks`](crate::run_ranks).
     Ranks,
 }
 
@@ -64,7 +67,7 @@ impl fmt::Display for Failure {
         let hasty = if *hasty_winners { " --hasty-winners" } else { "" };
         let hidden = if *hides_offsets { " --hides-offsets" } else { "" };
         let kind = match kind {
-            Kind::Masters => "",
+            Kind::Masters => " --masters",
             Kind::Groups => " --groups",
             Kind::Ranks => " --ranks",
         };
@@ -101,6 +104,7 @@ pub fn run(options: Options) -> Result<Report, Failure> {
         rules: ReplicaRules::default(),
         loses: false,
         hides_offsets: false,
+        disguises: false,
     };
     let mut world = World::new(plan);
     world.safety.is_strict = is_strict;

@@ -1,16 +1,17 @@
 //! Everything that exists in a run, and the order in which it happens.
 
-use crate::checkers::Safety;
+use crate::checkers::{Safety, view};
 use crate::disk::Disk;
 use crate::losses::Strays;
 use crate::network::{Item, Link, MAILBOX_NS, Network};
 use crate::puppet::Puppet;
 use crate::replication::{Data, Ledger, Step};
-use slotmesh_base::{Monotonic, Rng, UnixMillis};
+use slotmesh_base::{Monotonic, Rng, Slot, UnixMillis};
 use slotmesh_cluster::machine::{
     Actions, Admin, Cluster, Input, LinkEnd, LinkId, LinkOrder, Now, ReplicaRules, RoleChange, Settings, Silence,
     Target,
 };
+use slotmesh_cluster::wire::{self, NodeFlags};
 use slotmesh_cluster::{Host, Manners, NodeId, nodes_conf};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -172,6 +173,8 @@ pub(crate) struct Plan {
     pub(crate) loses: bool,
     /// Whether no replica tells how far it is, so that ranks mean nothing.
     pub(crate) hides_offsets: bool,
+    /// Whether nobody knows that another is of his kind, so that the rules of stock nodes hold alone.
+    pub(crate) disguises: bool,
 }
 
 /// Hosts, nodes, links, disks and what is due.
@@ -560,7 +563,11 @@ impl World {
         }
         for (link, range) in actions.sends.drain(..) {
             let Some(&(place, end)) = self.nodes[node].links.get(&link) else { continue };
-            let frame: Rc<[u8]> = actions.bytes[range].into();
+            let frame = &mut actions.bytes[range];
+            if self.plan.disguises {
+                wire::disguise(frame);
+            }
+            let frame: Rc<[u8]> = (&*frame).into();
             self.send(node, place, end, frame);
         }
         let (role, flush, pause) = (actions.role.take(), actions.flush, actions.pause.take());
@@ -570,6 +577,9 @@ impl World {
         }
         if actions.view && self.plan.checks {
             self.check_view(node);
+        }
+        if self.plan.checks && !actions.lost.is_empty() {
+            self.check_lost(node, &actions.lost);
         }
         actions.clear();
         if self.nodes[node].actions.is_empty() {
@@ -626,6 +636,18 @@ impl World {
         let now = self.now_of(node);
         if let Brain::Machine(cluster) = &self.nodes[node].brain {
             self.safety.view_of(node, self.now_ns, &cluster.nodes_text(now, ""));
+        }
+    }
+
+    /// A node has lost slots to another's claim: that one's epoch is the greater, or both would hold them in turn.
+    fn check_lost(&mut self, node: usize, lost: &[Slot]) {
+        let Some(view) = view(self, node) else { return };
+        let own = view.nodes.iter().find(|seen| seen.flags.contains(NodeFlags::MYSELF)).map(|own| own.config_epoch);
+        let has_lost = |range: &(u16, u16)| lost.iter().any(|slot| (range.0..=range.1).contains(&slot.number()));
+        let mut takers = view.nodes.iter().filter(|seen| seen.slots.iter().any(has_lost));
+        if let Some(taker) = takers.find(|taker| Some(taker.config_epoch) <= own) {
+            let (id, epoch) = (taker.id, taker.config_epoch);
+            self.safety.fail(format!("node {node} has lost slots in epoch {own:?} to {id}, whose epoch is {epoch}"));
         }
     }
 

@@ -43,6 +43,14 @@ fn begin(out: &mut Vec<u8>, header: &Header, kind: MessageKind) -> usize {
     start
 }
 
+/// Makes a message that of a stranger: what marks our own kind goes. For comparisons, where nodes shall meet as stock
+/// nodes would.
+pub fn disguise(message: &mut [u8]) {
+    if let Some(kin) = message.get_mut(at::KIN..at::KIN + KIN_LEN) {
+        kin.fill(0);
+    }
+}
+
 /// Writes how long the message has become.
 fn end(out: &mut [u8], start: usize) {
     let length = u32::try_from(out.len() - start).expect("what we write is shorter than 4 GiB");

@@ -14,8 +14,8 @@ mod message;
 
 pub use decode::{BadFrame, BadMessage, decode, frame_length, kind};
 pub use encode::{
-    write_auth_ack, write_auth_request, write_fail, write_heartbeat, write_manual_failover_start, write_publish,
-    write_update,
+    disguise, write_auth_ack, write_auth_request, write_fail, write_heartbeat, write_manual_failover_start,
+    write_publish, write_update,
 };
 pub use flags::{MessageFlags, NodeFlags};
 pub use message::{
