@@ -103,15 +103,7 @@ impl Shard {
     #[inline]
     pub fn prefetch(&self, db: u16, keys: &[(Slot, u64)]) {
         let Some(db) = self.keyspace.find_db(usize::from(db)) else { return };
-        for &(slot, _) in keys {
-            db.prefetch_table(slot);
-        }
-        for &(slot, hash) in keys {
-            db.prefetch_page(slot, hash);
-        }
-        for &(slot, hash) in keys {
-            db.prefetch_entry(slot, hash);
-        }
+        db.prefetch(keys.iter().copied());
     }
 
     /// Passes of active expiry whose budget ended before their work.

@@ -19,6 +19,7 @@ impl Slot {
     }
 
     /// The slot that a key belongs to.
+    #[inline]
     pub fn of_key(key: &[u8]) -> Self {
         Self(crc16(hash_tag(key)) & (SLOT_COUNT as u16 - 1))
     }
@@ -42,10 +43,13 @@ impl fmt::Display for Slot {
 
 /// The part of a key that decides its slot: what stands between the first `{` and the next `}`, if that
 /// is not empty; else the whole key.
+#[inline]
 pub fn hash_tag(key: &[u8]) -> &[u8] {
-    if !has_brace(key) {
-        return key;
-    }
+    if has_brace(key) { braced_part(key) } else { key }
+}
+
+#[cold]
+fn braced_part(key: &[u8]) -> &[u8] {
     let Some(open) = key.iter().position(|&b| b == b'{') else { return key };
     let tail = &key[open + 1..];
     match tail.iter().position(|&b| b == b'}') {
@@ -54,26 +58,31 @@ pub fn hash_tag(key: &[u8]) -> &[u8] {
     }
 }
 
-/// Whether there is a `{`, looked for in eight bytes at a time; every key is asked.
+/// Whether there is a `{`, looked for in eight bytes at a time; every key is asked, and nearly all have none, so that
+/// there is one question at the end. What is left behind the last whole eight is in the eight bytes that end there.
 #[inline]
 fn has_brace(key: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let (words, tail) = key.as_chunks::<8>();
-    let is_in = |word: &[u8; 8]| {
+    let Some(end) = key.last_chunk() else { return key.contains(&b'{') };
+    let braces = |word: &[u8; 8]| {
         let difference = u64::from_ne_bytes(*word) ^ (ONES * b'{' as u64);
         // Only a zero byte has its highest bit set by subtracting one, unless it was set before.
-        difference.wrapping_sub(ONES) & !difference & (ONES << 7) != 0
+        difference.wrapping_sub(ONES) & !difference & (ONES << 7)
     };
-    words.iter().any(is_in) || tail.contains(&b'{')
+    let (words, _) = key.as_chunks::<8>();
+    words.iter().fold(braces(end), |found, word| found | braces(word)) != 0
 }
 
 /// CRC16 (XMODEM: polynomial 0x1021, from 0, most significant bit first). Short keys go to the `crc16` crate; from
 /// eight bytes on, eight go in a step: the remainders of the bytes at their eight distances are independent look-ups,
 /// 5 ns for 16 bytes where one step per byte, each waiting for the one before, takes 19.
+#[inline]
 fn crc16(bytes: &[u8]) -> u16 {
-    if bytes.len() < 8 {
-        return crc16::State::<crc16::XMODEM>::calculate(bytes);
-    }
+    if bytes.len() < 8 { crc16::State::<crc16::XMODEM>::calculate(bytes) } else { crc16_of_long(bytes) }
+}
+
+#[inline]
+fn crc16_of_long(bytes: &[u8]) -> u16 {
     let (words, tail) = bytes.as_chunks::<8>();
     let mut crc = 0;
     for word in words {

@@ -136,10 +136,7 @@ impl<'c> Call<'c> {
             let keys = &batch[..count];
             // Where keys lie on several shards the command is rare, and its cost not the misses.
             if self.others.is_empty() {
-                let db = self.db();
-                keys.iter().for_each(|key| db.prefetch_table(key.slot));
-                keys.iter().for_each(|key| db.prefetch_page(key.slot, key.hash));
-                keys.iter().for_each(|key| db.prefetch_entry(key.slot, key.hash));
+                self.db().prefetch(keys.iter().map(|key| (key.slot, key.hash)));
             }
             for (index, key) in (first..).step_by(step).zip(keys) {
                 body(self, index, key);

@@ -104,9 +104,9 @@ fn store(db: &mut Db, hasher: &KeyHasher, names: &[[u8; 16]]) {
             get(db, &hasher.key(name));
         }
     });
-    for steps in 0..=3 {
-        time(&format!("GET in batches, {steps} prefetch steps"), OPERATIONS, |_| {
-            batches(db, hasher, names, steps, get);
+    for prefetches in [false, true] {
+        time(&format!("GET in batches, {}", describe(prefetches)), OPERATIONS, |_| {
+            batches(db, hasher, names, prefetches, get);
         });
     }
     time("SET", OPERATIONS, |round| {
@@ -114,28 +114,26 @@ fn store(db: &mut Db, hasher: &KeyHasher, names: &[[u8; 16]]) {
             db.set_string(&hasher.key(name), &[round as u8; 32], Expiry::Never);
         }
     });
-    for steps in [0, 3] {
-        time(&format!("SET in batches, {steps} prefetch steps"), OPERATIONS, |round| {
-            batches(db, hasher, names, steps, |db, key| {
+    for prefetches in [false, true] {
+        time(&format!("SET in batches, {}", describe(prefetches)), OPERATIONS, |round| {
+            batches(db, hasher, names, prefetches, |db, key| {
                 db.set_string(key, &[round as u8; 32], Expiry::Never);
             });
         });
     }
 }
 
-fn batches(db: &mut Db, hasher: &KeyHasher, names: &[[u8; 16]], steps: usize, execute: impl Fn(&mut Db, &Key<'_>)) {
+fn describe(prefetches: bool) -> &'static str {
+    if prefetches { "prefetched" } else { "not prefetched" }
+}
+
+fn batches(db: &mut Db, hasher: &KeyHasher, names: &[[u8; 16]], prefetches: bool, execute: impl Fn(&mut Db, &Key<'_>)) {
     let mut keys = Vec::with_capacity(BATCH);
     for batch in names.chunks(BATCH) {
         keys.clear();
         keys.extend(batch.iter().map(|name| hasher.key(name)));
-        if steps > 0 {
-            keys.iter().for_each(|key| db.prefetch_table(key.slot));
-        }
-        if steps > 1 {
-            keys.iter().for_each(|key| db.prefetch_page(key.slot, key.hash));
-        }
-        if steps > 2 {
-            keys.iter().for_each(|key| db.prefetch_entry(key.slot, key.hash));
+        if prefetches {
+            db.prefetch(keys.iter().map(|key| (key.slot, key.hash)));
         }
         keys.iter().for_each(|key| execute(db, key));
     }

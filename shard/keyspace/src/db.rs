@@ -19,8 +19,8 @@ use crate::access::Access;
 use crate::block::{BLOCKS, Block, next_bit, split_slot};
 use crate::buffer::prefetch;
 use crate::observe::{Change, Observer};
-use crate::page::NEVER;
-use crate::slot_table::{Place, SlotTable};
+use crate::page::{NEVER, is_expired};
+use crate::slot_table::{Place, SlotTable, tag_of};
 use crate::tally::Tally;
 use crate::value::Value;
 use crate::{Cursor, Entry, Key, KeyHasher, StringForm, ValueRef};
@@ -96,16 +96,17 @@ impl Db {
     pub fn get(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Entry<'_>> {
         let place = self.find_live(key, now)?;
         let (block, index) = split_slot(key.slot);
-        let (page, index) = self.blocks[block].as_mut()?.tables[index].at_touched(place);
-        Some(page.touched_entry(index, self.access, now, &mut self.rng))
+        let page = self.blocks[block].as_mut()?.tables[index].page_touched(place);
+        Some(page.touched_entry(place.layout, self.access, now, &mut self.rng))
     }
 
     /// The entry of `key`, without touching anything.
     #[inline]
     pub fn peek(&self, key: &Key<'_>, now: UnixMillis) -> Option<Entry<'_>> {
         let table = self.table(key.slot)?;
-        let (page, index) = table.at(table.find(key)?);
-        (!page.is_expired(index, now)).then(|| page.entry(index))
+        let place = table.find(key)?;
+        let (page, index) = table.at(place);
+        (!page.has_expired(place.layout, now)).then(|| page.entry(index))
     }
 
     /// Whether `key` is there, without touching anything.
@@ -147,25 +148,32 @@ impl Db {
             return false;
         };
         let (page, entry) = tables[index].at_mut(key.slot, place, &mut self.tally);
-        let old = page.expiry(entry);
-        let was_live = !page.is_expired(entry, now);
+        let old = page.expiry_at(place.layout);
+        let was_live = !old.is_some_and(|at| is_expired(at, now));
         let new = match expiry {
             Expiry::At(at) => Some(at.0),
             Expiry::Never => None,
             Expiry::Keep if was_live => old,
             Expiry::Keep => None,
         };
-        page.set_string(entry, key.bytes, (value, form), new, &mut self.tally);
-        page.touch(entry, self.access, now, &mut self.rng);
-        self.expired += u64::from(!was_live);
+        // The trace stays with the key when its value is replaced.
+        page.touch(place.layout, self.access, now, &mut self.rng);
+        page.set_string((entry, place.layout), key.bytes, (value, form), new, &mut self.tally);
         self.note_expiry(key.slot, expiry);
         if was_live {
             self.note_event(key, Change::Changed);
         } else {
-            self.note_event(key, Change::Expired);
-            self.note_event(key, Change::Created);
+            self.note_replaced_expired(key);
         }
         was_live
+    }
+
+    /// A key that had expired was there when its new value was stored.
+    #[cold]
+    fn note_replaced_expired(&mut self, key: &Key<'_>) {
+        self.expired += 1;
+        self.note_event(key, Change::Expired);
+        self.note_event(key, Change::Created);
     }
 
     /// Removes `key`; whether it was there and had not expired.
@@ -292,28 +300,32 @@ impl Db {
         None
     }
 
-    /// First step of three to bring what a command on a key will read into the cache: the slot's table. Never
-    /// reads memory that may miss, so that many keys' misses overlap when the steps run over a batch.
-    #[inline]
-    pub fn prefetch_table(&self, slot: Slot) {
-        if let Some(table) = self.table(slot) {
-            prefetch(core::ptr::from_ref(table).cast());
-        }
-    }
-
-    /// Second step: the page.
-    #[inline]
-    pub fn prefetch_page(&self, slot: Slot, hash: u64) {
-        if let Some(table) = self.table(slot) {
-            table.prefetch_page(hash);
-        }
-    }
-
-    /// Third step: the entry.
-    #[inline]
-    pub fn prefetch_entry(&self, slot: Slot, hash: u64) {
-        if let Some(table) = self.table(slot) {
-            table.prefetch_entry(hash);
+    /// Brings what commands on keys with these slots and hashes will read into the cache: the slots' tables, then the
+    /// pages, then the entries. No step reads memory that may miss, so that the misses of many keys overlap.
+    pub fn prefetch(&self, mut keys: impl Iterator<Item = (Slot, u64)>) {
+        /// Keys whose misses overlap: more than a core has outstanding at once.
+        const TOGETHER: usize = 32;
+        loop {
+            let mut tables = [(&SlotTable::EMPTY, 0); TOGETHER];
+            let mut count = 0;
+            for (place, (slot, hash)) in tables.iter_mut().zip(&mut keys) {
+                if let Some(table) = self.table(slot) {
+                    prefetch(core::ptr::from_ref(table).cast());
+                    *place = (table, hash);
+                }
+                count += 1;
+            }
+            let mut pages = [const { None }; TOGETHER];
+            for (place, (table, hash)) in pages.iter_mut().zip(&tables[..count]) {
+                *place = table.page_for(*hash).map(|(page, _)| (page, tag_of(*hash)));
+                if let Some((page, _)) = place {
+                    page.prefetch();
+                }
+            }
+            pages[..count].iter().flatten().for_each(|(page, tag)| page.prefetch_entry(*tag));
+            if count < TOGETHER {
+                return;
+            }
         }
     }
 
@@ -345,8 +357,7 @@ impl Db {
     fn find_live(&mut self, key: &Key<'_>, now: UnixMillis) -> Option<Place> {
         let table = self.table(key.slot)?;
         let place = table.find(key)?;
-        let (page, index) = table.at(place);
-        if page.is_expired(index, now) {
+        if table.at(place).0.has_expired(place.layout, now) {
             if !self.access.keeps_expired {
                 self.expire_at(key.slot, place);
             }

@@ -1,6 +1,6 @@
 //! A key as the store wants it: its bytes, its slot and its hash, each computed once.
 
-use core::hash::{BuildHasher, Hasher};
+use core::hash::BuildHasher;
 use siphasher::sip::SipHasher13;
 use slotmesh_base::Slot;
 
@@ -39,9 +39,8 @@ impl KeyHasher {
         if self.seed == Self::BROKEN.seed {
             return 0x1234;
         }
-        let mut hasher = self.build_hasher();
-        hasher.write(bytes);
-        hasher.finish()
+        // In one piece: what a hasher keeps between two writes is a third of the work for a short key.
+        self.build_hasher().hash(bytes)
     }
 
     /// `bytes` with slot and hash.

@@ -33,8 +33,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use boxed::Boxed;
 use core::fmt;
-pub(crate) use entry::{Draft, INLINE_BYTES_MAX};
-use entry::{EXPIRES, LONG_KEY, Layout, WORD_BYTES, fits_inline};
+pub(crate) use entry::{Draft, INLINE_BYTES_MAX, Layout};
+use entry::{EXPIRES, LONG_KEY, WORD_BYTES, fits_inline};
 use slotmesh_base::{Rng, UnixMillis};
 
 const COUNT: usize = 0;
@@ -63,15 +63,22 @@ pub(crate) fn is_expired(expiry: i64, now: UnixMillis) -> bool {
     now.0 > expiry
 }
 
-/// Whether two keys are equal; eight bytes at a time, since a call costs more than comparing a short key.
+/// Whether two keys are equal; eight bytes at a time, since a call costs more than comparing a short key. What is left
+/// behind the last whole eight is compared by the eight bytes that end there.
 #[inline(always)]
 fn is_equal(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
+    let differ = |word: &[u8; 8], other: &[u8; 8]| u64::from_ne_bytes(*word) != u64::from_ne_bytes(*other);
     let ((words, tail), (other_words, other_tail)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
-    let differ = |(word, other): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*word) != u64::from_ne_bytes(*other);
-    !words.iter().zip(other_words).any(differ) && tail.iter().zip(other_tail).all(|(byte, other)| byte == other)
+    if words.iter().zip(other_words).any(|(word, other)| differ(word, other)) {
+        return false;
+    }
+    match (one.last_chunk(), other.last_chunk()) {
+        (Some(end), Some(other_end)) => tail.is_empty() || !differ(end, other_end),
+        _ => tail.iter().zip(other_tail).all(|(byte, other)| byte == other),
+    }
 }
 
 /// Some entries of one slot. Entries are named by their index, which holds until the next change.
@@ -123,53 +130,57 @@ impl Page {
         i64::from_ne_bytes(word)
     }
 
-    /// The index of `key`, whose hash has the tag `tag`.
-    #[inline]
-    pub(crate) fn find(&self, tag: u8, key: &[u8]) -> Option<usize> {
-        self.find_by(tag, |page, index| page.has_key(index, key))
-    }
-
-    /// The first index with that tag which `accepts`.
+    /// The index of `key`, whose hash has the tag `tag`, and how its entry stands.
     #[inline(always)]
-    fn find_by(&self, tag: u8, accepts: impl Fn(&Self, usize) -> bool) -> Option<usize> {
+    pub(crate) fn find(&self, tag: u8, key: &[u8]) -> Option<(usize, Layout)> {
         let count = self.count();
-        let mut first = 0;
-        while first < count {
-            let mut found = self.tags_equal(first, tag);
-            if count - first < GROUP {
-                found &= (1 << (count - first)) - 1;
+        let mut found = self.tags_equal(tag) & first_bits(count);
+        // Keys whose tags are equal are rare, and so are pages of more than a group.
+        while found != 0 {
+            let index = found.trailing_zeros() as usize;
+            let layout = self.layout(index);
+            if self.has_key(layout, key) {
+                return Some((index, layout));
             }
-            while found != 0 {
-                let index = first + found.trailing_zeros() as usize;
-                if accepts(self, index) {
-                    return Some(index);
-                }
-                found &= found - 1;
-            }
-            first += GROUP;
+            found &= found - 1;
         }
-        None
+        if count > GROUP { self.find_behind(tag, key) } else { None }
     }
 
-    /// Which of the tags from `first` on are `tag`; the bits behind the last tag mean nothing.
+    /// The same among the entries behind the first group.
+    #[cold]
+    fn find_behind(&self, tag: u8, key: &[u8]) -> Option<(usize, Layout)> {
+        let same = (GROUP..self.count()).filter(|index| self.0[TAGS + index] == tag);
+        let mut entries = same.map(|index| (index, self.layout(index)));
+        entries.find(|&(_, layout)| self.has_key(layout, key))
+    }
+
+    /// Which of the tags of the first group are `tag`; the bits behind the last tag mean nothing.
     #[inline(always)]
-    fn tags_equal(&self, first: usize, tag: u8) -> u64 {
-        let behind = &self.0[TAGS + first..];
-        match behind.first_chunk() {
+    fn tags_equal(&self, tag: u8) -> u64 {
+        match self.0[TAGS..].first_chunk() {
             Some(group) => matches(group, tag),
-            // A small page ends before a whole group does.
-            None => {
-                let mut group = [0; GROUP];
-                group[..behind.len()].copy_from_slice(behind);
-                matches(&group, tag)
-            }
+            None => self.tags_equal_in_small(tag),
         }
+    }
+
+    /// The same in a small page, that ends before a whole group does.
+    #[inline(never)]
+    fn tags_equal_in_small(&self, tag: u8) -> u64 {
+        let tags = &self.0[TAGS..];
+        let mut group = [0; GROUP];
+        group[..tags.len()].copy_from_slice(tags);
+        matches(&group, tag)
     }
 
     #[inline]
-    fn has_key(&self, index: usize, key: &[u8]) -> bool {
-        let layout = self.layout(index);
-        if layout.flags & LONG_KEY == 0 { is_equal(layout.key(&self.0), key) } else { self.key(index) == key }
+    fn has_key(&self, layout: Layout, key: &[u8]) -> bool {
+        if layout.flags & LONG_KEY == 0 { is_equal(layout.key(&self.0), key) } else { self.has_long_key(layout, key) }
+    }
+
+    #[cold]
+    fn has_long_key(&self, layout: Layout, key: &[u8]) -> bool {
+        self.record(layout).is_some_and(|record| record.key() == key)
     }
 
     /// The key of an entry.
@@ -212,13 +223,25 @@ impl Page {
     /// When an entry expires.
     #[inline]
     pub(crate) fn expiry(&self, index: usize) -> Option<i64> {
-        self.layout(index).expiry(&self.0)
+        self.expiry_at(self.layout(index))
+    }
+
+    /// When an entry that stands so expires.
+    #[inline]
+    pub(crate) fn expiry_at(&self, layout: Layout) -> Option<i64> {
+        layout.expiry(&self.0)
     }
 
     /// Whether an entry has expired.
     #[inline]
     pub(crate) fn is_expired(&self, index: usize, now: UnixMillis) -> bool {
-        self.expiry(index).is_some_and(|expiry| is_expired(expiry, now))
+        self.has_expired(self.layout(index), now)
+    }
+
+    /// Whether an entry that stands so has expired.
+    #[inline]
+    pub(crate) fn has_expired(&self, layout: Layout, now: UnixMillis) -> bool {
+        self.expiry_at(layout).is_some_and(|expiry| is_expired(expiry, now))
     }
 
     /// The trace of the last access to an entry.
@@ -228,17 +251,20 @@ impl Page {
 
     /// The value and expiry of an entry, in which the access leaves its trace.
     #[inline]
-    pub(crate) fn touched_entry(&mut self, index: usize, access: Access, now: UnixMillis, rng: &mut Rng) -> Entry<'_> {
-        let layout = self.layout(index);
-        let trace = access.touched(layout.trace(&self.0), now, rng);
-        layout.set_trace(&mut self.0, trace);
+    pub(crate) fn touched_entry(
+        &mut self,
+        layout: Layout,
+        access: Access,
+        now: UnixMillis,
+        rng: &mut Rng,
+    ) -> Entry<'_> {
+        self.touch(layout, access, now, rng);
         self.entry_at(layout)
     }
 
-    /// Leaves the trace of an access to an entry, which is no change.
+    /// Leaves the trace of an access to an entry, which is no change, also not of how it stands.
     #[inline]
-    pub(crate) fn touch(&mut self, index: usize, access: Access, now: UnixMillis, rng: &mut Rng) {
-        let layout = self.layout(index);
+    pub(crate) fn touch(&mut self, layout: Layout, access: Access, now: UnixMillis, rng: &mut Rng) {
         let trace = access.touched(layout.trace(&self.0), now, rng);
         layout.set_trace(&mut self.0, trace);
     }
@@ -247,13 +273,12 @@ impl Page {
     #[inline]
     pub(crate) fn set_string(
         &mut self,
-        index: usize,
+        (index, layout): (usize, Layout),
         key: &[u8],
         (value, form): (&[u8], StringForm),
         expiry: Option<i64>,
         tally: &mut Tally,
     ) {
-        let layout = self.layout(index);
         if layout.overwrite(&mut self.0, value, expiry, tally) {
             layout.set_form(&mut self.0, form);
             return self.note_earliest(expiry);
@@ -487,8 +512,9 @@ impl Page {
     /// Asks for the lines of the entry that has this tag, most likely. Reads header and index.
     #[inline]
     pub(crate) fn prefetch_entry(&self, tag: u8) {
-        if let Some(index) = self.find_by(tag, |_, _| true) {
-            let start = self.offset(index);
+        let found = self.tags_equal(tag) & first_bits(self.count());
+        if found != 0 {
+            let start = self.offset(found.trailing_zeros() as usize);
             prefetch(self.0.address(start));
             prefetch(self.0.address(start + 63));
         }
@@ -528,8 +554,9 @@ impl Page {
         self.0[EARLIEST..EARLIEST + WORD_BYTES].copy_from_slice(&earliest.to_ne_bytes());
     }
 
+    /// How an entry stands.
     #[inline]
-    fn layout(&self, index: usize) -> Layout {
+    pub(crate) fn layout(&self, index: usize) -> Layout {
         Layout::read(&self.0, self.offset(index))
     }
 
@@ -560,6 +587,12 @@ impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Page").field("count", &self.count()).field("size", &self.size()).finish_non_exhaustive()
     }
+}
+
+/// A bit for each of the first `count` tags of a group.
+#[inline(always)]
+fn first_bits(count: usize) -> u64 {
+    if count < GROUP { (1 << count) - 1 } else { u64::MAX }
 }
 
 /// Whether a page of this size has offsets of four bytes.

@@ -20,7 +20,7 @@ mod tests;
 mod walk;
 
 use crate::access::Trace;
-use crate::page::{Draft, NEVER, Page, is_expired};
+use crate::page::{Draft, Layout, NEVER, Page, is_expired};
 use crate::tally::Tally;
 use crate::value::{StringForm, Value};
 use crate::{Expiry, Key, KeyHasher};
@@ -43,11 +43,13 @@ pub(crate) struct SlotTable {
     pages: Pages,
 }
 
-/// Where an entry is; holds until the table changes.
+/// Where an entry is, and how it stands there; holds until the table changes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     page: usize,
     index: usize,
+    /// What has been read of the entry, so that it is not read again.
+    pub(crate) layout: Layout,
 }
 
 /// What a sweep over a slot did.
@@ -70,15 +72,22 @@ impl SlotTable {
     }
 
     /// Where `key` is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, key: &Key<'_>) -> Option<Place> {
+        let (page, number) = self.page_for(key.hash)?;
+        let (index, layout) = page.find(tag_of(key.hash), key.bytes)?;
+        Some(Place { page: number, index, layout })
+    }
+
+    /// The page that a key with this hash is in, if it is here, and the page's number. Does not read the page.
+    #[inline]
+    pub(crate) fn page_for(&self, hash: u64) -> Option<(&Page, usize)> {
         let pages = self.pages.as_slice();
         if pages.is_empty() {
             return None;
         }
-        let page = page_of(key.hash, pages.len());
-        let index = pages[page].find(tag_of(key.hash), key.bytes)?;
-        Some(Place { page, index })
+        let number = page_of(hash, pages.len());
+        Some((&pages[number], number))
     }
 
     /// The page of an entry, and its index there.
@@ -87,11 +96,11 @@ impl SlotTable {
         (&self.pages.as_slice()[place.page], place.index)
     }
 
-    /// The page of an entry, and its index there, to leave the trace of an access: no change, of which a snapshot would
-    /// need the page as it was.
+    /// The page of an entry, to leave the trace of an access: no change, of which a snapshot would need the page as it
+    /// was.
     #[inline]
-    pub(crate) fn at_touched(&mut self, place: Place) -> (&mut Page, usize) {
-        (&mut self.pages.as_mut_slice()[place.page], place.index)
+    pub(crate) fn page_touched(&mut self, place: Place) -> &mut Page {
+        &mut self.pages.as_mut_slice()[place.page]
     }
 
     /// The page of an entry, and its index there, to change it. `slot` is this table's.
@@ -202,11 +211,11 @@ impl SlotTable {
 
     /// The `rank`-th entry, in no particular order.
     pub(crate) fn nth(&self, mut rank: usize) -> Option<Place> {
-        for (page, entries) in self.pages.as_slice().iter().enumerate() {
-            if rank < entries.count() {
-                return Some(Place { page, index: rank });
+        for (number, page) in self.pages.as_slice().iter().enumerate() {
+            if rank < page.count() {
+                return Some(Place { page: number, index: rank, layout: page.layout(rank) });
             }
-            rank -= entries.count();
+            rank -= page.count();
         }
         None
     }
@@ -224,24 +233,6 @@ impl SlotTable {
                 last.as_mut_slice().iter_mut().for_each(|page| page.take_heavy(dead));
                 !last.as_slice().is_empty()
             }
-        }
-    }
-
-    /// Asks for the head of the page that a key with this hash is in. Reads the table itself.
-    #[inline]
-    pub(crate) fn prefetch_page(&self, hash: u64) {
-        let pages = self.pages.as_slice();
-        if !pages.is_empty() {
-            pages[page_of(hash, pages.len())].prefetch();
-        }
-    }
-
-    /// Asks for the entry that a key with this hash has, most likely. Reads the page's head.
-    #[inline]
-    pub(crate) fn prefetch_entry(&self, hash: u64) {
-        let pages = self.pages.as_slice();
-        if !pages.is_empty() {
-            pages[page_of(hash, pages.len())].prefetch_entry(tag_of(hash));
         }
     }
 
@@ -283,7 +274,7 @@ fn page_of(hash: u64, count: usize) -> usize {
 
 /// The byte that the page's index keeps of a hash; page and scan position use the other end of it.
 #[inline]
-fn tag_of(hash: u64) -> u8 {
+pub(crate) fn tag_of(hash: u64) -> u8 {
     (hash >> 56) as u8
 }
 

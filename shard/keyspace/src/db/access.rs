@@ -24,8 +24,8 @@ impl Db {
         let Some(place) = self.find_live(key, now) else { return false };
         let (block, index) = split_slot(key.slot);
         let Some(block) = &mut self.blocks[block] else { return false };
-        let (page, index) = block.tables[index].at_touched(place);
-        page.touch(index, Access { touches: true, ..self.access }, now, &mut self.rng);
+        let page = block.tables[index].page_touched(place);
+        page.touch(place.layout, Access { touches: true, ..self.access }, now, &mut self.rng);
         true
     }
 

@@ -36,7 +36,7 @@ impl Db {
         let (block, index) = split_slot(key.slot);
         let Some(block) = &mut self.blocks[block] else { return Ok(None) };
         let (page, entry) = block.tables[index].at_mut(key.slot, place, &mut self.tally);
-        page.touch(entry, self.access, now, &mut self.rng);
+        page.touch(place.layout, self.access, now, &mut self.rng);
         let changed = page.edit_list(entry, &mut self.tally, |list| {
             list.forget_touch();
             let result = change(list);

@@ -135,7 +135,7 @@ impl Db {
                 let (page, entry) = table.at_mut(key.slot, place, &mut self.tally);
                 page.replace(entry, &draft, &mut self.tally);
                 if trace.is_none() {
-                    page.touch(entry, self.access, now, &mut self.rng);
+                    page.touch(page.layout(entry), self.access, now, &mut self.rng);
                 }
                 replaced
             }

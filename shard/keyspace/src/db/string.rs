@@ -39,7 +39,7 @@ impl Db {
         let (block, index) = split_slot(key.slot);
         let Some(block) = &mut self.blocks[block] else { return Ok(None) };
         let (page, entry) = block.tables[index].at_mut(key.slot, place, &mut self.tally);
-        page.touch(entry, self.access, now, &mut self.rng);
+        page.touch(place.layout, self.access, now, &mut self.rng);
         let edited = page.edit_string(entry, key.bytes, length_min, &mut self.tally, change);
         let (result, has_changed) = edited.ok_or(WrongKind)?;
         if has_changed {
@@ -75,7 +75,8 @@ impl Db {
     /// The form of the string of `key`, if it is there.
     pub fn string_form(&self, key: &Key<'_>, now: UnixMillis) -> Option<StringForm> {
         let table = self.table(key.slot)?;
-        let (page, index) = table.at(table.find(key)?);
-        (!page.is_expired(index, now)).then(|| page.form(index))
+        let place = table.find(key)?;
+        let (page, index) = table.at(place);
+        (!page.has_expired(place.layout, now)).then(|| page.form(index))
     }
 }

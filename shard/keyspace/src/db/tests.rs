@@ -189,9 +189,7 @@ fn run(db: &mut Db, model: &mut Model, step: Step, number: usize) {
                 (string.to_vec(), entry.expires_at.map(|at| at.0))
             };
             let key = HASHER.key(&key);
-            db.prefetch_table(key.slot);
-            db.prefetch_page(key.slot, key.hash);
-            db.prefetch_entry(key.slot, key.hash);
+            db.prefetch([(key.slot, key.hash); 33].into_iter());
             assert_eq!(db.peek(&key, now).map(read), expected);
             assert_eq!(db.get(&key, now).map(read), expected);
             model.drop_if_expired(key.bytes);

@@ -39,7 +39,7 @@ pub(super) const WORD_BYTES: usize = 8;
 
 /// Where the parts of one entry are in its page.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     pub(super) start: usize,
     pub(super) flags: u8,
     key_bytes: usize,

@@ -56,8 +56,8 @@ fn every_length_around_the_bounds_reads_as_written() {
         for &value_bytes in &lengths {
             for expiry in [None, Some(i64::MIN), Some(7), None, Some(i64::MAX)] {
                 let value = vec![value_bytes as u8; value_bytes];
-                let index = page.find(tag as u8, &key).unwrap();
-                page.set_string(index, &key, (&value, StringForm::ByContent), expiry, &mut tally);
+                let (index, layout) = page.find(tag as u8, &key).unwrap();
+                page.set_string((index, layout), &key, (&value, StringForm::ByContent), expiry, &mut tally);
                 assert_eq!(page.key(index), key);
                 let entry = page.entry(index);
                 let ValueRef::String(read) = entry.value else { panic!("no string") };
@@ -92,7 +92,7 @@ fn appending_moves_from_the_page_to_the_heap_and_grows_there_in_steps() {
     assert!(tally.bytes <= expected.len() * 5 / 4 + 4000, "more than a quarter to spare");
     sizes.dedup();
     assert!(sizes.len() < 40, "the value was moved {} times", sizes.len());
-    page.set_string(0, b"key", (b"short", StringForm::ByContent), None, &mut tally);
+    page.set_string((0, page.layout(0)), b"key", (b"short", StringForm::ByContent), None, &mut tally);
     assert_eq!((live_records(), page.check()), (0, tally.bytes));
 }
 
@@ -106,8 +106,8 @@ fn overwriting_with_the_same_length_never_rebuilds() {
     let (address, end) = (page.0.address(0), page.number(END));
     for round in 0..1000_u32 {
         let tag = 1 + (round % 29) as u8;
-        let index = page.find(tag, &[tag]).unwrap();
-        page.set_string(index, &[tag], (&round.to_be_bytes().repeat(2)[..5], StringForm::ByContent), None, &mut tally);
+        let entry = page.find(tag, &[tag]).unwrap();
+        page.set_string(entry, &[tag], (&round.to_be_bytes().repeat(2)[..5], StringForm::ByContent), None, &mut tally);
     }
     assert_eq!((page.0.address(0), page.number(END), page.number(GARBAGE)), (address, end, 0));
 }
@@ -161,4 +161,18 @@ fn splitting_and_merging_keep_every_entry_and_record() {
     assert_eq!((page.count(), page.earliest(), live_records(), page.check()), (40, 1, 13, tally.bytes));
     drop(page);
     assert_eq!(live_records(), 0);
+}
+
+#[test]
+fn keys_are_equal_if_every_byte_is() {
+    let key: Vec<u8> = (0..40).collect();
+    for len in 0..=key.len() {
+        assert!(is_equal(&key[..len], &key.clone()[..len]), "{len}");
+        assert!(len == 0 || !is_equal(&key[..len], &key[..len - 1]), "{len}");
+        for place in 0..len {
+            let mut other = key.clone();
+            other[place] ^= 0x80;
+            assert!(!is_equal(&key[..len], &other[..len]), "{len}, {place}");
+        }
+    }
 }

@@ -43,12 +43,15 @@ impl<'a> Pattern<'a> {
         let place = |element: &[u8], name: &mut Vec<u8>| {
             name.clear();
             [before, element, behind].into_iter().for_each(|part| name.extend_from_slice(part));
-            Key { bytes: &[], ..call.hasher.key(name) }
+            let Key { slot, hash, .. } = call.hasher.key(name);
+            (slot, hash)
         };
-        let keys: Vec<Key<'_>> = elements.map(|element| place(element, name)).collect();
-        keys.iter().for_each(|key| call.db_of(key).prefetch_table(key.slot));
-        keys.iter().for_each(|key| call.db_of(key).prefetch_page(key.slot, key.hash));
-        keys.iter().for_each(|key| call.db_of(key).prefetch_entry(key.slot, key.hash));
+        // Where keys lie on several shards the command is rare, and its cost not the misses.
+        if !call.others.is_empty() {
+            return;
+        }
+        let keys: Vec<_> = elements.map(|element| place(element, name)).collect();
+        call.db().prefetch(keys.into_iter());
     }
 
     /// Runs `body` with what the pattern gives for an element, if that is there. `name` is room for the key's name.
