@@ -222,11 +222,13 @@ pub fn turns_replies_on(client: &Client, spec: Option<&'static Spec>, args: Args
 #[inline]
 fn row_of(spec: Option<&'static Spec>, args: Args<'_>) -> Result<&'static Spec, Unknown> {
     let command = spec.ok_or(Unknown::Command)?;
+    // Few have subcommands.
+    if command.subcommands.is_empty() {
+        return Ok(command);
+    }
     match args.find(1) {
-        Some(name) if !command.subcommands.is_empty() => {
-            find_subcommand(command, name).ok_or(Unknown::Subcommand(command))
-        }
-        _ => Ok(command),
+        Some(name) => find_subcommand(command, name).ok_or(Unknown::Subcommand(command)),
+        None => Ok(command),
     }
 }
 

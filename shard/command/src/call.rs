@@ -74,7 +74,7 @@ pub struct Call<'c> {
     /// The process's hash of keys.
     pub hasher: KeyHasher,
     /// The first key, if somebody has hashed it already.
-    pub first_key: Option<Key<'c>>,
+    pub first_key: &'c Option<Key<'c>>,
     /// The command and its arguments.
     pub args: Args<'c>,
     /// The time, for everything in this call.
@@ -84,7 +84,7 @@ pub struct Call<'c> {
     /// Where the reply goes.
     pub reply: Reply<'c>,
     /// Bounds.
-    pub limits: ValueLimits,
+    pub limits: &'c ValueLimits,
     /// Whether this is one shard's share of a command that runs on several: the reply goes to the gatherer
     /// (only RANDOMKEY cares: its share is `[number of keys, key]`).
     pub partial: bool,
@@ -111,7 +111,7 @@ impl<'c> Call<'c> {
     pub fn key(&self, index: usize) -> Key<'c> {
         let bytes = self.args.at(index);
         match self.first_key {
-            Some(key) if core::ptr::eq(key.bytes, bytes) => key,
+            Some(key) if core::ptr::eq(key.bytes, bytes) => *key,
             _ => self.hasher.key(bytes),
         }
     }

@@ -45,9 +45,13 @@ pub enum Unknown {
 #[inline]
 pub fn resolve(args: Args<'_>) -> Result<&'static Spec, Unknown> {
     let spec = args.find(0).and_then(find).ok_or(Unknown::Command)?;
+    // Few have subcommands.
+    if spec.subcommands.is_empty() {
+        return Ok(spec);
+    }
     match args.find(1) {
-        Some(name) if !spec.subcommands.is_empty() => find_subcommand(spec, name).ok_or(Unknown::Subcommand(spec)),
-        _ => Ok(spec),
+        Some(name) => find_subcommand(spec, name).ok_or(Unknown::Subcommand(spec)),
+        None => Ok(spec),
     }
 }
 

@@ -60,7 +60,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The first violation of the protocol; the connection cannot be decoded further.
-    #[inline]
+    #[inline(always)]
     pub fn decode(
         &mut self,
         input: &mut [u8],

@@ -84,7 +84,7 @@ pub fn object_facts(db: &mut Db, key: &Key<'_>, now: UnixMillis, limits: &ValueL
 /// The facts of the key that OBJECT names, or null.
 fn facts(call: &mut Call<'_>) -> Option<ObjectFacts> {
     let key = call.key(2);
-    let facts = object_facts(call.keyspace.db(call.db), &key, call.now, &call.limits);
+    let facts = object_facts(call.keyspace.db(call.db), &key, call.now, call.limits);
     call.count_read(facts.is_some());
     if facts.is_none() {
         call.reply.null();
