@@ -136,7 +136,7 @@ impl Batch {
 }
 
 /// Slot and hash of a request's first key.
-#[inline]
+#[inline(always)]
 pub(crate) fn first_key(spec: &'static Spec, args: Args<'_>, hasher: &KeyHasher) -> Option<(Slot, u64)> {
     let Key { slot, hash, .. } = hasher.key(args.at(first_key_index(spec, args.len())?));
     Some((slot, hash))

@@ -101,6 +101,8 @@ pub(crate) struct Engine {
     pub(crate) settings: Arc<Settings>,
     pub(crate) settings_version: u64,
     pub(crate) hot: Hot,
+    /// What commands are bounded by, as far as settings say it.
+    limits: ValueLimits,
     pub(crate) connections: Vec<Option<Box<Connection>>>,
     /// Connections that wait for other cores.
     pub(crate) stalled: Vec<u32>,
@@ -174,6 +176,7 @@ impl Engine {
             unsettled: Unsettled::default(),
             map: process.map(),
             process,
+            limits: limits_of(&hot),
             hot,
             settings,
             connections: Vec::new(),
@@ -199,21 +202,15 @@ impl Engine {
         self.connections.get_mut(index as usize)?.as_deref_mut()
     }
 
+    #[inline]
     pub(crate) fn hot_limits(&self) -> ValueLimits {
-        ValueLimits {
-            string_bytes_max: self.hot.proto_max_bulk_len_bytes as usize,
-            list_packed: PackedLimit::new(self.hot.list_max_listpack_size),
-            access: Access {
-                policy: self.access_policy(),
-                touches: true,
-                keeps_expired: self.pause.is_some() || self.is_replica(),
-            },
-            shares_integers: self.hot.shares_integers,
-            compresses: self.hot.compresses,
-        }
+        let mut limits = self.limits;
+        limits.access.keeps_expired = self.pause.is_some() || self.is_replica();
+        limits
     }
 
     /// Whether our shard holds what a master says.
+    #[inline]
     pub(crate) fn is_replica(&self) -> bool {
         self.replication.as_ref().map_or(self.errands.is_replica, |replication| replication.is_replica())
     }
@@ -222,17 +219,6 @@ impl Engine {
     #[inline]
     pub(crate) fn is_loading(&self) -> bool {
         self.process.disk.is_loading()
-    }
-
-    /// What is remembered of accesses to keys.
-    fn access_policy(&self) -> AccessPolicy {
-        match self.hot.counts_accesses {
-            true => AccessPolicy::Frequency {
-                log_factor: self.hot.lfu_log_factor,
-                decay_minutes: self.hot.lfu_decay_time_minutes,
-            },
-            false => AccessPolicy::Recency,
-        }
     }
 
     /// Finds out whether the turn has lasted too long.
@@ -246,6 +232,7 @@ impl Engine {
         if version != self.settings_version {
             self.settings = self.process.settings();
             self.hot = self.settings.hot();
+            self.limits = limits_of(&self.hot);
             self.holds_replies = holds_replies(&self.settings);
             self.settings_version = version;
             self.meter.set(&self.hot);
@@ -275,17 +262,15 @@ impl Engine {
         args: Args<'_>,
         first_key: Option<(Slot, u64)>,
     ) -> Done {
-        let is_special = self.connections[index as usize]
-            .as_deref()
-            .is_some_and(|connection| self.looks_twice || connection.client.replies != Replies::On);
-        if is_special {
+        let Some(connection) = self.connections[index as usize].as_deref() else { return Done::Yes };
+        if self.looks_twice || connection.client.replies != Replies::On {
             return self.run_specially(hands, index, spec, args, first_key);
         }
         self.run_plainly(hands, index, spec, args, first_key)
     }
 
     /// Runs one request of a connection, or sends it where it runs. `first_key` is what the decoder has hashed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run_plainly(
         &mut self,
         hands: &mut Hands<'_>,
@@ -301,7 +286,7 @@ impl Engine {
     }
 
     /// The row of a request that may be run now; or whether it was refused, or must wait.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn admit_request(
         &mut self,
         hands: &mut Hands<'_>,
@@ -343,7 +328,7 @@ impl Engine {
     }
 
     /// Runs an admitted request, or sends it where it runs.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run_admitted(
         &mut self,
         hands: &mut Hands<'_>,
@@ -372,7 +357,7 @@ impl Engine {
     }
 
     /// Runs an admitted command where its keys are.
-    #[inline]
+    #[inline(always)]
     fn run_on_shards(
         &mut self,
         hands: &mut Hands<'_>,
@@ -384,10 +369,11 @@ impl Engine {
         let hashed = first_key.or_else(|| batch::first_key(spec, args, &self.hasher));
         let key = hashed.zip(first_key_index(spec, args.len()));
         let key = key.map(|((slot, hash), at)| Key { bytes: args.at(at), slot, hash });
-        if self.connections[index as usize].as_deref().is_some_and(|connection| connection.client.is_at_node) {
-            return self.run_at_node(hands, index, spec, args, key);
-        }
-        let placement = place(spec, args, key.as_ref(), &self.map);
+        // A client at our shard's own port hears of no other shard.
+        let placement = match self.connections[index as usize].as_deref() {
+            Some(connection) if connection.client.is_at_node => Placement::Core(self.core),
+            _ => place(spec, args, key.as_ref(), &self.map),
+        };
         if spec.flags.contains(Flags::BLOCKING) {
             return self.run_blocking(hands, index, spec, args, key, placement);
         }
@@ -398,21 +384,6 @@ impl Engine {
             Placement::Everywhere => self.run_everywhere(hands, index, spec, args),
             Placement::Loan => self.run_loaned(hands, index, spec, args),
         }
-    }
-
-    /// Runs an admitted command of a client at our shard's own port, which hears of no other shard.
-    fn run_at_node(
-        &mut self,
-        hands: &mut Hands<'_>,
-        index: u32,
-        spec: &'static Spec,
-        args: Args<'_>,
-        key: Option<Key<'_>>,
-    ) -> Done {
-        if spec.flags.contains(Flags::BLOCKING) {
-            return self.run_blocking(hands, index, spec, args, key, Placement::Core(self.core));
-        }
-        self.run_here(hands, index, spec, args, key)
     }
 
     /// Runs a command on the connection or the node.
@@ -487,7 +458,7 @@ impl Engine {
     }
 
     /// Runs a command on our own shard.
-    #[inline]
+    #[inline(always)]
     fn run_here(
         &mut self,
         hands: &mut Hands<'_>,
@@ -562,5 +533,20 @@ impl Engine {
             self.connections.resize_with(place + 1, || None);
         }
         self.connections[place] = Some(Box::new(connection));
+    }
+}
+
+/// What settings bound commands by.
+fn limits_of(hot: &Hot) -> ValueLimits {
+    let policy = match hot.counts_accesses {
+        true => AccessPolicy::Frequency { log_factor: hot.lfu_log_factor, decay_minutes: hot.lfu_decay_time_minutes },
+        false => AccessPolicy::Recency,
+    };
+    ValueLimits {
+        string_bytes_max: hot.proto_max_bulk_len_bytes as usize,
+        list_packed: PackedLimit::new(hot.list_max_listpack_size),
+        access: Access { policy, touches: true, keeps_expired: false },
+        shares_integers: hot.shares_integers,
+        compresses: hot.compresses,
     }
 }
