@@ -22,7 +22,7 @@ PHASES := peers python node format lint build units conform epoll doc
 # How many seeds `make sim` simulates, each in three kinds of runs.
 SEEDS ?= 300
 
-.PHONY: test bench nutcracker sim fmt conf install uninstall $(PHASES)
+.PHONY: test bench nutcracker instructions sim fmt conf install uninstall $(PHASES)
 
 test:
 	@for phase in $(PHASES); do \
@@ -105,6 +105,45 @@ nutcracker:
 bench: nutcracker
 	$(CARGO) build --release -p slotmesh
 	$(CARGO) run --release -p slotmesh-bench -- $(BENCH)
+
+# Instructions per request in user space, counted by callgrind (which valgrind brings): what a change costs on a machine
+# too noisy for times. COUNTED="redis-server --save ''" counts another server, PIPELINES="16" and ROWS="GET SET" less.
+COUNTED ?= $(abspath $(TARGET))/release/slotmesh --save '' --io-backend epoll --cores 1 --shards 1
+PIPELINES ?= 1 16 64
+ROWS ?= GET SET INCR APPEND SETBIT GETRANGE MGET EXPIRE LPUSH LPOP LRANGE
+instructions:
+	@[ -n "$(findstring release/slotmesh,$(COUNTED))" ] && $(CARGO) build --release -p slotmesh; \
+	port=21600; dir=$$(mktemp -d); cd $$dir; \
+	valgrind --tool=callgrind --instr-atstart=no --callgrind-out-file=out $(COUNTED) --port $$port >log 2>&1 & pid=$$!; \
+	trap 'kill $$pid; wait; rm -r $$dir' EXIT; \
+	until redis-cli -p $$port ping >/dev/null 2>&1; do kill -0 $$pid || { cat log; exit 1; }; sleep 0.1; done; \
+	value=$$(printf '%032d' 1); key=key:__rand_int__; run="redis-benchmark -p $$port -c 10"; \
+	awk -v v=$$value 'BEGIN { for (i = 0; i < 1000000; i++) \
+		printf "*3\r\n$$3\r\nSET\r\n$$16\r\nkey:%012d\r\n$$32\r\n%s\r\n", i, v }' | redis-cli -p $$port --pipe >/dev/null; \
+	for row in $(ROWS); do \
+		keys=10000; warm=80000; \
+		case $$row in \
+			GET) keys=1000000; warm=10000; set -- GET $$key;; \
+			SET) keys=1000000; warm=10000; set -- SET $$key $$value;; \
+			GETRANGE) keys=1000000; warm=10000; set -- GETRANGE $$key 8 23;; \
+			MGET) keys=1000000; warm=1000; set -- MGET $$key $$key $$key $$key $$key $$key $$key $$key $$key $$key;; \
+			INCR) set -- INCR number:__rand_int__;; \
+			APPEND) warm=1000; set -- APPEND text:__rand_int__ $$value;; \
+			SETBIT) set -- SETBIT bits:__rand_int__ 100 1;; \
+			EXPIRE) set -- EXPIRE $$key 10000;; \
+			LPUSH) set -- LPUSH list:__rand_int__ $$value;; \
+			LPOP) warm=1000; set -- LPOP list:__rand_int__;; \
+			LRANGE) keys=100; warm=1000; $$run -r 100 -P 16 -n 30000 RPUSH long:__rand_int__ $$value >/dev/null; \
+				set -- LRANGE long:__rand_int__ 0 99;; \
+		esac; \
+		$$run -r $$keys -P 16 -n $$warm "$$@" >/dev/null; \
+		for pipeline in $(PIPELINES); do \
+			callgrind_control -i on $$pid >/dev/null 2>&1; \
+			$$run -r $$keys -P $$pipeline -n 20000 "$$@" >/dev/null; \
+			callgrind_control -i off $$pid >/dev/null 2>&1; callgrind_control --dump $$pid >/dev/null 2>&1; \
+			awk -v row=$$row -v p=$$pipeline '/^totals:/ { printf "%s P%d %d\n", row, p, $$2 / 20000 }' out.*; rm -f out.*; \
+		done; \
+	done
 
 # The cluster under a simulated clock, network and disk: SEEDS seeds on all cores, each as a cluster of masters, as one whose
 # hosts die and lose data and names, and as one that shows which replica takes over; a run that fails prints its seed.
