@@ -91,13 +91,14 @@ pub(crate) enum Part {
     Shards,
     Cluster,
     Durability,
+    Saves,
     Gateway,
     Tools,
 }
 
 impl Part {
     /// All parts, in the order of the report.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Speed,
         Self::Lists,
         Self::Commands,
@@ -108,6 +109,7 @@ impl Part {
         Self::Shards,
         Self::Cluster,
         Self::Durability,
+        Self::Saves,
         Self::Gateway,
         Self::Tools,
     ];
@@ -125,6 +127,7 @@ impl Part {
             Self::Shards => "shards",
             Self::Cluster => "cluster",
             Self::Durability => "durability",
+            Self::Saves => "saves",
             Self::Gateway => "gateway",
             Self::Tools => "tools",
         }
@@ -374,7 +377,7 @@ impl Options {
                 let part = |name: &str| Part::ALL.into_iter().find(|part| part.name() == name);
                 let parts: Option<_> = value.split(',').map(part).collect();
                 suite.parts = parts.ok_or_else(|| {
-                    bad("some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,durability,gateway,tools")
+                    bad("some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,durability,saves,gateway,tools")
                 })?;
             }
             _ => unreachable!("every option that wants a value is read"),

@@ -69,6 +69,42 @@ pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
     resident_of_status(&status).ok_or_else(unreadable)
 }
 
+/// CPU time in seconds that a process, its threads and those children that have ended have used up to now, to a hundredth.
+/// What they have given the kernel to do counts as far as the kernel does it in threads of theirs.
+///
+/// # Errors
+/// If there is no such process.
+pub(crate) fn seconds_with_children(pid: u32) -> io::Result<f64> {
+    /// `USER_HZ` of all kernels that there are.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let ticks: [u64; 4] = fields_behind_name(&stat, 11).ok_or_else(unreadable)?;
+    Ok(ticks.iter().sum::<u64>() as f64 / TICKS_PER_SECOND)
+}
+
+/// Memory in bytes of a process and its children; a page that several share counts once.
+///
+/// # Errors
+/// If there is no such process. Children that have just ended count no more.
+pub(crate) fn proportional_bytes(pid: u32) -> io::Result<u64> {
+    let share = |pid| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        pss_of_rollup(&text).ok_or_else(unreadable)
+    };
+    let children = children_of(pid)?;
+    Ok(share(pid)? + children.into_iter().filter_map(|child| share(child).ok()).sum::<u64>())
+}
+
+/// The processes whose parent is this one: not every kernel has a file that lists them.
+fn children_of(pid: u32) -> io::Result<Vec<u32>> {
+    let is_child = |candidate: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{candidate}/stat")).ok();
+        stat.and_then(|stat| fields_behind_name(&stat, 1)) == Some([u64::from(pid)])
+    };
+    let names = std::fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    Ok(names.filter(is_child).collect())
+}
+
 fn unreadable() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "/proc has another form than expected")
 }
@@ -77,11 +113,24 @@ fn first_number(text: &str) -> Option<u64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// User and system ticks: fields 14 and 15 of proc(5)'s stat. The name in field 2 may hold anything.
+/// User and system ticks: fields 14 and 15 of proc(5)'s stat.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
-    let behind_name = stat.rsplit_once(')')?.1;
-    let mut fields = behind_name.split_whitespace().skip(11);
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    fields_behind_name(stat, 11).map(|[user, system]| (user, system))
+}
+
+/// Fields of proc(5)'s stat, the first of them `skipped` behind the name. The name in field 2 may hold anything.
+fn fields_behind_name<const COUNT: usize>(stat: &str, skipped: usize) -> Option<[u64; COUNT]> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(skipped);
+    let mut values = [0; COUNT];
+    for value in &mut values {
+        *value = fields.next()?.parse().ok()?;
+    }
+    Some(values)
+}
+
+fn pss_of_rollup(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    Some(first_number(line)? * 1024)
 }
 
 fn resident_of_status(status: &str) -> Option<u64> {
@@ -122,6 +171,26 @@ mod tests {
         }
         assert!(resident_bytes(pid).unwrap() > 1 << 20);
         assert_eq!(CpuTime::read(0).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_child_counts_with_its_parent_while_it_lives_and_its_time_when_it_has_ended() {
+        let pid = std::process::id();
+        let before = seconds_with_children(pid).unwrap();
+        let busy = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; read line";
+        let mut child = std::process::Command::new("sh");
+        let mut child = child.args(["-c", busy]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        assert!(children_of(pid).unwrap().contains(&child.id()));
+        assert!(proportional_bytes(pid).unwrap() > 1 << 20);
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(seconds_with_children(pid).unwrap() >= before + 0.05);
+        assert!(!children_of(pid).unwrap().contains(&child.id()));
+    }
+
+    #[test]
+    fn proportional_memory_is_in_kib() {
+        assert_eq!(pss_of_rollup("Rss: 9 kB\nPss:    1234 kB\nPss_Dirty: 1 kB\n"), Some(1234 * 1024));
     }
 
     #[test]

@@ -59,7 +59,7 @@ ECHO SERVER
 
 SUITE
   --out FILE            where the tables go [bench/RESULTS.md]
-  --only PARTS          of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,durability,gateway,tools [all];
+  --only PARTS          of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,durability,saves,gateway,tools [all];
                         the other sections of the file stay
   --quick               a smoke run of about a minute
   --redis PATH          [redis-server]

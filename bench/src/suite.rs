@@ -7,10 +7,12 @@ mod document;
 mod durability;
 mod failover;
 mod floors;
+mod folder;
 mod full_sync;
 mod gateway;
 mod lists;
 mod memory;
+mod saves;
 mod servers;
 mod shards;
 mod snapshots;
@@ -33,6 +35,8 @@ struct Scale {
     keys: u64,
     /// Numbers of keys at which memory is read.
     memory_steps: Vec<u64>,
+    /// Numbers of keys that are saved and loaded.
+    saved_keys: Vec<u64>,
     /// How often a master dies, and how often each other thing happens to it.
     failures: usize,
 }
@@ -46,6 +50,7 @@ impl Scale {
                 warmup_seconds: 0.02,
                 keys: 100_000,
                 memory_steps: vec![300_000, 500_000, 700_000],
+                saved_keys: vec![200_000],
                 failures: 2,
             }
         } else {
@@ -56,6 +61,7 @@ impl Scale {
                 warmup_seconds: 0.1,
                 keys: 1_000_000,
                 memory_steps: thousands.map(|count| count * 1000).to_vec(),
+                saved_keys: vec![1_000_000, 5_000_000],
                 failures: 10,
             }
         }
@@ -87,6 +93,7 @@ fn title(part: Part) -> &'static str {
         Part::Shards => "Two shards behind the gateway against one",
         Part::Cluster => "Two shards on cluster ports against one",
         Part::Durability => "The append-only file",
+        Part::Saves => "The RDB file",
         Part::Gateway => "The gateway before other hosts",
         Part::Tools => "As redis-benchmark measures",
     }
@@ -128,6 +135,7 @@ pub(crate) fn run(options: &SuiteOptions) -> Result<(), Failure> {
             Part::Shards => shards::measure(options, &scale, &programs)?,
             Part::Cluster => cluster::measure(options, &scale, &programs)?,
             Part::Durability => durability::measure(options, &scale, &programs)?,
+            Part::Saves => saves::measure(options, &scale, &programs)?,
             Part::Gateway => gateway::measure(options, &scale, &programs)?,
             Part::Tools => tools::measure(options, &scale, &programs)?,
         };

@@ -85,7 +85,7 @@ fn wrong_arguments_are_named() {
         ("suite --echo-server 1", "suite, --compare and --echo-server exclude each other"),
         (
             "suite --only speed,size",
-            "--only wants some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,durability,gateway,tools, not 'speed,size'",
+            "--only wants some of speed,lists,commands,snapshots,failover,sync,memory,shards,cluster,durability,saves,gateway,tools, not 'speed,size'",
         ),
     ] {
         assert_eq!(problem(line), expected);

@@ -1,6 +1,7 @@
 //! What writes cost that go to an append-only file, by when they are synced.
 
 use super::Scale;
+use super::folder::Folder;
 use super::other_load;
 use super::servers::{Programs, Server};
 use super::speed::ratio;
@@ -14,30 +15,11 @@ use crate::tally::Metric;
 use crate::workload::{CommandKind, Share};
 use indicatif::ProgressBar;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const CLIENTS: usize = 50;
 const PIPELINES: [u64; 2] = [1, 16];
 const POLICIES: [&str; 3] = ["no", "everysec", "always"];
-
-/// A folder that goes with its owner.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("slotmesh-durability-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).map_err(|error| Failure::Write { path: path.clone(), error })?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A folder that is left behind is none of the measurement's business.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Measures all policies; the text of the section.
 ///
@@ -56,10 +38,10 @@ pub(super) fn measure(options: &SuiteOptions, scale: &Scale, programs: &Programs
         base.keys, base.sizes.key_bytes, base.sizes.value_bytes,
     );
     for policy in POLICIES {
-        let folders = [Folder::new("redis")?, Folder::new("slotmesh")?];
+        let folders = [Folder::new("durability-redis")?, Folder::new("durability-slotmesh")?];
         let servers = [
-            start(programs, true, options.server_cpu, policy, &folders[0].0)?,
-            start(programs, false, options.server_cpu, policy, &folders[1].0)?,
+            start(programs, true, options.server_cpu, policy, folders[0].path())?,
+            start(programs, false, options.server_cpu, policy, folders[1].path())?,
         ];
         let endpoints: Vec<Endpoint> = servers.iter().map(|server| server.endpoint.clone()).collect();
         for pipeline in PIPELINES {

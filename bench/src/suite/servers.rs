@@ -14,10 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a server may take until it answers.
-const START_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a server may take until it answers; one that loads millions of keys takes seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is asked meanwhile.
-const START_INTERVAL: Duration = Duration::from_millis(20);
+const START_INTERVAL: Duration = Duration::from_millis(5);
 /// Where free ports are looked for: with the bus ports, 10000 above them, below those that the system gives to outgoing
 /// connections, one of which could take a port before its server does.
 const PORTS: Range<u16> = 12_000..22_000;
@@ -33,7 +33,7 @@ pub(super) struct Programs {
     pub(super) slotmesh: PathBuf,
     echo: PathBuf,
     /// A wrapper that has the kernel end a server when this program ends, by a signal for instance.
-    wrapper: Vec<&'static str>,
+    wrapper: Vec<String>,
     pub(super) redis_version: String,
     pub(super) slotmesh_version: String,
 }
@@ -55,8 +55,8 @@ impl Programs {
             Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().trim().to_owned())
         };
         let echo = std::env::current_exe().map_err(|error| missing("echo", error.to_string()))?;
-        let wrapper = vec!["setpriv", "--pdeathsig", "KILL", "--"];
-        let works = Command::new(wrapper[0]).args(&wrapper[1..]).arg("true").stderr(Stdio::null()).status();
+        let wrapper = ["setpriv", "--pdeathsig", "KILL", "--"].map(str::to_owned).to_vec();
+        let works = Command::new(&wrapper[0]).args(&wrapper[1..]).arg("true").stderr(Stdio::null()).status();
         Ok(Self {
             redis_version: version(&redis)?,
             slotmesh_version: version(&slotmesh)?,
@@ -69,8 +69,18 @@ impl Programs {
 
     /// The same programs, which leave the others on their CPU the greater share.
     pub(super) fn yielding(&self) -> Self {
-        let wrapper = [&self.wrapper[..], &["nice", "-n", "5"]].concat();
-        Self { wrapper, ..self.clone() }
+        self.wrapped(&["nice", "-n", "5"])
+    }
+
+    /// The same programs, all threads and children of which are on those CPUs, whatever they are for.
+    pub(super) fn confined(&self, cpus: &[usize]) -> Self {
+        self.wrapped(&["taskset", "-c", &list(cpus)])
+    }
+
+    fn wrapped(&self, further: &[&str]) -> Self {
+        let mut programs = self.clone();
+        programs.wrapper.extend(further.iter().map(|&word| word.to_owned()));
+        programs
     }
 
     /// Starts redis-server without persistence on a CPU.
@@ -140,10 +150,9 @@ impl Programs {
 
     fn shards(&self, port: &str, cpus: &[usize]) -> Command {
         let count = cpus.len().to_string();
-        let list = cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
         let mut command = self.command(&self.slotmesh);
         command.args(["--port", port, "--bind", "127.0.0.1", "--shards", &count, "--cores", &count]);
-        command.args(["--server-cpulist", &list, "--enable-debug-command", "yes"]);
+        command.args(["--server-cpulist", &list(cpus), "--enable-debug-command", "yes"]);
         command
     }
 
@@ -273,6 +282,11 @@ impl Drop for Server {
         let _ = self.child.wait();
         let _ = std::fs::remove_file(std::env::temp_dir().join(saved_file(&self.port.to_string())));
     }
+}
+
+/// CPUs as tools and servers want them.
+fn list(cpus: &[usize]) -> String {
+    cpus.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Where redis-server saves what it holds.
