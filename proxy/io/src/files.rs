@@ -42,6 +42,8 @@ enum Work {
         bytes: Vec<u8>,
         done: usize,
         offset: u64,
+        /// Whether they are on the disk when it is done.
+        syncs: bool,
     },
     Sync {
         file: Arc<File>,
@@ -85,7 +87,12 @@ impl std::fmt::Debug for Files {
 impl Files {
     /// Writes all of `bytes` to the file, the first at `offset`. A file has no place of its own here: each write says where.
     pub fn write(&mut self, token: u32, file: &Arc<File>, offset: u64, bytes: Vec<u8>) {
-        self.order(token, Work::Write { file: file.clone(), bytes, done: 0, offset });
+        self.order(token, Work::Write { file: file.clone(), bytes, done: 0, offset, syncs: false });
+    }
+
+    /// The same, and has these bytes come to the disk: done when they are there. Others of the file may not be.
+    pub fn write_synced(&mut self, token: u32, file: &Arc<File>, offset: u64, bytes: Vec<u8>) {
+        self.order(token, Work::Write { file: file.clone(), bytes, done: 0, offset, syncs: true });
     }
 
     /// Has what was written come to the disk (fsync; fdatasync with `data_only`).
@@ -134,9 +141,9 @@ impl Files {
     fn push(&mut self, kernel: &mut Kernel, place: u32) {
         let (Kernel::Ring(ring), Some(order)) = (kernel, &self.on_ring[place as usize]) else { return };
         match &order.work {
-            Work::Write { file, bytes, done, offset } => {
+            Work::Write { file, bytes, done, offset, syncs } => {
                 let rest = &bytes[*done..];
-                ring.write_file(place, file.as_raw_fd(), &rest[..rest.len().min(WRITE_BYTES_MAX)], *offset);
+                ring.write_file(place, file.as_raw_fd(), &rest[..rest.len().min(WRITE_BYTES_MAX)], *offset, *syncs);
             }
             Work::Sync { file, data_only } => ring.sync_file(place, file.as_raw_fd(), *data_only),
             Work::Flush { file, offset, len } => ring.flush_file(place, file.as_raw_fd(), *offset, *len),
@@ -321,7 +328,10 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
 
 fn perform(work: &mut Work) -> io::Result<()> {
     match work {
-        Work::Write { file, bytes, done, offset } => file.write_all_at(&bytes[*done..], *offset),
+        Work::Write { file, bytes, done, offset, syncs } => {
+            file.write_all_at(&bytes[*done..], *offset)?;
+            if *syncs { file.sync_data() } else { Ok(()) }
+        }
         Work::Sync { file, data_only: true } => file.sync_data(),
         Work::Sync { file, data_only: false } => file.sync_all(),
         Work::Flush { file, offset, len } => {

@@ -123,9 +123,11 @@ impl Ring {
         self.push(&entry);
     }
 
-    /// Writes to a file. The bytes stay as they are until the completion.
-    pub(crate) fn write_file(&mut self, place: u32, file: RawFd, bytes: &[u8], offset: u64) {
-        let entry = opcode::Write::new(types::Fd(file), bytes.as_ptr(), bytes.len() as u32).offset(offset).build();
+    /// Writes to a file; with `syncs` it completes when these bytes are on the disk. They stay as they are until then.
+    pub(crate) fn write_file(&mut self, place: u32, file: RawFd, bytes: &[u8], offset: u64, syncs: bool) {
+        let flags = if syncs { libc::RWF_DSYNC } else { 0 };
+        let entry = opcode::Write::new(types::Fd(file), bytes.as_ptr(), bytes.len() as u32);
+        let entry = entry.offset(offset).rw_flags(flags).build();
         self.push(&entry.user_data(Operation::File.tagged(place)));
     }
 

@@ -65,6 +65,9 @@ fn what_is_written_stands_in_the_file_and_bytes_come_back(backend: Backend) {
         }
         seen.sort_unstable();
         assert_eq!(seen, (0..20).collect::<Vec<u32>>());
+        io.files.write_synced(99, &file, 0, piece(0));
+        let ended = done.next(&mut io).await;
+        assert_eq!((ended.token, ended.result.is_ok(), ended.bytes), (99, true, piece(0)));
         io.files.begin_writeback(100, &file, 0, 2_000_000);
         done.next(&mut io).await.result.unwrap();
         for (token, data_only) in [(101, true), (102, false)] {
@@ -90,6 +93,8 @@ fn a_full_disk_is_told(backend: Backend) {
         let ended = done.next(&mut io).await;
         assert_eq!(ended.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!(ended.bytes, [1; 10], "who wrote may try again");
+        io.files.write_synced(3, &full, 0, vec![1; 10]);
+        assert_eq!(done.next(&mut io).await.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         io.files.run(2, || Err(std::io::ErrorKind::NotFound.into()));
         assert_eq!(done.next(&mut io).await.result.unwrap_err().kind(), std::io::ErrorKind::NotFound);
     });

@@ -365,7 +365,10 @@ impl AppendLog {
                 JournalOrder::Data(order) => {
                     let Some(file) = &self.file else { continue };
                     match order {
-                        DataOrder::Write { at, bytes } => files.write(token(WRITE), file, at, bytes),
+                        DataOrder::Write { at, bytes, syncs: true } => {
+                            files.write_synced(token(WRITE), file, at, bytes);
+                        }
+                        DataOrder::Write { at, bytes, syncs: false } => files.write(token(WRITE), file, at, bytes),
                         DataOrder::Sync => files.sync(token(SYNC), file, true),
                         DataOrder::Truncate { to } => {
                             let file = file.clone();

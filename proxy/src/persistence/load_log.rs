@@ -163,6 +163,11 @@ fn load_files(
             false => (opened.increment_bytes, opened.last_bytes) = (opened.increment_bytes + size, size),
         }
     }
+    // A process that was killed may not have synced what it wrote, be it to the last file or to one that is followed by
+    // empty ones: nobody hears of it, or writes behind it, before that is done.
+    for path in &paths {
+        File::open(path).and_then(|file| file.sync_data()).map_err(|error| LogFailure::Io(path.clone(), error))?;
+    }
     Ok(opened)
 }
 

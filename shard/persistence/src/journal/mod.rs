@@ -2,7 +2,7 @@
 //!
 //! *The idea.* Effects are appended in memory; each byte has a position. Two lanes of orders go to the disk. The *data*
 //! lane has at most one write and one sync under way: whatever came meanwhile is the next write, and one sync serves all
-//! who waited for it. The *files* lane does one thing at a time and changes what files there are (`chain.rs`): each change
+//! who waited for it. With `always` a write is its own sync, so that a core is woken once for both. The *files* lane does one thing at a time and changes what files there are (`chain.rs`): each change
 //! writes a manifest beside the old one, syncs it, renames it, syncs the folder, and counts from then on.
 //!
 //! *A rewrite.* At one moment of the stream an image is begun, and what is appended from there on is kept apart (the
@@ -83,8 +83,10 @@ pub enum DataOrder {
         at: u64,
         /// What is written.
         bytes: Vec<u8>,
+        /// Whether it is to be on the disk when it is done: one order for both, where all before it is there already.
+        syncs: bool,
     },
-    /// Sync the data: [`Journal::synced`].
+    /// Sync the data: [`Journal::synced_until`].
     Sync,
     /// Cut the file: [`Journal::truncated`].
     Truncate {
@@ -235,8 +237,8 @@ pub struct Journal {
     synced: u64,
     /// Bytes of the increment at hand.
     file_bytes: u64,
-    /// Bytes of the write under way.
-    writing: Option<u64>,
+    /// Bytes of the write under way, and whether they are synced with it.
+    writing: Option<(u64, bool)>,
     is_truncating: bool,
     /// Position that the sync under way covers, and since when it is.
     syncing: Option<(u64, Monotonic)>,
@@ -308,7 +310,7 @@ impl Journal {
         }
     }
 
-    /// Begins to write behind what was loaded. If that was nothing, `empty_base` becomes the base.
+    /// Begins to write behind what was loaded, which is on the disk. If that was nothing, `empty_base` becomes the base.
     pub fn open(&mut self, opened: Opened, empty_base: Vec<u8>, orders: &mut Vec<JournalOrder>) {
         debug_assert!(self.state == State::Off && self.chain.is_none(), "a process begins once");
         self.file_bytes = opened.last_bytes;
@@ -471,11 +473,14 @@ impl Journal {
         if self.is_stale() {
             return;
         }
-        self.writing = None;
+        let is_synced = self.writing.take().is_some_and(|(_, syncs)| syncs);
         match result {
             Ok(()) => {
                 let count = bytes.len() as u64;
                 (self.written, self.file_bytes) = (self.written + count, self.file_bytes + count);
+                if is_synced {
+                    (self.synced, self.last_sync) = (self.written, now);
+                }
                 self.retry_at = None;
                 if self.write_error.take().is_some() {
                     orders.push(JournalOrder::Log(JournalEvent::WritesAgain));
@@ -577,8 +582,10 @@ impl Journal {
             return;
         }
         let bytes = core::mem::replace(&mut self.buffer, core::mem::take(&mut self.spare));
-        self.writing = Some(bytes.len() as u64);
-        orders.push(JournalOrder::Data(DataOrder::Write { at: self.file_bytes, bytes }));
+        let is_behind = self.written > self.synced || self.syncing.is_some();
+        let syncs = self.rules.policy == SyncPolicy::Always && !self.rests() && !is_behind;
+        self.writing = Some((bytes.len() as u64, syncs));
+        orders.push(JournalOrder::Data(DataOrder::Write { at: self.file_bytes, bytes, syncs }));
     }
 
     fn sync_on(&mut self, now: Monotonic, orders: &mut Vec<JournalOrder>) {

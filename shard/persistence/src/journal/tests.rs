@@ -53,8 +53,8 @@ impl Desk {
     /// Takes the orders; what they say, a word each.
     fn take(&mut self) -> Vec<String> {
         let told = |order: JournalOrder| match order {
-            JournalOrder::Data(DataOrder::Write { at, bytes }) => {
-                format!("write {at} {}", String::from_utf8(bytes).unwrap())
+            JournalOrder::Data(DataOrder::Write { at, bytes, syncs }) => {
+                format!("write {at} {}{}", String::from_utf8(bytes).unwrap(), if syncs { " and sync" } else { "" })
             }
             JournalOrder::Data(DataOrder::Sync) => "sync".to_owned(),
             JournalOrder::Data(DataOrder::Truncate { to }) => format!("truncate {to}"),
@@ -99,20 +99,37 @@ fn one_sync_serves_all_who_came_before_it() {
     let mut desk = Desk::new(SyncPolicy::Always);
     desk.take();
     let first = desk.append("a");
-    assert_eq!(desk.take(), ["write 0 a"]);
+    assert_eq!(desk.take(), ["write 0 a and sync"]);
     let (second, third) = (desk.append("b"), desk.append("c"));
     assert_eq!(desk.take(), [""; 0], "one write at a time");
-    desk.wrote("a", Ok(()));
-    assert_eq!(desk.take(), ["write 1 bc"]);
     assert!(desk.journal.released() < first);
-    desk.wrote("bc", Ok(()));
-    assert_eq!(desk.take(), ["sync"]);
-    assert!(desk.journal.released() < first, "what is written is not on the disk");
+    desk.wrote("a", Ok(()));
+    assert_eq!(desk.take(), ["write 1 bc and sync"]);
+    assert!(desk.journal.released() >= first && desk.journal.released() < second);
     let fourth = desk.append("d");
-    assert_eq!(desk.take(), ["write 3 d"]);
-    desk.synced(Ok(()));
+    desk.wrote("bc", Ok(()));
+    assert_eq!(desk.take(), ["write 3 d and sync"]);
     assert!(desk.journal.released() >= third && third > second);
     assert!(desk.journal.released() < fourth);
+}
+
+/// What was written while another policy held is synced as a whole first: a write syncs its own bytes and no others.
+#[test]
+fn what_was_written_without_a_sync_is_synced_before_writes_sync_themselves() {
+    let mut desk = Desk::new(SyncPolicy::EverySecond);
+    desk.take();
+    let first = desk.append("a");
+    desk.wrote("a", Ok(()));
+    desk.journal.set_rules(rules(SyncPolicy::Always));
+    let second = desk.append("b");
+    assert_eq!(desk.take(), ["write 0 a", "write 1 b"]);
+    desk.wrote("b", Ok(()));
+    assert_eq!(desk.take(), ["sync"]);
+    assert!(desk.journal.released() < first);
+    desk.synced(Ok(()));
+    assert!(desk.journal.released() >= second);
+    desk.append("c");
+    assert_eq!(desk.take(), ["write 2 c and sync"]);
 }
 
 #[test]
@@ -162,9 +179,11 @@ fn with_always_a_process_whose_disk_fails_ends() {
     desk.take();
     desk.wrote("a", Err(5));
     assert!(desk.take()[1].starts_with("exit: Can't recover from AOF write error"));
-    let mut desk = Desk::new(SyncPolicy::Always);
+    let mut desk = Desk::new(SyncPolicy::No);
     desk.append("a");
     desk.wrote("a", Ok(()));
+    desk.journal.set_rules(rules(SyncPolicy::Always));
+    desk.drive();
     desk.take();
     desk.synced(Err(5));
     assert!(desk.take()[0].starts_with("exit: Can't persist AOF for fsync error"));

@@ -68,6 +68,14 @@ impl Disk {
         file.kept = file.seen.clone();
     }
 
+    /// Bytes of the file are kept; what stands before them and was not synced may be lost, and is then nothing but zeros.
+    pub(crate) fn sync_range(&mut self, inode: usize, at: u64, len: u64) {
+        let file = &mut self.inodes[inode];
+        let (from, until) = (at as usize, (at + len) as usize);
+        file.kept.resize(file.kept.len().max(until), 0);
+        file.kept[from..until].copy_from_slice(&file.seen[from..until]);
+    }
+
     /// The file as it is now; for a sync that covers no more.
     pub(crate) fn seen(&self, inode: usize) -> Vec<u8> {
         self.inodes[inode].seen.clone()

@@ -24,6 +24,7 @@ enum Doing {
         inode: usize,
         at: u64,
         bytes: Vec<u8>,
+        syncs: bool,
         result: Result<(), i32>,
     },
     /// The file as it was when the sync began.
@@ -251,9 +252,9 @@ impl World {
     fn order_data(&mut self, order: DataOrder) {
         let inode = self.file;
         let (after, doing) = match order {
-            DataOrder::Write { at, bytes } => {
+            DataOrder::Write { at, bytes, syncs } => {
                 let result = if self.now < self.full_until { Err(ENOSPC) } else { self.fault(150) };
-                (self.rng.below(5), Doing::Write { inode, at, bytes, result })
+                (self.rng.below(if syncs { 500 } else { 5 }), Doing::Write { inode, at, bytes, syncs, result })
             }
             DataOrder::Sync => {
                 let (seen, result) = (self.disk.seen(inode), self.fault(60));
@@ -267,9 +268,13 @@ impl World {
     fn end(&mut self, doing: Doing) {
         let (now, mut orders) = (self.now, Vec::new());
         match doing {
-            Doing::Write { inode, at, bytes, result } => {
+            Doing::Write { inode, at, bytes, syncs, result } => {
                 let written = if result.is_ok() { bytes.len() as u64 } else { self.rng.below(bytes.len() as u64) };
                 self.disk.write(inode, at, &bytes[..written as usize]);
+                if syncs && result.is_ok() {
+                    // Those bytes, and no others of the file.
+                    self.disk.sync_range(inode, at, bytes.len() as u64);
+                }
                 self.journal.wrote(bytes, result, now, &mut orders);
             }
             Doing::Sync { inode, seen, result } => {
@@ -337,7 +342,8 @@ impl World {
                 _ => {}
             }
         }
-        if self.mood.power_fails {
+        // Now and then only the process dies: the next one goes on behind what nobody has synced.
+        if self.mood.power_fails && self.rng.below(3) > 0 {
             self.disk.lose_power(&mut self.rng);
         }
     }
@@ -386,6 +392,11 @@ impl World {
             found = apply(&text, found, seed);
             opened.increment_bytes += size;
             opened.last_bytes = size;
+        }
+        // Before anybody hears of it, or writes behind it.
+        for file in manifest.increments() {
+            let inode = self.disk.create(&file.name, false);
+            self.disk.sync(inode);
         }
         self.check(found);
         self.counted.truncate(found as usize);
