@@ -87,6 +87,7 @@ impl Core {
             self.engine.now = UnixMillis(clock::unix_millis());
             self.engine.monotonic = Monotonic(clock::monotonic_nanos());
             self.engine.is_late = false;
+            self.engine.walk_time.begin_turn();
             self.engine.refresh_settings();
             if let Some(dealer) = &mut self.dealer
                 && let Some(listeners) = self.engine.process.doors.take()
@@ -508,7 +509,8 @@ impl Core {
             || !engine.stalled.is_empty() && engine.has_released
             || engine.lending.desk.has_grant()
             || walks_on
-            || engine.owes_effects();
+            || engine.owes_effects()
+            || engine.owes_slices();
         // Nobody tells when a lane has room again.
         let next = if engine.post.waits() { next.min(monotonic.0 + NO_ROOM_NANOS) } else { next };
         let bus_waits = engine.bus.as_ref().is_some_and(|bus| bus.waits());

@@ -5,9 +5,10 @@ use crate::engine::{Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
 use crate::post::Freight;
 use slotmesh_base::Monotonic;
-use slotmesh_base::limits::SNAPSHOT_ENTRIES_PER_TURN;
+use slotmesh_base::limits::SNAPSHOT_ENTRIES_PER_STEP;
 use slotmesh_keyspace::{SnapshotEntry, SnapshotId, SnapshotWalk, ValueRef};
 use slotmesh_resp::{Protocol, Reply};
+use std::ops::ControlFlow;
 
 /// Bytes of entries that are gathered before they are thrown away.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -76,13 +77,19 @@ impl Engine {
         if self.drills.is_empty() {
             return false;
         }
-        let Some(shard) = self.lending.desk.home_mut() else { return false };
+        let Self { lending, walk_time, drills, .. } = self;
+        let Some(shard) = lending.desk.home_mut() else { return false };
         let mut ended = Vec::new();
-        self.drills.retain_mut(|drill| {
+        drills.retain_mut(|drill| {
             drill.turns += 1;
             drill.copies_peak_bytes = shard.snapshot_copies_peak_bytes(drill.id).max(drill.copies_peak_bytes);
             let sink = &mut drill.sink;
-            match shard.walk_snapshot(drill.id, SNAPSHOT_ENTRIES_PER_TURN, &mut |entry| sink.take(entry)) {
+            let step = || match shard.walk_snapshot(drill.id, SNAPSHOT_ENTRIES_PER_STEP, &mut |entry| sink.take(entry))
+            {
+                SnapshotWalk::More => ControlFlow::Continue(SnapshotWalk::More),
+                outcome => ControlFlow::Break(outcome),
+            };
+            match walk_time.spend(step) {
                 SnapshotWalk::More => return true,
                 SnapshotWalk::Done => ended.push((drill.asker, drill.tell("done"))),
                 SnapshotWalk::Dropped => ended.push((drill.asker, drill.tell("dropped"))),

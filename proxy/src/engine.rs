@@ -22,6 +22,7 @@ use crate::pubsub::Heard;
 use crate::remote::Remote;
 use crate::replication::{Replication, StreamErrands};
 use crate::shutdown::Leave;
+use crate::walk_time::WalkTime;
 use slotmesh_base::limits::{PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
 use slotmesh_command::{ConnectionCommand, Flags, Reach, Spec, ValueLimits, first_key_index, resolve};
@@ -88,6 +89,8 @@ pub(crate) struct Engine {
     pub(crate) persistence: Option<Box<Persistence>>,
     /// What we do for the stream, whosever it is.
     pub(crate) errands: StreamErrands,
+    /// What this turn has left for walks over snapshots.
+    pub(crate) walk_time: WalkTime,
     /// Our gateway to other hosts, if the process is part of a cluster.
     pub(crate) remote: Option<Box<Remote>>,
     /// Whether replies wait for the disk, and those that do.
@@ -167,6 +170,7 @@ impl Engine {
             replication: None,
             persistence: None,
             errands: StreamErrands::default(),
+            walk_time: WalkTime::new(process.ticks),
             holds_replies: holds_replies(&settings),
             fence: Fence::default(),
             standing: Standing::default(),

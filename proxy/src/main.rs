@@ -45,6 +45,7 @@ mod shutdown;
 mod statistics;
 mod supervisor;
 mod transactions;
+mod walk_time;
 
 use slotmesh_conf::{CommandLine, ConfError, Invocation, Loaded, help, load};
 use std::io::Read;

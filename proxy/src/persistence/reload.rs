@@ -10,7 +10,7 @@ use crate::hop::{ReplyKind, ReturnAddress};
 use crate::post::Freight;
 use crate::replication::{ReplicationMail, StreamWork};
 use slotmesh_base::ReplyError;
-use slotmesh_base::limits::{FILE_PIECE_BYTES, SNAPSHOT_ENTRIES_PER_TURN};
+use slotmesh_base::limits::{FILE_PIECE_BYTES, SNAPSHOT_ENTRIES_PER_STEP};
 use slotmesh_conf::directive;
 use slotmesh_io::sync_folder;
 use slotmesh_keyspace::{Keyspace, SnapshotWalk};
@@ -145,7 +145,7 @@ fn write_all(file: &mut File, shards: &mut [&mut Shard], options: WriteOptions, 
             return Err(io::ErrorKind::WouldBlock.into());
         };
         let mut show = |piece: &mut Vec<u8>| {
-            shard.walk_snapshot(snapshot, SNAPSHOT_ENTRIES_PER_TURN, &mut |entry| writer.entry(piece, &entry))
+            shard.walk_snapshot(snapshot, SNAPSHOT_ENTRIES_PER_STEP, &mut |entry| writer.entry(piece, &entry))
         };
         while show(&mut piece) == SnapshotWalk::More {
             if piece.len() >= FILE_PIECE_BYTES {

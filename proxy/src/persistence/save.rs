@@ -338,8 +338,9 @@ impl Engine {
     /// A slice of another core's shard has come that is for a file.
     pub(crate) fn take_slice_for_file(&mut self, core: u16, slice: &Slice) {
         let making = self.persistence.as_mut().and_then(|persistence| persistence.making.as_mut());
-        if let Some(making) = making.filter(|making| making.walks.number() == slice.image) {
-            making.walks.take_slice(core, slice);
+        if let Some(making) = making.filter(|making| making.walks.number() == slice.image)
+            && making.walks.take_slice(core, slice)
+        {
             making.file.image.buffer().extend_from_slice(&slice.bytes);
         }
     }

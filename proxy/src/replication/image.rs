@@ -259,8 +259,7 @@ impl Replication {
             return false;
         };
         let mut image = self.images.swap_remove(place);
-        image.walks.take_slice(core, slice);
-        if self.put(&mut image, hands.sockets, &slice.bytes) {
+        if !image.walks.take_slice(core, slice) || self.put(&mut image, hands.sockets, &slice.bytes) {
             self.images.push(image);
         } else {
             image.walks.give_up(engine, hands);

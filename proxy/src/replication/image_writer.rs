@@ -60,6 +60,14 @@ impl ImageWriter {
         recreate(entry.key, &value, &mut |words| command(out, words));
     }
 
+    /// The next slice begins: it says itself what its entries belong to.
+    pub(crate) fn begin_slice(&mut self) {
+        match self {
+            Self::Rdb(writer) => writer.begin_slice(),
+            Self::Commands(selected) => *selected = None,
+        }
+    }
+
     /// Bytes of a slice follow.
     pub(crate) fn splice(&mut self, bytes: &[u8]) {
         match self {

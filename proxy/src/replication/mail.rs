@@ -1,9 +1,10 @@
 //! What cores say to each other about the stream: its core to those with shards and clients, and they to it.
 
-use super::image_writer::{ImageForm, ImageWriter};
+use super::image_writer::ImageForm;
 use super::orders::{Attaching, RoleOrder};
 use super::stream::{Gain, StreamWork};
 use super::waits::Wanted;
+use super::walk::SliceWalk;
 use crate::client::Connection;
 use crate::engine::{Engine, Hands};
 use crate::hop::{ReplyKind, ReturnAddress};
@@ -38,7 +39,7 @@ pub(crate) enum ReplicationMail {
     EndWait(SocketId, bool),
     /// Clients have said something on channels.
     Said(Vec<Said>),
-    /// Walk a snapshot of the shard by a slice, for the image with this number.
+    /// A slice of a snapshot of the shard is wanted for an image.
     Walk(Walk),
     /// End a snapshot of the shard.
     EndWalk(SnapshotId),
@@ -55,14 +56,12 @@ pub(crate) enum ReplicationMail {
     Changed(Vec<Ticket>),
 }
 
-/// A slice of a snapshot that is to be walked.
+/// A slice of a snapshot that is wanted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Walk {
     pub(super) image: u64,
     pub(super) snapshot: SnapshotId,
     pub(super) form: ImageForm,
-    /// About so many entries.
-    pub(super) entries: usize,
 }
 
 /// A slice of a snapshot that was walked.
@@ -102,7 +101,7 @@ pub(crate) struct StreamErrands {
     /// What our clients have said on channels, for the clients of replicas.
     said: Vec<Said>,
     leaving: Vec<Leaving>,
-    walks: Vec<Walk>,
+    walks: Vec<SliceWalk>,
     ended: Vec<SnapshotId>,
 }
 
@@ -167,7 +166,7 @@ impl Engine {
                         said.iter().for_each(|(kind, channel, text)| replication.say(*kind, channel, text));
                     }
                 }
-                ReplicationMail::Walk(walk) => self.errands.walks.push(walk),
+                ReplicationMail::Walk(order) => SliceWalk::order(&mut self.errands.walks, order),
                 ReplicationMail::EndWalk(snapshot) => self.errands.ended.push(snapshot),
                 ReplicationMail::Slice(slice) => {
                     let Some(mut replication) = self.replication.take() else { continue };
@@ -210,22 +209,22 @@ impl Engine {
         if self.errands.walks.is_empty() && self.errands.ended.is_empty() {
             return;
         }
-        let Some(shard) = self.lending.home() else { return };
-        for snapshot in self.errands.ended.drain(..) {
+        let Self { lending, errands, walk_time, .. } = self;
+        let Some(shard) = lending.home() else { return };
+        for snapshot in errands.ended.drain(..) {
             shard.end_snapshot(snapshot);
+            errands.walks.retain(|walk| walk.snapshot != snapshot);
         }
-        for Walk { image, snapshot, form, entries } in std::mem::take(&mut self.errands.walks) {
-            let Some(shard) = self.lending.home() else { return };
-            let mut writer = ImageWriter::of_slice(form);
-            let (mut bytes, mut keys) = (Vec::new(), 0);
-            let outcome = shard.walk_snapshot(snapshot, entries, &mut |entry| {
-                keys += 1;
-                writer.entry(&mut bytes, &entry);
-            });
-            let copies_bytes = shard.snapshot_copies_peak_bytes(snapshot) as u64;
-            let slice = Slice { image, bytes, keys, copies_bytes, outcome };
+        let mut slices = Vec::new();
+        errands.walks.retain_mut(|walk| walk.go_on(shard, walk_time, &mut slices));
+        for slice in slices {
             self.mail(hands, STREAM_CORE, ReplicationMail::Slice(slice));
         }
+    }
+
+    /// Whether the core of the stream waits for slices that could be walked at once.
+    pub(crate) fn owes_slices(&mut self) -> bool {
+        self.errands.walks.iter().any(SliceWalk::is_wanted) && self.lending.home().is_some()
     }
 
     /// Ends a snapshot of a shard of our stream.

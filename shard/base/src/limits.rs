@@ -106,9 +106,24 @@ pub const RECREATE_ELEMENTS_MAX: usize = 64;
 /// next.
 pub const RECREATE_BYTES_MAX: usize = 64 * 1024;
 
-/// Entries of a snapshot that a turn of a core's loop walks. At the bound the rest waits for the next turn, behind what
-/// clients have sent meanwhile.
-pub const SNAPSHOT_ENTRIES_PER_TURN: usize = 256;
+/// Entries of a snapshot that are walked between two looks at the clock; a page of them may be a few dozen more.
+pub const SNAPSHOT_ENTRIES_PER_STEP: usize = 32;
+
+/// Bytes of an entry that count as one entry more in such a step. A single value, however long, is one step.
+pub const SNAPSHOT_ENTRY_BYTES: usize = 2048;
+
+/// Bytes of a page, its values on the heap included, beyond which its entries are not walked together.
+pub const SNAPSHOT_PAGE_BYTES: usize = SNAPSHOT_ENTRIES_PER_STEP * SNAPSHOT_ENTRY_BYTES;
+
+/// Time that a turn of a core's loop gives to the walks over all its snapshots, in nanoseconds: a client waits so much
+/// longer at most, and by a step. At the bound the rest waits for the next turn, behind what clients have sent meanwhile.
+pub const SNAPSHOT_NANOS_PER_TURN: u64 = 200_000;
+
+/// Bytes of a snapshot that a core hands at once to the core that makes an image of it. A single value may be more.
+pub const SNAPSHOT_SLICE_BYTES: usize = 64 << 10;
+
+/// Slices of a snapshot that are asked of a core before the first of them has come, so that it need not wait.
+pub const SNAPSHOT_SLICES_ASKED_MAX: usize = 4;
 
 /// Memory that a replayed stream keeps for its next unfinished command, in bytes. Beyond: given back.
 pub const REPLAY_BYTES_KEPT: usize = 64 * 1024;
@@ -178,11 +193,12 @@ pub const JOURNAL_BYTES_KEPT: usize = 1024 * 1024;
 /// `CONFIG_BGSAVE_RETRY_DELAY`).
 pub const SAVE_RETRY_SECONDS: i64 = 5;
 
-/// Bytes of a file that are on their way to it at once. Beyond: its snapshot is not walked on.
+/// Bytes of a file that are on their way to it at once. Beyond: its snapshot is not walked on, and no more is asked of
+/// other cores; what was asked comes on top.
 pub const FILE_WINDOW_BYTES: usize = 4 << 20;
 
-/// Bytes that are given to a file at once.
-pub const FILE_PIECE_BYTES: usize = 256 << 10;
+/// Bytes that are given to a file at once. Whoever copies them into the kernel's cache may hold up a core for as long.
+pub const FILE_PIECE_BYTES: usize = 64 << 10;
 const _: () = assert!(FILE_PIECE_BYTES * 2 <= FILE_WINDOW_BYTES);
 
 /// Most bytes of requests that wait on one link of the gateway for the node's answers, or for the link itself. At the

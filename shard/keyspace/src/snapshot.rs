@@ -111,7 +111,9 @@ pub(crate) struct Capture {
     /// The walk has passed everything before this.
     pub(crate) next: Cursor,
     /// Pages as they were, which the walk has not shown yet.
-    copies: Copies,
+    pub(crate) copies: Copies,
+    /// Entries of the first of them that it has.
+    pub(crate) shown: usize,
     /// Bytes in the account that are due to `copies`.
     charged: usize,
     account: Arc<Account>,
@@ -120,12 +122,13 @@ pub(crate) struct Capture {
 impl Capture {
     /// A snapshot that begins.
     pub(crate) fn new(epoch: u32, db: u16, account: Arc<Account>) -> Self {
-        Self { epoch, db, next: Cursor::start(), copies: Copies::new(), charged: 0, account }
+        Self { epoch, db, next: Cursor::start(), copies: Copies::new(), shown: 0, charged: 0, account }
     }
 
-    /// The oldest copy.
-    pub(crate) fn next_copy(&mut self) -> Option<Arc<Page>> {
+    /// The oldest copy, all of which has been shown.
+    pub(crate) fn take_shown_copy(&mut self) -> Option<Arc<Page>> {
         let copy = self.copies.pop_front();
+        self.shown = 0;
         // Values that were changed since count until no copy is left that may hold them.
         let done = if self.copies.is_empty() { self.charged } else { copy.as_ref().map_or(0, |copy| copy.size()) };
         self.charged -= done;
@@ -133,7 +136,8 @@ impl Capture {
         copy
     }
 
-    fn keep(&mut self, copy: Arc<Page>) {
+    /// Keeps a page as it is.
+    pub(crate) fn keep(&mut self, copy: Arc<Page>) {
         self.charge(copy.size());
         self.copies.push_back(copy);
     }
@@ -145,6 +149,7 @@ impl Capture {
 
     fn take_copies(&mut self) -> Copies {
         self.account.subtract(mem::take(&mut self.charged));
+        self.shown = 0;
         mem::take(&mut self.copies)
     }
 }

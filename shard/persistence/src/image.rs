@@ -12,10 +12,11 @@
 use alloc::vec::Vec;
 use core::mem;
 
-/// Bytes after which the system is told to begin to bring them to the disk (Redis: `REDIS_AUTOSYNC_BYTES`).
-const WRITEBACK_BYTES: u64 = 4 << 20;
+/// Bytes after which the system is told to begin to bring them to the disk: a quarter of Redis's `REDIS_AUTOSYNC_BYTES`, as
+/// it is a thread on the core's own CPU that does so, and clients wait for it.
+const WRITEBACK_BYTES: u64 = 1 << 20;
 /// Buffers that are kept to be filled again.
-const SPARE_BUFFERS: usize = 4;
+const SPARE_BUFFERS: usize = 16;
 
 /// How a file is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -129,8 +129,13 @@ impl RdbWriter {
         self.add(out, start);
     }
 
-    /// Takes entries that another writer has written, one that began anew: they stand in the file now, and their databases
-    /// are not known here.
+    /// What is written from now on is for another writer to [`splice`](Self::splice): it depends on nothing before.
+    pub fn begin_slice(&mut self) {
+        self.db = None;
+    }
+
+    /// Takes entries that another writer has written, since it was made or [began a slice](Self::begin_slice): they stand
+    /// in the file now, and their databases are not known here.
     pub fn splice(&mut self, entries: &[u8]) {
         self.add(entries, 0);
         self.db = None;

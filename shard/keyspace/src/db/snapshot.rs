@@ -5,6 +5,8 @@ use crate::Cursor;
 use crate::page::Page;
 use crate::slot_table::POSITION_END;
 use crate::snapshot::{Capture, Captures, SnapshotEntry, release};
+use alloc::sync::Arc;
+use slotmesh_base::limits::{SNAPSHOT_ENTRY_BYTES, SNAPSHOT_PAGE_BYTES};
 
 /// Takes the entries of a snapshot.
 pub(crate) type Show<'s> = &'s mut dyn FnMut(SnapshotEntry<'_>);
@@ -20,15 +22,24 @@ impl Db {
         self.tally.captures.find(epoch).map(|capture| capture.db)
     }
 
-    /// Shows the pages that were kept for a snapshot, while there is budget (of entries; a page counts as one more).
+    /// Shows the pages that were kept for a snapshot, entry by entry, while there is budget (of entries; a large one counts
+    /// as several, a page as one more).
     pub(crate) fn show_copies(&mut self, epoch: u32, budget: &mut usize, show: Show<'_>) {
         while *budget > 0
             && let Some(capture) = self.tally.captures.find(epoch)
-            && let Some(copy) = capture.next_copy()
+            && let Some(page) = capture.copies.front()
         {
-            show_page(&copy, capture.db, show);
-            *budget = budget.saturating_sub(copy.count() + 1);
-            release(copy, &mut self.tally.dead);
+            while *budget > 0 && capture.shown < page.count() {
+                show_entry(page, capture.shown, capture.db, show);
+                *budget = budget.saturating_sub(1 + page.entry_bytes(capture.shown) / SNAPSHOT_ENTRY_BYTES);
+                capture.shown += 1;
+            }
+            if capture.shown == page.count()
+                && let Some(copy) = capture.take_shown_copy()
+            {
+                *budget = budget.saturating_sub(1);
+                release(copy, &mut self.tally.dead);
+            }
         }
     }
 
@@ -45,12 +56,22 @@ impl Db {
             };
             let position = if slot == next.slot { next.position } else { 0 };
             let Some((page, end)) = self.table(slot).and_then(|table| table.page_at(position)) else { break };
-            if page.version() < epoch {
-                show_page(page, db, show);
+            let is_wanted = page.version() < epoch;
+            let kept = (is_wanted && is_large(page)).then(|| Arc::new(page.share()));
+            if is_wanted && kept.is_none() {
+                (0..page.count()).for_each(|index| show_entry(page, index, db, show));
                 *budget = budget.saturating_sub(page.count());
             }
             *budget = budget.saturating_sub(1);
             next = Cursor { slot, position: end };
+            if let Some(copy) = kept
+                && let Some(capture) = self.tally.captures.find(epoch)
+            {
+                // Whoever changes the page from now on finds it passed.
+                capture.next = next;
+                capture.keep(copy);
+                self.show_copies(epoch, budget, show);
+            }
         }
         if let Some(capture) = self.tally.captures.find(epoch) {
             capture.next = next;
@@ -59,9 +80,13 @@ impl Db {
     }
 }
 
-fn show_page(page: &Page, db: u16, show: Show<'_>) {
-    for index in 0..page.count() {
-        let entry = page.entry(index);
-        show(SnapshotEntry { db, key: page.key(index), value: entry.value, expires_at: entry.expires_at });
-    }
+/// Whether the values of a page are too much for one step of a walk: they are shown one by one then.
+fn is_large(page: &Page) -> bool {
+    let bytes = || (0..page.count()).map(|index| page.entry_bytes(index)).sum::<usize>();
+    page.has_records() && bytes() > SNAPSHOT_PAGE_BYTES
+}
+
+fn show_entry(page: &Page, index: usize, db: u16, show: Show<'_>) {
+    let entry = page.entry(index);
+    show(SnapshotEntry { db, key: page.key(index), value: entry.value, expires_at: entry.expires_at });
 }

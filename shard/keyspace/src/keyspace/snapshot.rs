@@ -38,7 +38,8 @@ impl Keyspace {
 
     /// Shows further entries of a snapshot: those of pages that changed meanwhile first, then in the order of databases
     /// and slots. Each entry is shown once, expired ones that nobody removed before the snapshot included. The entries
-    /// of a page come together, so it may be a few dozen more than `entries_max`; a page counts as one entry more.
+    /// of a page come together, so it may be a few dozen more than `entries_max`, unless they are large; a page counts as
+    /// one entry more, a large entry as one for each [`SNAPSHOT_ENTRY_BYTES`](slotmesh_base::limits::SNAPSHOT_ENTRY_BYTES).
     pub fn walk_snapshot(
         &mut self,
         id: SnapshotId,

@@ -114,7 +114,7 @@ impl Page {
         drop(unsafe { Boxed::release(old) });
     }
 
-    fn has_records(&self) -> bool {
+    pub(crate) fn has_records(&self) -> bool {
         self.0[FLAGS] & HAS_RECORDS != 0
     }
 

@@ -113,6 +113,37 @@ fn a_snapshot_is_what_there_was_when_it_began() {
     assert!(done as u64 > seeds, "{done} snapshots came to an end");
 }
 
+/// Pages of long values are walked value by value, whatever changes meanwhile: nobody waits for a page of them.
+#[test]
+fn long_values_do_not_come_together() {
+    let mut keyspace = Keyspace::new(1, 0..=16383, HASHER);
+    let name = |number: u32| format!("{{one slot}}{number}");
+    let set = |keyspace: &mut Keyspace, number: u32, byte: u8| {
+        let value = [byte; 100_000];
+        keyspace.db(0).set_string(&HASHER.key(name(number).as_bytes()), &value, Expiry::Never);
+    };
+    (0..300).for_each(|number| set(&mut keyspace, number, b'a'));
+    let mut walk = Walk::begin(&mut keyspace, usize::MAX).unwrap();
+    let mut steps = 0;
+    loop {
+        let before = walk.seen.len();
+        let state = walk.step(&mut keyspace, 32);
+        assert!(walk.seen.len() <= before + 1, "{} values in a step", walk.seen.len() - before);
+        steps += 1;
+        set(&mut keyspace, steps % 300, b'b');
+        if state != SnapshotWalk::More {
+            break;
+        }
+    }
+    walk.check();
+    assert!(steps >= 300 && walk.seen.len() == 300);
+    free_all(&mut keyspace);
+    assert_eq!(live_records(), 300);
+    keyspace.flush_all();
+    free_all(&mut keyspace);
+    assert_eq!(live_records(), 0);
+}
+
 #[test]
 fn snapshots_beyond_their_bound_are_dropped_and_the_others_are_right() {
     let done: Vec<usize> = (0..30).map(|seed| run(seed, 100_000)).collect();
