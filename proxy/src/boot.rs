@@ -393,7 +393,8 @@ impl CoreTask {
             let cores = if map.is_of_cluster() { vec![core as u16] } else { (0..map.shards()).collect() };
             let port = formation::node_port(&settings, core as u16).unwrap_or(0);
             engine.persistence = Some(Box::new(Persistence::new(core as u16, &settings)));
-            let journal = AppendLog::new(core as u16, &settings).unwrap_or_else(|(path, failure)| {
+            let has_lost_data = bus.as_ref().is_some_and(|bus| bus.is_empty_handed);
+            let journal = AppendLog::new(core as u16, &settings, has_lost_data).unwrap_or_else(|(path, failure)| {
                 log.log.warning(format_args!("The AOF manifest file {}: {failure}", path.display()));
                 std::process::exit(1)
             });

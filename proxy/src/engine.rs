@@ -15,7 +15,7 @@ use crate::lending::Lending;
 use crate::membership::{Unsettled, at_node, key_count};
 use crate::meter::{Meter, Sender};
 use crate::monitor::Watching;
-use crate::persistence::{Persistence, holds_replies};
+use crate::persistence::{Persistence, Promises};
 use crate::post::Post;
 use crate::process::{NodeView, Process, Seat};
 use crate::pubsub::Heard;
@@ -93,8 +93,8 @@ pub(crate) struct Engine {
     pub(crate) walk_time: WalkTime,
     /// Our gateway to other hosts, if the process is part of a cluster.
     pub(crate) remote: Option<Box<Remote>>,
-    /// Whether replies wait for the disk, and those that do.
-    pub(crate) holds_replies: bool,
+    /// What is promised of the disk, and the replies that wait for it.
+    pub(crate) promises: Promises,
     pub(crate) fence: Fence,
     /// What replication forbids our clients.
     pub(crate) standing: Standing,
@@ -171,7 +171,7 @@ impl Engine {
             persistence: None,
             errands: StreamErrands::default(),
             walk_time: WalkTime::new(process.ticks),
-            holds_replies: holds_replies(&settings),
+            promises: Promises::new(&settings),
             fence: Fence::default(),
             standing: Standing::default(),
             remote: process.is_clustered().then(|| Box::new(Remote::new(&settings))),
@@ -237,7 +237,7 @@ impl Engine {
             self.settings = self.process.settings();
             self.hot = self.settings.hot();
             self.limits = limits_of(&self.hot);
-            self.holds_replies = holds_replies(&self.settings);
+            self.promises = Promises::new(&self.settings);
             self.settings_version = version;
             self.meter.set(&self.hot);
             let map = self.process.map();
@@ -444,7 +444,7 @@ impl Engine {
             NodeAction::DrillSnapshot { copies_bytes_max } => self.drill_snapshot(hands, index, copies_bytes_max),
             NodeAction::KillClients { filter, counts } => self.kill_anywhere(hands, index, &filter, counts),
             NodeAction::Shutdown(wish) => self.shut_down_for(hands, index, wish),
-            NodeAction::Reload { saves } => self.reload(hands, index, saves),
+            NodeAction::Reload(what) => self.reload(hands, index, what),
             NodeAction::AbortShutdown => {
                 self.wake_all(hands);
                 self.reply_scratch(hands, index)

@@ -1,4 +1,4 @@
-//! Replies that wait for the disk (`appendfsync always`).
+//! Replies that wait for the disk (`appendfsync always`, and FLUSHALL where there are save points).
 //!
 //! *The idea.* Nothing that a turn has written for clients leaves before all that any shard had done by then is on the
 //! disk: neither the reply to a write nor what others have read of it. So as in Redis nobody ever sees what may be gone
@@ -6,6 +6,7 @@
 //! clients whose replies wait.
 
 use crate::engine::Engine;
+use crate::persistence::Needs;
 use slotmesh_io::{SocketId, Sockets};
 use std::collections::VecDeque;
 
@@ -18,7 +19,7 @@ pub(crate) struct Fence {
 /// What waits for one state of the disk.
 #[derive(Debug)]
 struct Held {
-    needs: Vec<(u16, u64)>,
+    needs: Needs,
     /// Each with the bytes that are kept back for it.
     sockets: Vec<(SocketId, usize)>,
 }
@@ -27,21 +28,15 @@ impl Engine {
     /// Holds back what must not leave yet, and lets go what may. Before anything is sent.
     #[inline]
     pub(crate) fn fence(&mut self, sockets: &mut Sockets) {
-        if self.holds_replies || !self.fence.held.is_empty() {
+        self.publish_own_gain();
+        if self.promises.holds_replies || self.process.durability.is_flushed() || !self.fence.held.is_empty() {
             self.hold_replies(sockets);
         }
     }
 
     fn hold_replies(&mut self, sockets: &mut Sockets) {
-        let needs = match self.holds_replies {
-            true => {
-                self.publish_own_gain();
-                self.process.durability.needs()
-            }
-            // They need wait no longer.
-            false => Vec::new(),
-        };
-        if !needs.is_empty() {
+        let needs = self.process.durability.needs(self.promises);
+        if !needs.is_nothing() {
             let mut held = Vec::new();
             let connections = &self.connections;
             let is_clients = |id: SocketId| {
@@ -68,8 +63,10 @@ impl Engine {
     /// Lets go what the disk has.
     fn let_go(&mut self, sockets: &mut Sockets) {
         let mut again = Vec::new();
-        while let Some(front) = self.fence.held.front() {
-            if self.holds_replies && !self.process.durability.has(&front.needs) {
+        while let Some(front) = self.fence.held.front_mut() {
+            // They need wait no longer for what is promised no more.
+            front.needs.limit_to(self.promises);
+            if !self.process.durability.has(&front.needs) {
                 break;
             }
             let Some(Held { sockets: held, .. }) = self.fence.held.pop_front() else { break };
@@ -90,7 +87,7 @@ impl Engine {
             return;
         }
         // What has come behind it has needs of its own.
-        let needs = if self.holds_replies { self.process.durability.needs() } else { Vec::new() };
+        let needs = self.process.durability.needs(self.promises);
         self.fence.held.push_back(Held { needs, sockets: again });
     }
 
@@ -98,10 +95,8 @@ impl Engine {
     #[inline]
     pub(crate) fn publish_own_gain(&mut self) {
         let core = self.core;
-        if self.holds_replies
-            && let Some(shard) = self.lending.desk.home()
-        {
-            self.process.durability.publish(core, shard);
+        if let Some(shard) = self.lending.desk.home() {
+            self.process.durability.publish(core, shard, self.promises);
         }
     }
 }

@@ -125,7 +125,8 @@ pub(crate) fn nodes_to_load(map: &SlotMap, settings: &Settings, starts: &[BusSta
         let slots = is_master.then(|| (0..SLOT_COUNT as u16).filter_map(Slot::new).filter(may_hold).collect());
         NodeToLoad { node, shards: vec![0..=SLOT_COUNT as u16 - 1], is_master, slots }
     };
-    (0..).zip(starts).map(node).collect()
+    // Who has nothing makes no file either that would pass for its data at the next start.
+    (0..).zip(starts).filter(|(_, start)| !start.is_empty_handed).map(node).collect()
 }
 
 /// Whether the address that a node remembers is one of this machine. What it announces may be another's.

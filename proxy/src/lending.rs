@@ -219,9 +219,7 @@ impl Engine {
         for errand in std::mem::take(&mut self.lending.errands) {
             self.run_own_errand(&mut shard, &errand);
         }
-        if self.holds_replies {
-            self.process.durability.publish(self.core, &shard);
-        }
+        self.process.durability.publish(self.core, &shard, self.promises);
         loop {
             self.deliver_letters(hands, &mut shard);
             let Some(ticket) = self.lending.calls.pop_front() else { break };
@@ -291,9 +289,7 @@ impl Engine {
             return self.begin_loan(hands, &cores, Work::Serve(ticket));
         }
         let served = shard.serve_called(ticket, now, limits);
-        if self.holds_replies {
-            self.process.durability.publish(from, shard);
-        }
+        self.process.durability.publish(from, shard, self.promises);
         if let Some(served) = served {
             self.count_served(ticket, &served);
             self.end_shared_wait(hands, ticket, &[from]);
@@ -316,6 +312,7 @@ impl Engine {
             asked_for.map(|(core, shard)| (*core, &mut **shard)).unzip();
         // Another core may have become a replica's since the work was admitted.
         self.refresh_standing();
+        self.publish_gain(&cores, &in_hand);
         let mut joint = Joint::begin(&mut in_hand, &work);
         match work {
             Work::Command { socket, ticket, request } => {
@@ -348,8 +345,13 @@ impl Engine {
             Work::Stream(work) => self.work_on_stream(hands, &mut in_hand, &mut joint, work),
         }
         self.hand_in(hands, &cores, &mut in_hand, joint);
-        if self.holds_replies {
-            cores.iter().zip(&in_hand).for_each(|(&core, shard)| self.process.durability.publish(core, shard));
+        self.publish_gain(&cores, &in_hand);
+    }
+
+    /// Tells what shards in hand have begun, before anybody hears of it.
+    fn publish_gain(&self, cores: &[u16], shards: &[&mut Shard]) {
+        for (&core, shard) in cores.iter().zip(shards) {
+            self.process.durability.publish(core, shard, self.promises);
         }
     }
 

@@ -14,7 +14,7 @@ use slotmesh_command::{ChannelKind, Spec, key_indexes};
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::{DataLoop, clock};
 use slotmesh_resp::Args;
-use slotmesh_shard::{PauseScope, Ticket, judge};
+use slotmesh_shard::{PauseScope, Shard, Ticket, judge};
 use std::io;
 
 /// What the cluster has changed and we have not followed to the end, mostly since the shard is in another core's hand.
@@ -246,17 +246,34 @@ impl Engine {
         if self.unsettled.lost_slots.is_empty() || self.is_loading() {
             return;
         }
-        let (now, Some(shard)) = (self.now, self.lending.home()) else { return };
-        let keyspace = shard.keyspace_mut();
-        let mut dropped = 0;
-        for slot in self.unsettled.lost_slots.drain(..) {
-            if keyspace.find_db(0).is_some_and(|db| db.slot_len(slot) > 0) {
-                dropped += keyspace.db(0).remove_slot(slot, now);
-            }
-        }
+        let (now, limits) = (self.now, self.hot_limits());
+        let Some(shard) = self.lending.home() else { return };
+        let lost = self.unsettled.lost_slots.drain(..);
+        let dropped: usize = lost.map(|slot| shard.drop_slot(slot, now, limits)).sum();
         self.shard_used = true;
         if dropped > 0 {
             self.process.log.warning(format_args!("{dropped} keys of slots that another node has taken were dropped"));
+        }
+    }
+
+    /// Our node is to have the slots of the keys that were loaded. The process ends if another one has taken one of
+    /// them while they were loaded.
+    pub(crate) fn claim_loaded(&mut self, shard: &Shard) {
+        let Some(bus) = self.bus.as_mut().filter(|_| !self.unsettled.must_flush) else { return };
+        let mut slots = shard.slots_with_keys();
+        for &slot in &self.unsettled.lost_slots {
+            slots.remove(slot);
+        }
+        let mut claimed = Ok(());
+        bus.machine.get_mut().with(&mut |machine, now, actions| claimed = machine.claim_loaded(now, &slots, actions));
+        match claimed {
+            Ok(()) => self.follow_order(),
+            Err(slot) => {
+                self.process.log.warning(format_args!(
+                    "Fatal error loading the DB: It has keys of slot {slot}, which another node has taken. Exiting."
+                ));
+                std::process::exit(1);
+            }
         }
     }
 
@@ -279,13 +296,13 @@ pub(crate) fn at_node<'a>(
     core: u16,
     seat: Option<&'a Seat>,
     bus: Option<&'a Bus>,
-    shard: Option<&'a slotmesh_shard::Shard>,
+    shard: Option<&'a Shard>,
     key_count: usize,
 ) -> Option<AtNode<'a>> {
     Some(AtNode { core, seat: seat?, bus: bus?, shard, key_count })
 }
 
 /// Number of keys of a shard.
-pub(crate) fn key_count(shard: Option<&slotmesh_shard::Shard>) -> usize {
+pub(crate) fn key_count(shard: Option<&Shard>) -> usize {
     shard.and_then(|shard| shard.keyspace().find_db(0)).map_or(0, slotmesh_keyspace::Db::len)
 }

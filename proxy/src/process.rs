@@ -26,7 +26,7 @@ use slotmesh_keyspace::KeyHasher;
 use slotmesh_resp::Args;
 use slotmesh_shard::{
     Audience, Census, CommandFacts, CoreFacts, DebugAct, Distribution, LatencyEvent, LatencyMonitor, Node, PauseScope,
-    PersistenceFacts, ProcessFacts, Rates, ReplicationFacts, SaveBegin, Shard, SlotMap, SlowClient, SlowLog,
+    PersistenceFacts, ProcessFacts, Rates, ReplicationFacts, SaveBegin, SaveWish, Shard, SlotMap, SlowClient, SlowLog,
 };
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -646,10 +646,14 @@ impl Node for NodeView<'_> {
         )
     }
 
-    fn begin_save(&self, is_in_transaction: bool) -> SaveBegin {
+    fn is_synced(&self) -> bool {
+        self.process.durability.is_synced(self.node.as_ref().map(|node| node.core))
+    }
+
+    fn begin_save(&self, wish: SaveWish) -> SaveBegin {
         self.process.disk.begin_save(
             self.node.as_ref().map(|node| node.core),
-            is_in_transaction,
+            wish,
             clock::unix_millis() / 1000,
             &self.process.log,
         )

@@ -136,6 +136,7 @@ impl Engine {
         reply: &mut Vec<u8>,
     ) -> Vec<Question> {
         let (now, mut limits) = (self.now, self.hot_limits());
+        self.publish_own_gain();
         // Set aside, so that it is known from all others.
         let Some(mut connection) = self.connections[index as usize].take() else { return Vec::new() };
         let limit = self.output_limit(&connection.client);

@@ -52,8 +52,8 @@ pub use load::{FileFacts, FilePosition, LoadError, LoadRules, Loader};
 pub use loan::{Desk, LoanAction, LoanNumber};
 pub use local::{
     ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, MasterLine, Node, NodeAction,
-    ProcessFacts, REDIS_VERSION, Rates, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder, ShutdownWish,
-    WaitCount, answer_wait, describe_client, run_connection_command, run_node_command,
+    ProcessFacts, REDIS_VERSION, Rates, Reloading, ReplicaLine, ReplicaOption, ReplicationFacts, ReplicationOrder,
+    ShutdownWish, WaitCount, answer_wait, describe_client, run_connection_command, run_node_command,
 };
 pub use monitor::{is_shown, refuse_to_monitor, write_line};
 pub use pause::{Pause, PauseScope};
@@ -62,7 +62,7 @@ pub use replay::{Excerpt, Replay, ReplayError, ReplayFault, ReplayNews};
 pub use route::{
     Placement, SlotMap, admit, admit_at_node, is_about_data, is_postponed, loan_cores, place, turns_replies_on,
 };
-pub use save::{LoadFacts, PersistenceFacts, SaveBegin, SaveEnd, SaveFacts, SaveRecord};
+pub use save::{LoadFacts, PersistenceFacts, SaveBegin, SaveEnd, SaveFacts, SaveRecord, SaveWish};
 pub use shard::{Shard, ShardSettings};
 pub use slow_log::{SlowClient, SlowEntry, SlowLog};
 pub use standing::Standing;

@@ -23,12 +23,21 @@ pub struct LoadRules {
     pub expired_effects_bytes_max: usize,
     /// The slots whose keys may come, if others may not.
     pub slots: Option<SlotSet>,
+    /// Whether a key may come twice: the last one counts.
+    pub allows_duplicates: bool,
 }
 
 impl LoadRules {
     /// All keys of a file are taken.
     pub fn everything(read: ReadLimits, hasher: KeyHasher) -> Self {
-        Self { read, hasher, drops_expired_at: None, expired_effects_bytes_max: 0, slots: None }
+        Self {
+            read,
+            hasher,
+            drops_expired_at: None,
+            expired_effects_bytes_max: 0,
+            slots: None,
+            allows_duplicates: false,
+        }
     }
 }
 
@@ -123,7 +132,7 @@ impl fmt::Display for LoadError {
             }
             Self::ForeignSlot { key, slot, offset } => {
                 let (key, slot) = (key.escape_ascii(), slot.number());
-                write!(f, "Key '{key}' at offset {offset} is of slot {slot}, which this node does not own")
+                write!(f, "Key '{key}' at offset {offset} is of slot {slot}, which another node has")
             }
             Self::Functions { offset } => {
                 write!(f, "It holds a library of functions, which are not supported yet, at offset {offset}")
@@ -191,7 +200,10 @@ impl Loader {
                 // Nothing of it is looked at before it is served: what is over goes then.
                 let never = UnixMillis(i64::MIN);
                 let loose = slotmesh_keyspace::Loose::new(entry.value, entry.expires_at).used(entry.last_use);
-                if keyspaces[place].db(usize::from(db)).insert(&key, loose, never).is_err() {
+                let target = keyspaces[place].db(usize::from(db));
+                if self.rules.allows_duplicates {
+                    target.put(&key, loose, never);
+                } else if target.insert(&key, loose, never).is_err() {
                     return Err(LoadError::Duplicate { key: entry.key, db, offset });
                 }
                 self.facts.keys += 1;
@@ -353,11 +365,13 @@ mod tests {
         let (error, _) = load(&twice, everything.clone());
         let text = error.unwrap_err().to_string();
         assert!(text.starts_with("RDB has duplicated key 'a' in DB 1 at offset "), "{text}");
+        let (facts, _) = load(&twice, LoadRules { allows_duplicates: true, ..everything.clone() });
+        assert_eq!(facts.map(|facts| facts.version), Ok(10));
         let bytes = file(&[(0, "bar", None), (0, "foo", None)]);
         let low = (0..=8191).filter_map(Slot::new).collect();
         let (error, _) = load(&bytes, LoadRules { slots: Some(low), ..everything.clone() });
         let text = error.unwrap_err().to_string();
-        assert!(text.contains("'foo'") && text.contains("of slot 12182, which this node does not own"), "{text}");
+        assert!(text.contains("'foo'") && text.contains("of slot 12182, which another node has"), "{text}");
         let (error, _) = load(&bytes[..bytes.len() - 9], everything.clone());
         assert!(matches!(error, Err(LoadError::Rdb(RdbError { kind: RdbErrorKind::Truncated, .. }))), "{error:?}");
         let (error, _) = load(&[&bytes[..], b"x"].concat(), everything);

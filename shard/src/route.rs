@@ -338,7 +338,8 @@ fn admit_to_transaction(
 
 /// Whether a request of DEBUG walks all shards, which takes many turns.
 fn is_drill(args: Args<'_>) -> bool {
-    let is_whole = |name: &[u8]| [&b"snapshot"[..], b"reload"].iter().any(|word| name.eq_ignore_ascii_case(word));
+    let is_whole =
+        |name: &[u8]| [&b"snapshot"[..], b"reload", b"loadaof"].iter().any(|word| name.eq_ignore_ascii_case(word));
     args.find(1).is_some_and(is_whole)
 }
 

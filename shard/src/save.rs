@@ -69,6 +69,22 @@ pub enum SaveBegin {
     Scheduled,
     /// One is under way.
     InProgress,
+    /// The append-only file is being rewritten, and who asks does not want to wait for the end of that.
+    Rewriting,
+}
+
+/// How a client wants a save.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SaveWish {
+    /// It waits for its end (SAVE): a rewrite may go on meanwhile.
+    Awaited,
+    /// In the background (BGSAVE), at once.
+    Background,
+    /// In the background, as soon as it can (BGSAVE SCHEDULE, and BGSAVE in a transaction).
+    Scheduled {
+        /// Whether it is to begin once the transaction has ended.
+        is_in_transaction: bool,
+    },
 }
 
 /// How far the load at the start has come.
@@ -146,6 +162,23 @@ impl SaveRecord {
         self.saves += 1;
         (self.keys, self.copies.1) = ((0, 0), 0);
         true
+    }
+
+    /// A client wants a save (Redis 7.0 `rdb.c` `bgsaveCommand`); whether the append-only file `is_rewriting`.
+    pub fn ask(&mut self, wish: SaveWish, is_rewriting: bool, now: i64) -> SaveBegin {
+        if self.is_running() {
+            return SaveBegin::InProgress;
+        }
+        match wish {
+            SaveWish::Background if is_rewriting => return SaveBegin::Rewriting,
+            SaveWish::Scheduled { is_in_transaction } if is_rewriting || is_in_transaction => {
+                self.schedule();
+                return SaveBegin::Scheduled;
+            }
+            SaveWish::Awaited | SaveWish::Background | SaveWish::Scheduled { .. } => {}
+        }
+        self.begin(now);
+        SaveBegin::Begun
     }
 
     /// Whether a save is under way.
@@ -251,6 +284,24 @@ mod tests {
         assert_eq!((facts.changes, facts.last_save, facts.last_took_s, facts.running_s), (10, 1030, Some(10), None));
         assert_eq!(record.due(POINTS, 109, 1041), None);
         assert!(record.due(POINTS, 110, 1041).is_some());
+    }
+
+    #[test]
+    fn a_rewrite_is_waited_for_by_those_who_say_so() {
+        let (background, scheduled) = (SaveWish::Background, SaveWish::Scheduled { is_in_transaction: false });
+        let mut record = SaveRecord::new(0);
+        assert_eq!(record.ask(background, true, 1), SaveBegin::Rewriting);
+        assert!(!record.begin_scheduled(2), "nobody has said that it may wait");
+        assert_eq!(record.ask(scheduled, true, 3), SaveBegin::Scheduled);
+        assert!(record.begin_scheduled(4));
+        assert_eq!(record.ask(scheduled, true, 5), SaveBegin::InProgress);
+        record.end(SaveEnd::Saved { changes: 0 }, 6);
+        assert_eq!(record.ask(SaveWish::Awaited, true, 7), SaveBegin::Begun);
+        assert_eq!(record.ask(SaveWish::Scheduled { is_in_transaction: true }, false, 8), SaveBegin::InProgress);
+        record.end(SaveEnd::Saved { changes: 0 }, 9);
+        assert_eq!(record.ask(SaveWish::Scheduled { is_in_transaction: true }, false, 9), SaveBegin::Scheduled);
+        let mut record = SaveRecord::new(0);
+        assert_eq!(record.ask(scheduled, false, 1), SaveBegin::Begun, "there is nothing to wait for");
     }
 
     #[test]

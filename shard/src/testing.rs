@@ -8,7 +8,7 @@ use crate::{
     NodeAction, PauseScope, Placement, ProcessFacts, ReplicationFacts, Shard, ShardSettings, SlotMap, SlowLog,
     Subscriptions, admit, execute_together, loan_cores, place, run_connection_command, run_node_command, split,
 };
-use crate::{LoadFacts, PersistenceFacts, SaveBegin, SaveRecord};
+use crate::{LoadFacts, PersistenceFacts, SaveBegin, SaveRecord, SaveWish};
 use slotmesh_base::{Rng, UnixMillis};
 use slotmesh_command::{Outcome, Reach, Spec, ValueLimits, find, first_key_index};
 use slotmesh_conf::{RewriteError, SetError, Settings};
@@ -140,12 +140,8 @@ impl Node for TestNode {
         }
     }
 
-    fn begin_save(&self, is_in_transaction: bool) -> SaveBegin {
-        match is_in_transaction {
-            true => SaveBegin::Scheduled,
-            false if self.saves.borrow_mut().begin(NOW.as_secs()) => SaveBegin::Begun,
-            false => SaveBegin::InProgress,
-        }
+    fn begin_save(&self, wish: SaveWish) -> SaveBegin {
+        self.saves.borrow_mut().ask(wish, self.log.is_rewriting, NOW.as_secs())
     }
 
     fn reset_statistics(&self) {

@@ -316,7 +316,7 @@ pub fn execute_transaction(
                     NodeAction::Monitor => Reply::new(out, client.protocol).error(ReplyError::MonitorInMulti),
                     NodeAction::Shutdown(_)
                     | NodeAction::AbortShutdown
-                    | NodeAction::Reload { .. }
+                    | NodeAction::Reload(_)
                     | NodeAction::DrillSnapshot { .. }
                     | NodeAction::Save { .. } => {
                         debug_assert!(false, "{} was not admitted", spec.full_name);

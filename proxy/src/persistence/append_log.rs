@@ -97,11 +97,6 @@ pub(super) fn rules(settings: &Settings) -> JournalRules {
     }
 }
 
-/// Whether replies wait for the disk.
-pub(crate) fn holds_replies(settings: &Settings) -> bool {
-    settings.value(directive::APPENDONLY) && settings.value(directive::APPENDFSYNC) == "always"
-}
-
 /// A journal that writes, and the file that it writes.
 #[derive(Debug)]
 pub(crate) struct OpenLog {
@@ -116,6 +111,7 @@ pub(crate) struct AppendLog {
     place: Place,
     /// Whether there is to be one.
     is_wanted: bool,
+    hold: Hold,
     /// The increment at hand.
     file: Option<Arc<File>>,
     /// A file that was opened last.
@@ -124,6 +120,8 @@ pub(crate) struct AppendLog {
     arrived: Vec<FileDone>,
     /// Pieces of shards that are not on the disk yet: the position behind each, and its number on each of its shards.
     pieces: VecDeque<(u64, Vec<(u16, u64)>)>,
+    /// The number of the last piece of each shard that was appended since it was last told that all is on the disk.
+    latest: Vec<(u16, u64)>,
     drops_image: bool,
     /// The database that is selected behind what was appended, if that is known.
     selected: Option<u16>,
@@ -134,16 +132,27 @@ pub(crate) struct AppendLog {
     next_show: Monotonic,
 }
 
+/// What keeps a file from being begun.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Hold {
+    None,
+    /// The node has lost its data: a file of nothing would pass for them at the next start.
+    LostData,
+    /// It has nothing to lose any more, and begins its first file.
+    Begins,
+}
+
 /// Where whoever opens a file leaves it.
 pub(super) type Opened = Arc<Mutex<Option<File>>>;
 
 impl AppendLog {
     /// That of the stream whose core is that of node `node`. It writes nothing before [`take_open`](Self::take_open), or
-    /// [`set_settings`](Self::set_settings) with other settings.
+    /// [`set_settings`](Self::set_settings) with other settings; a node that `has_lost_data` nothing before
+    /// [`release`](Self::release).
     ///
     /// # Errors
     /// If there is a manifest that cannot be read.
-    pub(crate) fn new(node: u16, settings: &Settings) -> Result<Self, (PathBuf, ManifestFailure)> {
+    pub(crate) fn new(node: u16, settings: &Settings, has_lost_data: bool) -> Result<Self, (PathBuf, ManifestFailure)> {
         let place = Place::new(settings, node);
         let manifest = place.manifest().map_err(|failure| (place.manifest_path(), failure))?;
         Ok(Self {
@@ -151,11 +160,13 @@ impl AppendLog {
             journal: Box::new(Journal::new(rules(settings), place.prefix.clone(), manifest)),
             place,
             is_wanted: settings.value(directive::APPENDONLY),
+            hold: if has_lost_data { Hold::LostData } else { Hold::None },
             file: None,
             opened: Opened::default(),
             orders: Vec::new(),
             arrived: Vec::new(),
             pieces: VecDeque::new(),
+            latest: Vec::new(),
             drops_image: false,
             selected: None,
             offsets: VecDeque::new(),
@@ -173,12 +184,32 @@ impl AppendLog {
     pub(crate) fn set_settings(&mut self, settings: &Settings) {
         self.journal.set_rules(rules(settings));
         let is_wanted = settings.value(directive::APPENDONLY);
-        if std::mem::replace(&mut self.is_wanted, is_wanted) != is_wanted {
+        let is_new = std::mem::replace(&mut self.is_wanted, is_wanted) != is_wanted;
+        if is_new && self.hold != Hold::LostData {
             match is_wanted {
                 true => self.journal.start(&mut self.orders),
                 false => self.journal.stop(&mut self.orders),
             }
         }
+    }
+
+    /// Whether nothing is begun since the node has lost its data.
+    pub(crate) fn is_held(&self) -> bool {
+        self.hold == Hold::LostData
+    }
+
+    /// Nobody waits for the lost data any more: a file is begun, if there is to be one.
+    pub(crate) fn release(&mut self) {
+        self.hold = Hold::None;
+        if self.is_wanted {
+            self.hold = Hold::Begins;
+            self.journal.start(&mut self.orders);
+        }
+    }
+
+    /// Whether the first file of a node that has lost its data is not there yet: what clients wrote would not be in it.
+    pub(crate) fn is_first_missing(&self) -> bool {
+        self.hold == Hold::Begins
     }
 
     /// What was written until now is another's: all is written anew.
@@ -194,6 +225,11 @@ impl AppendLog {
     /// Whether effects are wanted.
     pub(crate) fn is_appending(&self) -> bool {
         self.journal.is_appending()
+    }
+
+    /// Whether what is appended is there when a process begins from the files: not before their first base is.
+    pub(crate) fn is_on(&self) -> bool {
+        self.journal.state() == State::On
     }
 
     /// Whether the image of a rewrite has to be made before effects are wanted.
@@ -251,6 +287,12 @@ impl AppendLog {
     /// What was appended until now is all of a gain with those numbers.
     pub(crate) fn note_gain(&mut self, places: Vec<(u16, u64)>, process: &Process) {
         let position = self.journal.appended();
+        for &(core, number) in &places {
+            match self.latest.iter_mut().find(|(of, _)| *of == core) {
+                Some((_, latest)) => *latest = number,
+                None => self.latest.push((core, number)),
+            }
+        }
         if position <= self.journal.released() {
             return process.durability.note(&places);
         }
@@ -284,6 +326,22 @@ impl AppendLog {
     /// Whether the image that is being made is wanted no more; says it once.
     pub(crate) fn take_drops_image(&mut self) -> bool {
         std::mem::take(&mut self.drops_image)
+    }
+
+    /// Whether what was appended is on its way into the files.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.journal.state() == State::On && self.write_error().is_none() && !self.journal.is_written()
+    }
+
+    /// The files that hold all that was done until now, if there are any. Where nothing is appended they are those that
+    /// were left there.
+    pub(super) fn whole(&self) -> Option<(Manifest, &Place)> {
+        let manifest = match self.journal.state() {
+            State::On if self.journal.is_written() => self.journal.manifest().clone(),
+            State::Off => self.place.manifest().ok()?,
+            State::On | State::Starting | State::Stopping => return None,
+        };
+        (!manifest.is_empty()).then_some((manifest, &self.place))
     }
 
     /// Position behind all that was appended.
@@ -321,6 +379,9 @@ impl AppendLog {
             self.take(done, now, &mut orders);
         }
         self.journal.drive(now, &mut orders);
+        if self.hold == Hold::Begins && (self.journal.state() == State::On || !self.is_wanted) {
+            self.hold = Hold::None;
+        }
         let is_new = has_arrived || !orders.is_empty();
         self.carry_out(orders, files, &process.log);
         if is_new || now >= self.next_show {
@@ -336,6 +397,10 @@ impl AppendLog {
 
     /// Tells how far the disk is; who waits for that.
     fn tell_waiting(&mut self, process: &Process) -> Vec<u16> {
+        if !self.latest.is_empty() && self.is_on() && self.journal.synced() == self.journal.appended() {
+            process.durability.note_synced(&self.latest);
+            self.latest.clear();
+        }
         let released = self.journal.released();
         let mut is_further = false;
         while let Some((position, places)) = self.pieces.front()

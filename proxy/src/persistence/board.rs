@@ -3,7 +3,7 @@
 use super::Loaded;
 use crate::board::Board;
 use crate::log::Log;
-use slotmesh_shard::{FileFacts, LoadFacts, PersistenceFacts, SaveBegin, SaveRecord};
+use slotmesh_shard::{FileFacts, LoadFacts, PersistenceFacts, SaveBegin, SaveRecord, SaveWish};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
@@ -108,26 +108,24 @@ impl DiskBoard {
         facts
     }
 
-    /// Begins a save of that node, or of all that are not being saved; in a transaction as soon as that has ended.
-    pub(crate) fn begin_save(&self, node: Option<u16>, is_in_transaction: bool, now_s: i64, log: &Log) -> SaveBegin {
-        let mut begins = false;
-        for (_, board) in self.chosen(node) {
-            let mut record = board.record();
-            if is_in_transaction {
-                record.schedule();
+    /// A client wants a save of that node, or of all: those begin that are not being saved. What becomes of it is told of
+    /// the node that does most of what was wished.
+    pub(crate) fn begin_save(&self, node: Option<u16>, wish: SaveWish, now_s: i64, log: &Log) -> SaveBegin {
+        let outcomes = self.chosen(node).map(|(_, board)| {
+            let is_rewriting = board.is_rewriting();
+            let outcome = board.record().ask(wish, is_rewriting, now_s);
+            if outcome == SaveBegin::Scheduled {
                 board.ask();
-            } else if record.begin(now_s) {
-                begins = true;
             }
+            outcome
+        });
+        let outcomes: Vec<SaveBegin> = outcomes.collect();
+        let order = [SaveBegin::Begun, SaveBegin::Scheduled, SaveBegin::Rewriting];
+        let outcome = order.into_iter().find(|outcome| outcomes.contains(outcome)).unwrap_or(SaveBegin::InProgress);
+        if outcome == SaveBegin::Begun {
+            log.notice(format_args!("Background saving started by pid {}", std::process::id()));
         }
-        match (is_in_transaction, begins) {
-            (true, _) => SaveBegin::Scheduled,
-            (false, true) => {
-                log.notice(format_args!("Background saving started by pid {}", std::process::id()));
-                SaveBegin::Begun
-            }
-            (false, false) => SaveBegin::InProgress,
-        }
+        outcome
     }
 }
 
@@ -137,7 +135,7 @@ impl DiskBoard {
     pub(crate) fn begin_rewrite(&self, node: Option<u16>, is_in_transaction: bool) -> SaveBegin {
         let (mut begins, mut waits) = (false, is_in_transaction);
         for (_, board) in self.chosen(node) {
-            if !board.log_facts().is_rewriting {
+            if !board.is_rewriting() {
                 begins = true;
                 waits |= board.record().is_running();
                 board.wants_rewrite.store(true, Ordering::Release);
@@ -161,6 +159,13 @@ impl NodeBoard {
     /// Shows what INFO tells of its append-only file.
     pub(crate) fn show_log(&self, facts: slotmesh_persistence::Facts) {
         *self.log.lock().expect("no holder panics") = facts;
+    }
+
+    /// Whether its append-only file is being rewritten, or is to be at once. What waits for the end of a save is not.
+    fn is_rewriting(&self) -> bool {
+        let facts = self.log_facts();
+        let is_soon = || facts.is_scheduled || self.wants_rewrite.load(Ordering::Acquire);
+        facts.is_rewriting || !self.record().is_running() && is_soon()
     }
 
     /// Whether a rewrite is wanted; says it once.

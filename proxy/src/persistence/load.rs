@@ -125,7 +125,7 @@ fn load_node_from_log(process: &Process, settings: &Settings, hasher: KeyHasher,
     let (log, start) = (&process.log, clock::monotonic_nanos());
     let mut shards = blank_shards(settings, hasher, node);
     let progress = &process.disk.node(node.node).load;
-    match load_log(settings, (node.node, node.slots.clone()), hasher, &mut shards, progress, log) {
+    match load_log(settings, (node.node, node.slots.as_ref()), hasher, &mut shards, progress, log) {
         Ok(open) => {
             let seconds = (clock::monotonic_nanos() - start) as f64 / 1e9;
             log.notice(format_args!("DB loaded from append only file: {seconds:.3} seconds"));
@@ -201,6 +201,7 @@ fn load_rules(settings: &Settings, hasher: KeyHasher, node: &NodeToLoad) -> Load
         drops_expired_at: node.is_master.then(|| UnixMillis(clock::unix_millis())),
         expired_effects_bytes_max: if node.is_master { backlog_bytes } else { 0 },
         slots: node.slots.clone(),
+        allows_duplicates: false,
     }
 }
 

@@ -8,7 +8,7 @@ use super::append_log::{self, ManifestFailure, OpenLog, Opened as OpenedFile, Pl
 use super::board::LoadProgress;
 use super::load::{PIECE_BYTES, read_limits};
 use crate::log::Log;
-use slotmesh_base::Monotonic;
+use slotmesh_base::{Monotonic, Slot, SlotSet};
 use slotmesh_command::ValueLimits;
 use slotmesh_conf::{Settings, directive};
 use slotmesh_io::clock;
@@ -38,6 +38,8 @@ pub(crate) enum LogFailure {
     Commands(PathBuf, ReadFault),
     /// A command; the offset of the file where it begins.
     Command(PathBuf, ReplayError),
+    /// In the end there are keys of a slot that others have.
+    ForeignSlot(PathBuf, Slot),
     /// A file ends too early, behind so many bytes that are whole.
     Truncated { path: PathBuf, valid: u64, is_last: bool },
 }
@@ -55,6 +57,10 @@ impl fmt::Display for LogFailure {
             ),
             Self::Command(path, error) => {
                 write!(f, "The append only file {} cannot be replayed: {error}", path.display())
+            }
+            Self::ForeignSlot(path, slot) => {
+                let slot = slot.number();
+                write!(f, "The files of {} hold keys of slot {slot}, which another node has", path.display())
             }
             Self::Truncated { path, valid, is_last: true } => write!(
                 f,
@@ -96,7 +102,7 @@ pub(super) fn bytes_to_load(settings: &Settings, node: u16) -> u64 {
 /// If it cannot be loaded. Nothing on the disk has changed then.
 pub(super) fn load_log(
     settings: &Settings,
-    (node, slots): (u16, Option<slotmesh_base::SlotSet>),
+    (node, slots): (u16, Option<&SlotSet>),
     hasher: KeyHasher,
     shards: &mut [Shard],
     progress: &LoadProgress,
@@ -105,10 +111,47 @@ pub(super) fn load_log(
     let place = Place::new(settings, node);
     let manifest = place.manifest().map_err(|failure| LogFailure::Manifest(place.manifest_path(), failure))?;
     let manifest = take_single_file(manifest, &place, log)?;
+    let target = &mut target(settings, hasher, shards, progress, log);
+    let opened = load_files(&manifest, &place, settings.value(directive::AOF_LOAD_TRUNCATED), target)?;
+    // Not before: what the base has may have gone since, before its slot went.
+    let is_foreign = |slot: &Slot| slots.is_some_and(|slots| !slots.contains(*slot));
+    if let Some(slot) = target.shards.iter().find_map(|shard| shard.slots_with_keys().iter().find(is_foreign)) {
+        return Err(LogFailure::ForeignSlot(place.manifest_path(), slot));
+    }
+    let mut journal = Box::new(Journal::new(append_log::rules(settings), place.prefix.clone(), manifest));
+    let mut orders = Vec::new();
+    journal.open(opened, empty_base(settings), &mut orders);
+    let now = Monotonic(clock::monotonic_nanos());
+    let file = append_log::carry_out_now(&mut journal, orders, &place.folder, now, log);
+    Ok(OpenLog { journal, file })
+}
+
+/// Loads what an append-only file holds while it is being written; nothing is changed on the disk.
+///
+/// # Errors
+/// If it cannot be loaded. The shards hold a part of it then.
+pub(super) fn load_again(
+    settings: &Settings,
+    (manifest, place): (&Manifest, &Place),
+    hasher: KeyHasher,
+    shards: &mut [Shard],
+    log: &Log,
+) -> Result<(), LogFailure> {
+    let progress = &LoadProgress::default();
+    load_files(manifest, place, false, &mut target(settings, hasher, shards, progress, log)).map(drop)
+}
+
+fn target<'a>(
+    settings: &Settings,
+    hasher: KeyHasher,
+    shards: &'a mut [Shard],
+    progress: &'a LoadProgress,
+    log: &'a Log,
+) -> Target<'a> {
     let hot = settings.hot();
-    let target = &mut Target {
+    Target {
         shards,
-        rules: LoadRules { slots, ..LoadRules::everything(read_limits(settings), hasher) },
+        rules: LoadRules::everything(read_limits(settings), hasher),
         limits: ValueLimits {
             string_bytes_max: usize::MAX,
             list_packed: PackedLimit::new(hot.list_max_listpack_size),
@@ -118,14 +161,7 @@ pub(super) fn load_log(
         },
         progress,
         log,
-    };
-    let opened = load_files(&manifest, &place, settings.value(directive::AOF_LOAD_TRUNCATED), target)?;
-    let mut journal = Box::new(Journal::new(append_log::rules(settings), place.prefix.clone(), manifest));
-    let mut orders = Vec::new();
-    journal.open(opened, empty_base(settings), &mut orders);
-    let now = Monotonic(clock::monotonic_nanos());
-    let file = append_log::carry_out_now(&mut journal, orders, &place.folder, now, log);
-    Ok(OpenLog { journal, file })
+    }
 }
 
 fn load_files(

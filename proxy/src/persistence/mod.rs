@@ -19,9 +19,9 @@ mod orders;
 mod reload;
 mod save;
 
-pub(crate) use append_log::{AppendLog, holds_replies};
+pub(crate) use append_log::AppendLog;
 pub(crate) use board::DiskBoard;
-pub(crate) use durability::Durability;
+pub(crate) use durability::{Durability, Needs, Promises};
 pub(crate) use load::{Loaded, NodeToLoad, begin_loading};
 pub(crate) use orders::SaveOrder;
 pub(crate) use reload::Reload;

@@ -86,6 +86,15 @@ impl Engine {
         }
     }
 
+    /// A file was made behind so many FLUSHALLs, or it cannot be: who holds replies back for it is told.
+    pub(super) fn end_waits_for_file(&mut self, hands: &mut Hands<'_>, flushes: &[(u16, u64)]) {
+        self.process.durability.note_file(flushes);
+        let own = self.core;
+        for core in self.process.durability.take_waiting().into_iter().filter(|&core| core != own) {
+            self.mail(hands, core, ReplicationMail::Durable);
+        }
+    }
+
     /// Changes that were counted in the shards of our stream.
     pub(super) fn changes_of_stream(&self) -> u64 {
         let boards = &self.process.boards;

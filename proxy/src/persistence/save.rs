@@ -31,12 +31,14 @@ const LOOK_MS: u64 = 1000;
 /// A file that is to be made of snapshots.
 #[derive(Debug)]
 pub(crate) enum FileWanted {
-    /// The RDB file. So many changes had been counted when its snapshots were begun, over so many keys.
+    /// The RDB file. So much had been counted when its snapshots were begun.
     Dump {
         /// Changes.
         changes: u64,
         /// Keys.
         keys: u64,
+        /// FLUSHALLs of each shard of the stream.
+        flushes: Vec<u64>,
     },
     /// The base of the append-only file.
     Base,
@@ -87,6 +89,8 @@ pub(crate) struct Persistence {
     next_look: Monotonic,
     /// FLUSHALLs of our own shard that were seen.
     flushes: u64,
+    /// Those of each core's shard before the snapshots of the file in the making were begun.
+    flushes_of_file: Vec<(u16, u64)>,
     /// Whether the file that is wanted, or in the making, is the last before the process ends.
     is_last: bool,
 }
@@ -125,6 +129,7 @@ impl Persistence {
             waits: Vec::new(),
             next_look: Monotonic::default(),
             flushes: 0,
+            flushes_of_file: Vec::new(),
             is_last: false,
         }
     }
@@ -166,7 +171,8 @@ impl Persistence {
         }
         let keys = shards.iter().map(|shard| key_count(shard)).sum();
         let changes = shards.iter().map(|shard| shard.keyspace().stats().changes).sum();
-        self.wants_snapshots().then_some(FileWanted::Dump { changes, keys })
+        let flushes = shards.iter().map(|shard| shard.keyspace().stats().flushes).collect();
+        self.wants_snapshots().then_some(FileWanted::Dump { changes, keys, flushes })
     }
 
     /// Whether a snapshot of our own shard is to be walked on at once.
@@ -297,8 +303,12 @@ impl Engine {
             walks.give_up(self, hands);
             return false;
         };
-        match what {
-            FileWanted::Dump { .. } => persistence.is_wanted = false,
+        match &what {
+            FileWanted::Dump { flushes, .. } => {
+                persistence.is_wanted = false;
+                let first = if self.process.is_clustered() { self.core } else { 0 };
+                persistence.flushes_of_file = (first..).zip(flushes.iter().copied()).collect();
+            }
             FileWanted::Base => persistence.wants_base = false,
         }
         persistence.number = persistence.number.wrapping_add(1);
@@ -448,8 +458,8 @@ impl Persistence {
         let (changes, now_s) = (engine.changes_of_stream(), engine.now.as_secs());
         let mut record = board.record();
         if let Some(making) = &self.making {
-            if let FileWanted::Dump { keys, .. } = making.what {
-                record.note_progress(making.walks.keys, keys, making.walks.copies_bytes());
+            if let FileWanted::Dump { keys, .. } = &making.what {
+                record.note_progress(making.walks.keys, *keys, making.walks.copies_bytes());
             }
             return;
         }
@@ -476,7 +486,7 @@ impl Persistence {
         if making.file.image.is_made()
             && let Some(making) = self.making.take()
         {
-            let FileWanted::Dump { changes, keys } = making.what else {
+            let FileWanted::Dump { changes, keys, .. } = making.what else {
                 return engine.end_base(Ok(making.file.image.bytes()));
             };
             engine.process.disk.node(self.node).record().note_progress(keys, keys, making.walks.copies_bytes());
@@ -504,7 +514,7 @@ impl Persistence {
     }
 
     /// All keys are gone: as in Redis a save that is under way is given up, and if there are save points the file shall
-    /// hold nothing either. (Redis writes it before the reply.)
+    /// hold nothing either. Replies wait for it.
     fn begin_anew(&mut self, engine: &mut Engine, io: &mut DataLoop<Parcel>) {
         let board = engine.process.disk.node(self.node);
         if let Some(making) = self.making.take_if(|making| !making.what.is_aof_base()) {
@@ -521,6 +531,8 @@ impl Persistence {
         let wants = !self.rules.points.is_empty() || !self.waits.is_empty();
         if wants && !engine.process.disk.is_loading() {
             engine.process.disk.node(self.node).record().begin(engine.now.as_secs());
+        } else {
+            engine.process.durability.give_up_files();
         }
     }
 
@@ -559,6 +571,10 @@ impl Persistence {
             SaveEnd::GivenUp => log.notice(format_args!("Background saving given up")),
         }
         engine.process.disk.node(self.node).record().end(end, engine.now.as_secs());
+        if end != SaveEnd::GivenUp {
+            // As in Redis the reply to FLUSHALL is the same if there can be no file.
+            engine.end_waits_for_file(hands, &std::mem::take(&mut self.flushes_of_file));
+        }
         if std::mem::take(&mut self.is_last) {
             engine.end_last_save(hands, matches!(end, SaveEnd::Saved { .. }));
         }

@@ -17,6 +17,7 @@ impl Replication {
             port: replica.facts.listening_port,
             state: replica.state.name(),
             offset: replica.acked,
+            on_disk: replica.acked_on_disk,
             lag_s: replica.lag_s(now),
         });
         ReplicationFacts {

@@ -17,6 +17,17 @@ impl Replication {
 }
 
 impl Engine {
+    /// A node that has lost its data begins its append-only file when it is not silent any more.
+    pub(super) fn release_log(&mut self) {
+        let is_silent = self.is_silent();
+        if let Some(replication) = &mut self.replication
+            && replication.journal.is_held()
+            && !is_silent
+        {
+            replication.journal.release();
+        }
+    }
+
     /// Lets the append-only file have its turn; behind all that may go into it.
     pub(crate) fn drive_log(&mut self, io: &mut DataLoop<Parcel>) {
         let Some(persistence) = &mut self.persistence else { return };
@@ -27,8 +38,12 @@ impl Engine {
             self.replication = Some(replication);
             return;
         }
+        let lacked = replication.journal.is_first_missing();
         let waiting = replication.journal.drive(self.monotonic, &mut io.files, &self.process);
         persistence.set_wants_base(replication.journal.wants_image(self.monotonic));
+        if lacked && !replication.journal.is_first_missing() {
+            replication.show_standing(self);
+        }
         let drops_image = replication.journal.take_drops_image();
         let mut hands = Hands { sockets: &mut io.sockets, mail: &mut io.mail };
         replication.answer_waits(self, &mut hands);
@@ -81,6 +96,6 @@ impl Engine {
             replication.journal.end(log);
         }
         // All of it has been done now.
-        self.holds_replies = false;
+        self.promises.holds_replies = false;
     }
 }

@@ -27,7 +27,7 @@ use crate::core_loop::TURN_BYTES_MAX;
 use crate::engine::{Engine, Hands};
 use crate::hop::Parcel;
 use crate::log::Log;
-use crate::persistence::AppendLog;
+use crate::persistence::{AppendLog, Reload};
 pub(crate) use board::StreamBoard;
 use failover::Handover;
 use image::Image;
@@ -150,6 +150,8 @@ pub(crate) struct Replication {
     is_imaging: bool,
     is_marking: bool,
     is_setting: bool,
+    /// Clients who want the append-only file loaded, when it has all that was done until now.
+    reloads: Vec<Reload>,
     /// Number of the last mark, and of the last image.
     marks: u64,
     image_number: u64,
@@ -190,6 +192,7 @@ impl Replication {
             is_imaging: false,
             is_marking: false,
             is_setting: false,
+            reloads: Vec::new(),
             marks: 0,
             image_number: 0,
             next_images: Monotonic::default(),
@@ -304,7 +307,10 @@ impl Replication {
 
     /// Shows what is refused from now on.
     fn show_standing(&self, engine: &mut Engine) {
-        let lacks_data = Standing::LOADING.when(engine.lacks_data()).and(Standing::UNSAVED.when(engine.is_unsaved()));
+        // What a client writes is to be in the first file already.
+        let lacks_file = !self.is_replica() && self.journal.is_first_missing();
+        let lacks_data = Standing::LOADING.when(lacks_file || engine.lacks_data());
+        let lacks_data = lacks_data.and(Standing::UNSAVED.when(engine.is_unsaved()));
         let is_leaving = Standing::HANDING_OVER.when(engine.is_handing_over() || engine.process.closing.is_saving());
         let cut_off = Standing::CUT_OFF.when(engine.bus.as_ref().is_some_and(|bus| bus.is_with_minority()));
         let unwritten = match self.journal.write_error().filter(|_| !self.is_replica()) {
@@ -355,6 +361,9 @@ impl Replication {
         works.extend(self.failover_work(now));
         if std::mem::take(&mut self.leads_again) {
             works.push(StreamWork::Role(RoleOrder::of_failover(None)));
+        }
+        if !self.journal.is_behind() {
+            works.extend(self.reloads.drain(..).map(StreamWork::Reload));
         }
         if self.wants_mark() {
             self.is_marking = true;
@@ -478,6 +487,7 @@ impl Engine {
         if self.stream_is_elsewhere() {
             return self.serve_stream(&mut hands);
         }
+        self.release_log();
         let Some(replication) = &self.replication else { return };
         if replication.is_idle() && !self.wants_file() {
             let lacks = u64::from(self.lacks_data()) + 2 * u64::from(self.is_unsaved());
@@ -520,8 +530,13 @@ impl Engine {
     }
 
     /// Whether a shard of the process does not have its data yet, or has lost them.
-    fn lacks_data(&self) -> bool {
-        self.process.disk.is_loading() || self.bus.as_ref().is_some_and(|bus| bus.is_silent())
+    pub(crate) fn lacks_data(&self) -> bool {
+        self.process.disk.is_loading() || self.is_silent()
+    }
+
+    /// Whether our shard has lost its data, and serves nobody.
+    pub(super) fn is_silent(&self) -> bool {
+        self.bus.as_ref().is_some_and(|bus| bus.is_silent())
     }
 
     /// Whether snapshots are to be begun for a file.
@@ -534,7 +549,8 @@ impl Engine {
         let wants_file = self.wants_file();
         let replication = self.replication.as_ref().filter(|replication| wants_file || !replication.is_idle())?;
         let begins_file = wants_file && !replication.is_imaging && self.monotonic >= replication.next_images;
-        Some((replication.deadline().0, begins_file || replication.walks(self.core)))
+        let reloads = !replication.reloads.is_empty() && !replication.journal.is_behind();
+        Some((replication.deadline().0, begins_file || reloads || replication.walks(self.core)))
     }
 
     /// Whether a socket is the link to our master.

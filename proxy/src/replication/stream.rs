@@ -184,7 +184,13 @@ impl Engine {
                     replication.show_standing(self);
                 }
             }
-            StreamWork::Reload(reload) => self.reload_in_hand(hands, shards, reload),
+            StreamWork::Reload(reload) => {
+                let lacks = !joint.pieces.is_empty() || !replication.sequence.is_empty();
+                match reload.is_of_log() && (lacks || replication.journal.is_behind()) {
+                    true => replication.reloads.push(reload),
+                    false => self.reload_in_hand(hands, shards, reload, &replication.journal),
+                }
+            }
             StreamWork::Loaded(mut loaded) => {
                 let limits = self.hot_limits();
                 if let Some(open) = loaded.log.take() {
@@ -194,6 +200,9 @@ impl Engine {
                     shard.take_over(from.into_keyspace(), limits);
                 }
                 self.shard_used = true;
+                if let [shard] = shards {
+                    self.claim_loaded(shard);
+                }
                 // From the first command that is served: the file has what comes now, or nobody.
                 joint.records = replication.wants_effects().then_some(true);
                 joint.then = Some(Then::Loaded(loaded));

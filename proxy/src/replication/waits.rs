@@ -50,7 +50,7 @@ impl Replication {
             Place::At(offset, position) => (offset, position),
             Place::Unknown | Place::Mark(_) => (self.source.history().offset(), self.journal.appended()),
         };
-        let is_synced = self.journal.is_appending() && self.journal.synced() >= position;
+        let is_synced = self.journal.is_on() && self.journal.synced() >= position;
         match wait.wanted.local {
             Some(_) => {
                 WaitCount { local: Some(usize::from(is_synced)), replicas: self.source.count_acked_on_disk(offset) }

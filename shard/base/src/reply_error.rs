@@ -216,10 +216,14 @@ pub enum ReplyError {
     NotSaved,
     /// DEBUG RELOAD could not load.
     NotLoaded,
+    /// DEBUG LOADAOF could not load.
+    LogNotLoaded,
     /// SHUTDOWN could not save.
     NotShutDown,
     /// A save is wanted while one is under way.
     SaveInProgress,
+    /// BGSAVE while the append-only file is being rewritten.
+    SaveDuringRewrite,
     /// A replica without its master (`replica-serve-stale-data`).
     MasterDown,
     /// Data are being loaded.
@@ -357,8 +361,12 @@ impl fmt::Display for ReplyError {
             Self::Unwritten { is_full: false } => "MISCONF Errors writing to the AOF file: Input/output error",
             Self::RewriteInProgress => "ERR Background append only file rewriting already in progress",
             Self::NotSaved => "ERR",
+            Self::LogNotLoaded => "ERR Error trying to load the AOF files, check server logs.",
             Self::NotLoaded => "ERR Error trying to load the RDB dump, check server logs.",
             Self::NotShutDown => "ERR Errors trying to SHUTDOWN. Check logs.",
+            Self::SaveDuringRewrite => {
+                "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible."
+            }
             Self::SaveInProgress => "ERR Background save already in progress",
             Self::MasterDown => "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
             Self::PendingOutput => "ERR SYNC and PSYNC are invalid with pending output",

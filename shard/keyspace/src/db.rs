@@ -184,8 +184,8 @@ impl Db {
         true
     }
 
-    /// Removes the keys of a slot; how many were there.
-    pub fn remove_slot(&mut self, slot: Slot, now: UnixMillis) -> usize {
+    /// Removes the keys of a slot, and tells which there were.
+    pub fn remove_slot(&mut self, slot: Slot, now: UnixMillis) -> Vec<Vec<u8>> {
         let mut keys: Vec<Vec<u8>> = Vec::new();
         let mut cursor = Some(Cursor { slot, position: 0 });
         while let Some(at) = cursor.filter(|at| at.slot == slot) {
@@ -194,7 +194,7 @@ impl Db {
         // The last step may have gone on to the next slot.
         keys.retain(|key| Slot::of_key(key) == slot);
         keys.iter().for_each(|key| _ = self.remove(&Key { bytes: key, slot, hash: self.hasher.hash(key) }, now));
-        keys.len()
+        keys
     }
 
     /// Changes the expiry of a key that is there; whether it is.

@@ -195,6 +195,11 @@ impl Keyspace {
         (0..self.databases()).map(|index| self.flush(index)).sum()
     }
 
+    /// Counts a FLUSHALL.
+    pub fn note_flushall(&mut self) {
+        self.stats.flushes += 1;
+    }
+
     /// Holds the keys of another keyspace instead of its own, as one flush and one change of each: attention stays and is
     /// told, snapshots go on with what was. The memory is freed by [`free_some`](Self::free_some).
     ///

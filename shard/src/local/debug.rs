@@ -6,7 +6,7 @@
 mod protocol;
 
 use super::command::wrong_subcommand;
-use super::node::{DebugAct, Node, NodeAction};
+use super::node::{DebugAct, Node, NodeAction, Reloading};
 use crate::{Client, Inspection};
 use slotmesh_base::ReplyError;
 use slotmesh_command::{glob, parse_integer};
@@ -38,6 +38,8 @@ const HELP: &[&str] = &[
     "    Tell about the tables of a database, shard by shard.",
     "HTSTATS-KEY <key>",
     "    Tell about the hash table of a value.",
+    "LOADAOF",
+    "    Load all data from the append-only file.",
     "LOG <message>",
     "    Write into the log.",
     "OBJECT <key>",
@@ -47,8 +49,9 @@ const HELP: &[&str] = &[
     "PROTOCOL <type>",
     "    Answer with a reply of that type: string, integer, double, bignum, null, array, set, map, attrib, push,",
     "    verbatim, true, false.",
-    "RELOAD [NOSAVE]",
-    "    Save all data, unless they are not to be, and load them again.",
+    "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+    "    Save all data, unless they are not to be, and load them again: in place of the keys that there are, or (NOFLUSH)",
+    "    beside them, where those of the same name give way (MERGE).",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Whether keys that are over are removed before somebody asks for them.",
     "SLEEP <seconds>",
@@ -91,6 +94,7 @@ fn asks_of_cores(name: &[u8], args: Args<'_>, node: &dyn Node, reply: &mut Reply
             bytes.map(|copies_bytes_max| NodeAction::DrillSnapshot { copies_bytes_max })
         }
         (b"reload", _) => Some(reload(args, reply)),
+        (b"loadaof", _) => Some(NodeAction::Reload(Reloading::Log)),
         (b"digest", 2) => inspect(Inspection::Digest),
         (b"digest-value", 2) => {
             reply.array(0);
@@ -105,13 +109,20 @@ fn asks_of_cores(name: &[u8], args: Args<'_>, node: &dyn Node, reply: &mut Reply
     }
 }
 
-/// The keys that the file has take the place of all others: MERGE and NOFLUSH would keep some.
 fn reload(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
-    if !args.iter_from(2).all(|word| word.eq_ignore_ascii_case(b"nosave")) {
-        reply.error_text(b"ERR DEBUG RELOAD only supports the NOSAVE option.");
-        return NodeAction::Done;
+    let (mut saves, mut keeps, mut merges) = (true, false, false);
+    for word in args.iter_from(2) {
+        match &*word.to_ascii_lowercase() {
+            b"nosave" => saves = false,
+            b"noflush" => keeps = true,
+            b"merge" => merges = true,
+            _ => {
+                reply.error_text(b"ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.");
+                return NodeAction::Done;
+            }
+        }
     }
-    NodeAction::Reload { saves: args.len() == 2 }
+    NodeAction::Reload(Reloading::Dump { saves, keeps, merges })
 }
 
 fn checked(refusal: Result<(), &'static [u8]>, what: Inspection, reply: &mut Reply<'_>) -> NodeAction {
@@ -155,7 +166,6 @@ fn answer_here(name: &[u8], args: Args<'_>, node: &dyn Node, reply: &mut Reply<'
         (b"panic", _) => node.debug(DebugAct::Crash("DEBUG PANIC called")),
         (b"assert", _) => node.debug(DebugAct::Crash("=== ASSERTION FAILED === DEBUG ASSERT called")),
         (b"oom", _) => node.debug(DebugAct::Crash("Out Of Memory allocating: DEBUG OOM called")),
-        (b"loadaof", _) => reply.error_text(b"ERR DEBUG LOADAOF is not supported"),
         (b"config-rewrite-force-all", 2) => match node.rewrite_configuration(true) {
             Ok(()) => reply.ok(),
             Err(error) => {

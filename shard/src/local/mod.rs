@@ -28,7 +28,7 @@ pub(crate) use auth::version_behind_hello;
 pub use client::describe_client;
 pub use node::{
     ClientFilter, ClientKind, CommandFacts, CoreFacts, DbFacts, DebugAct, Distribution, Node, NodeAction, ProcessFacts,
-    Rates, ShutdownWish,
+    Rates, Reloading, ShutdownWish,
 };
 
 pub use replicate::{

@@ -2,7 +2,7 @@
 
 pub use super::filter::{ClientFilter, ClientKind};
 use super::replicate::{ReplicationFacts, ReplicationOrder};
-use crate::{Census, Inspection, LatencyMonitor, PauseScope, PersistenceFacts, SaveBegin, SlowLog};
+use crate::{Census, Inspection, LatencyMonitor, PauseScope, PersistenceFacts, SaveBegin, SaveWish, SlowLog};
 use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_cluster::Member;
 use slotmesh_cluster::machine::{self, Actions, Cluster, LinkId};
@@ -222,8 +222,12 @@ pub trait Node {
     fn persistence(&self) -> PersistenceFacts {
         PersistenceFacts::default()
     }
-    /// Begins to save, unless that is under way; in a transaction, once that has ended.
-    fn begin_save(&self, _is_in_transaction: bool) -> SaveBegin {
+    /// Whether all that was done here before this turn's transaction is known to be on its disk, in the append-only file.
+    fn is_synced(&self) -> bool {
+        false
+    }
+    /// Begins to save, or will, as a client wishes, unless that is under way.
+    fn begin_save(&self, _wish: SaveWish) -> SaveBegin {
         SaveBegin::InProgress
     }
     /// Begins to rewrite the append-only file, unless that is under way; in a transaction, or during a save, once that has
@@ -301,6 +305,22 @@ pub struct ShutdownWish {
     pub forces: bool,
 }
 
+/// What is loaded again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reloading {
+    /// The RDB file.
+    Dump {
+        /// Whether all data are saved there before.
+        saves: bool,
+        /// Whether the keys that there are stay.
+        keeps: bool,
+        /// Whether a key of the file takes the place of one that there is; else that is an error.
+        merges: bool,
+    },
+    /// The append-only file.
+    Log,
+}
+
 /// What the caller must do after a node command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NodeAction {
@@ -328,11 +348,8 @@ pub enum NodeAction {
     },
     /// End the process, without a reply, unless that fails.
     Shutdown(ShutdownWish),
-    /// Save all data, unless they are not to be, and load them again (DEBUG RELOAD).
-    Reload {
-        /// Whether they are saved.
-        saves: bool,
-    },
+    /// Load all data again (DEBUG RELOAD, DEBUG LOADAOF).
+    Reload(Reloading),
     /// The process does not end after all; the reply is written.
     AbortShutdown,
     /// Change the node's replication, or ask it.

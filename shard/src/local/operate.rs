@@ -4,7 +4,7 @@
 
 use super::ShutdownWish;
 use super::{Node, NodeAction, REDIS_VERSION};
-use crate::{Client, SaveBegin};
+use crate::{Client, SaveBegin, SaveWish};
 use slotmesh_base::ReplyError;
 use slotmesh_command::{NodeCommand, parse_integer};
 use slotmesh_conf::directive;
@@ -29,21 +29,21 @@ pub(super) fn operate(
 /// BGREWRITEAOF.
 fn rewrite(client: &Client, node: &dyn Node, reply: &mut Reply<'_>) -> NodeAction {
     match node.begin_rewrite(client.transaction.is_some()) {
-        SaveBegin::Begun => reply.simple("Background append only file rewriting started"),
-        SaveBegin::Scheduled => reply.simple("Background append only file rewriting scheduled"),
-        SaveBegin::InProgress => {
-            reply.error(ReplyError::RewriteInProgress);
-            return NodeAction::Done;
+        SaveBegin::Begun => {
+            reply.simple("Background append only file rewriting started");
+            return NodeAction::Save { waits: false };
         }
+        SaveBegin::Scheduled => reply.simple("Background append only file rewriting scheduled"),
+        SaveBegin::InProgress | SaveBegin::Rewriting => reply.error(ReplyError::RewriteInProgress),
     }
-    NodeAction::Save { waits: false }
+    NodeAction::Done
 }
 
 /// The save is one in the background, for which the client waits.
 fn save(node: &dyn Node, reply: &mut Reply<'_>) -> NodeAction {
-    match node.begin_save(false) {
+    match node.begin_save(SaveWish::Awaited) {
         SaveBegin::Begun | SaveBegin::Scheduled => NodeAction::Save { waits: true },
-        SaveBegin::InProgress => {
+        SaveBegin::InProgress | SaveBegin::Rewriting => {
             reply.error(ReplyError::SaveInProgress);
             NodeAction::Done
         }
@@ -55,13 +55,19 @@ fn background_save(client: &Client, args: Args<'_>, node: &dyn Node, reply: &mut
         reply.error(ReplyError::Syntax);
         return NodeAction::Done;
     }
-    match node.begin_save(client.transaction.is_some()) {
+    let is_in_transaction = client.transaction.is_some();
+    let wish = match args.len() > 1 || is_in_transaction {
+        true => SaveWish::Scheduled { is_in_transaction },
+        false => SaveWish::Background,
+    };
+    match node.begin_save(wish) {
         SaveBegin::Begun => {
             reply.simple("Background saving started");
             return NodeAction::Save { waits: false };
         }
         SaveBegin::Scheduled => reply.simple("Background saving scheduled"),
         SaveBegin::InProgress => reply.error(ReplyError::SaveInProgress),
+        SaveBegin::Rewriting => reply.error(ReplyError::SaveDuringRewrite),
     }
     NodeAction::Done
 }

@@ -21,6 +21,8 @@ pub struct ReplicaLine {
     pub state: &'static str,
     /// What it has acknowledged.
     pub offset: u64,
+    /// What it has acknowledged to be on its disk.
+    pub on_disk: u64,
     /// Seconds since it last acknowledged.
     pub lag_s: u64,
 }
@@ -415,15 +417,13 @@ fn wait(
         }
         Ok(_) => {
             let facts = node.replication();
-            let acked =
-                facts.replicas.iter().filter(|replica| replica.state == "online" && replica.offset >= facts.offset);
-            let count = match on_disk {
-                true => WaitCount { local: Some(0), replicas: 0 },
-                // Which masters have what was written nobody asks now.
-                false if is_at_gateway(node) => WaitCount { local: None, replicas: 0 },
-                false => WaitCount { local: None, replicas: acked.count() },
-            };
-            answer_wait(count, reply);
+            let reached = |replica: &&ReplicaLine| if on_disk { replica.on_disk } else { replica.offset };
+            let acked = |replica: &&ReplicaLine| replica.state == "online" && reached(replica) >= facts.offset;
+            // Which masters have what was written, and on which disks, nobody asks now.
+            let is_known = !is_at_gateway(node);
+            let local = on_disk.then(|| usize::from(is_known && node.is_synced()));
+            let replicas = if is_known { facts.replicas.iter().filter(acked).count() } else { 0 };
+            answer_wait(WaitCount { local, replicas }, reply);
         }
     }
     NodeAction::Done

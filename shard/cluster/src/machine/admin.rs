@@ -7,7 +7,7 @@ use crate::topology::NodeIndex;
 use crate::wire::NodeFlags;
 use alloc::vec::Vec;
 use core::fmt;
-use slotmesh_base::Slot;
+use slotmesh_base::{Slot, SlotSet};
 
 /// How long CLUSTER FORGET keeps a node away, in seconds (Redis: `CLUSTER_BLACKLIST_TTL`).
 const FORGETTING_S: u64 = 60;
@@ -172,6 +172,32 @@ impl Cluster {
         Ok(())
     }
 
+    /// What we have loaded at the start has keys of these slots. A master takes those that nobody has (Redis 7.0
+    /// `cluster.c` `verifyClusterConfigWithData`; there the ones that others have become slots that are being imported).
+    ///
+    /// # Errors
+    /// The first slot that another node has. Nothing has changed then.
+    pub fn claim_loaded(&mut self, now: Now, slots: &SlotSet, actions: &mut Actions) -> Result<(), Slot> {
+        if !self.is_master() {
+            return Ok(());
+        }
+        let not_ours = |slot: &Slot| self.slots.owner(*slot) != Some(self.myself);
+        let slots: Vec<Slot> = slots.iter().filter(not_ours).collect();
+        if let Some(&slot) = slots.iter().find(|&&slot| self.slots.owner(slot).is_some()) {
+            return Err(slot);
+        }
+        for &slot in &slots {
+            let words = format_args!("I have keys for unassigned slot {slot}. Taking responsibility for it.");
+            actions.log(Level::Warning, words);
+            self.slots.assign(slot, Some(self.myself));
+        }
+        if !slots.is_empty() {
+            self.mark_all();
+            self.settle(now, actions);
+        }
+        Ok(())
+    }
+
     /// CLUSTER BUMPEPOCH.
     pub fn bump(&mut self, now: Now, actions: &mut Actions) -> Bumped {
         let bumped = self.bump_epoch();
@@ -222,7 +248,7 @@ impl Cluster {
     /// # Errors
     /// The first slot of which this is not so.
     pub fn check_slots(&self, slots: &[Slot], owned: bool) -> Result<(), AdminError> {
-        let mut seen = slotmesh_base::SlotSet::default();
+        let mut seen = SlotSet::default();
         for &slot in slots {
             match (self.slots.owner(slot).is_some(), owned) {
                 (true, false) => return Err(AdminError::Busy(slot)),

@@ -1,7 +1,7 @@
 //! Some machines on a network that delivers at once.
 
 use super::*;
-use slotmesh_base::Slot;
+use slotmesh_base::{Slot, SlotSet};
 use std::collections::BTreeMap as Map;
 use std::string::String;
 use std::vec::Vec;
@@ -411,4 +411,23 @@ fn siblings_live_beside_us_whatever_a_file_says() {
     assert_eq!(places(&cluster)[0], "a ?:7200@17300", "nobody is told where we are not");
     cluster.sibling_host(Host::parse(b"10.0.0.9").unwrap());
     assert_eq!(places(&cluster), beside);
+}
+
+#[test]
+fn what_was_loaded_has_a_master_take_free_slots_and_no_others() {
+    let mut network = Network::formed();
+    let slots = |numbers: &[u16]| numbers.iter().copied().filter_map(Slot::new).collect::<SlotSet>();
+    let (free, foreign) = (Slot::new(5).unwrap(), Slot::new(16000).unwrap());
+    network.order(0, Admin::DelSlots(&[free])).unwrap();
+    let (now, node) = (network.now(), &mut network.nodes[0]);
+    let mut actions = Actions::default();
+    assert_eq!(node.claim_loaded(now, &slots(&[4, 5, 16000]), &mut actions), Err(foreign));
+    assert!(!node.owns(free) && actions.is_empty(), "nothing has changed");
+    assert_eq!(node.claim_loaded(now, &slots(&[4, 5]), &mut actions), Ok(()));
+    assert!(node.owns(free) && actions.save && actions.view);
+    let told: Vec<&str> = actions.log.iter().map(|(_, line)| &line[..]).collect();
+    assert_eq!(told[0], "I have keys for unassigned slot 5. Taking responsibility for it.");
+    let mut actions = Actions::default();
+    assert_eq!(node.claim_loaded(now, &slots(&[4, 5]), &mut actions), Ok(()));
+    assert!(actions.is_empty(), "all of it is ours");
 }

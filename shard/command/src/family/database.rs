@@ -48,7 +48,7 @@ fn flushall(call: &mut Call<'_>) -> HandlerResult {
     let mut removed = 0;
     call.for_each_shard(|keyspace| {
         removed += keyspace.flush_all();
-        keyspace.stats.flushes += 1;
+        keyspace.note_flushall();
     });
     call.replay_everywhere(removed);
     call.reply.ok();

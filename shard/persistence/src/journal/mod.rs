@@ -462,6 +462,12 @@ impl Journal {
         self.synced == self.appended || !matches!(self.state, State::On | State::Stopping)
     }
 
+    /// Whether the files that the manifest names have all that was appended, as a process that begins would read them.
+    pub fn is_written(&self) -> bool {
+        let is_under_way = self.writing.is_some() || self.is_truncating || self.chain.is_some();
+        self.state == State::On && !is_under_way && self.written == self.appended
+    }
+
     /// A write has ended. `bytes` are those of the order.
     pub fn wrote(
         &mut self,

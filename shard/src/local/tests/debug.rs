@@ -69,7 +69,7 @@ fn switches_are_passed_on_or_taken() {
         ("DEBUG STRINGMATCH-LEN a*c abc", ":1\r\n"),
         ("DEBUG STRINGMATCH-LEN a*c abd", ":0\r\n"),
         ("DEBUG ERROR OOPS", "-OOPS\r\n"),
-        ("DEBUG RELOAD MERGE", "-ERR DEBUG RELOAD only supports the NOSAVE option.\r\n"),
+        ("DEBUG RELOAD MERGE FLUSH", "-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.\r\n"),
         ("DEBUG CONFIG-REWRITE-FORCE-ALL", "-ERR CONFIG-REWRITE-FORCE-ALL failed: Bad address\r\n"),
     ]);
     let hello = format!("{:?}", DebugAct::Log(b"hello"));

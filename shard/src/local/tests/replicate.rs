@@ -39,7 +39,7 @@ fn order(session: &mut Session, request: &str, reply: &str) -> ReplicationOrder 
 fn roles_are_told_as_redis_tells_them() {
     session().expect(&[("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n")]);
     replica().expect(&[("ROLE", "*5\r\n$5\r\nslave\r\n$8\r\n10.0.0.1\r\n:6379\r\n$9\r\nconnected\r\n:1064\r\n")]);
-    let line = |state, port| ReplicaLine { host: "::1".into(), port, state, offset: 5, lag_s: 0 };
+    let line = |state, port| ReplicaLine { host: "::1".into(), port, state, offset: 5, on_disk: 5, lag_s: 0 };
     let replicas = vec![line("online", 1), line("send_bulk", 2)];
     let replication = ReplicationFacts { replicas, offset: 7, ..ReplicationFacts::default() };
     let mut session = Session::new(TestNode { replication, ..TestNode::default() });
