@@ -2,9 +2,10 @@
 
 use slotmesh_conform::{
     Cluster, Connection, Program, Server, await_condition, await_settled, field, follow_in_pairs, is_master, line_at,
-    node_command, show, unused_ports,
+    node_command, node_lines, show, unused_ports,
 };
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 /// Longest wait for a condition, in seconds.
@@ -55,7 +56,7 @@ fn each_shard_has_its_file_and_takes_no_keys_of_others() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("dump.rdb: Key 'foo' at offset "), "{text}");
-    assert!(text.contains("is of slot 12182, which this node does not own"), "{text}");
+    assert!(text.contains("is of slot 12182, which another node has"), "{text}");
     let _ = fs::remove_dir_all(dir);
 }
 
@@ -93,4 +94,61 @@ fn a_master_that_is_killed_and_comes_back_at_once_with_its_data_goes_on() {
     reader.say("READONLY");
     await_condition("it has what came meanwhile", SECONDS_MAX, || reader.say("GET bar") == b"$1\r\n2\r\n");
     assert_eq!(full(), images, "no further image");
+}
+
+/// A node that is alone, in whose folder `prepare` has put something; full coverage is not asked for.
+fn node_alone(program: &Program, args: &[&str], prepare: impl FnOnce(&Path)) -> Server {
+    let port = unused_ports(2);
+    let bus = (port + 1).to_string();
+    let own = ["--save", "", "--cluster-enabled", "yes", "--cluster-port", &bus];
+    let own = [&own[..], &["--cluster-require-full-coverage", "no"], args].concat();
+    let server = match program {
+        Program::Slotmesh(_) => {
+            let own = [&own[..], &["--cores", "1", "--shards", "1"]].concat();
+            Server::start_with(port, "slotmesh", program.command(), &own, prepare)
+        }
+        Program::Redis(_) => Server::start_with(port, "redis-server", program.command(), &own, prepare),
+    };
+    await_loaded(port);
+    server
+}
+
+/// What a node has, says of its slots, and has told when it took them.
+fn claimed(server: &Server) -> (String, Vec<Vec<u8>>, Vec<String>) {
+    await_condition("its slots are served", SECONDS_MAX, || server.say("GET foo") == b"$1\r\n2\r\n");
+    let lines = node_lines(&mut server.connect());
+    let replies = ["DBSIZE", "GET bar", "CLUSTER COUNTKEYSINSLOT 12182", "GET other"].map(|line| server.say(line));
+    let log = server.log();
+    let told = log.lines().filter_map(|line| Some(line[line.find("I have keys for")?..].to_owned())).collect();
+    assert_eq!(lines.len(), 1);
+    (lines[0].slots.clone(), replies.to_vec(), told)
+}
+
+#[test]
+fn a_node_takes_the_slots_of_its_keys_that_nobody_has() {
+    let source = Program::Redis(None).alone(&["--appendonly", "yes", "--appendfsync", "always"]);
+    // foo is of slot 12182, bar of 5061.
+    assert_eq!(source.say("MSET bar 1 foo 2"), b"+OK\r\n");
+    source.order("SAVE");
+    for appends in ["no", "yes"] {
+        let copy = |dir: &Path| {
+            fs::copy(source.dir().join("dump.rdb"), dir.join("dump.rdb")).expect("it has saved");
+            let folder = dir.join("appendonlydir");
+            fs::create_dir_all(&folder).expect("a folder of our own");
+            for entry in fs::read_dir(source.dir().join("appendonlydir")).expect("it appends").flatten() {
+                fs::copy(entry.path(), folder.join(entry.file_name())).expect("a file");
+            }
+        };
+        let args = ["--appendonly", appends];
+        let [redis, mut ours] = [Program::Redis(None), OURS].map(|program| node_alone(&program, &args, copy));
+        let expected = claimed(&redis);
+        assert_eq!(expected.0, "5061 12182");
+        assert_eq!(expected.2.len(), 2);
+        assert_eq!(claimed(&ours), expected, "appendonly {appends}");
+        // It remembers them.
+        ours.signal("KILL");
+        ours.restart();
+        await_loaded(ours.port());
+        assert_eq!(claimed(&ours), expected, "appendonly {appends}");
+    }
 }
