@@ -333,6 +333,92 @@ fn a_full_disk_leaves_the_last_file_and_no_other() {
     let _ = fs::remove_dir_all(dir);
 }
 
+/// A server whose files may take two megabytes, and the folder where they are: a file system of its own, in a mount
+/// namespace of its own.
+fn on_small_disk(program: &Program) -> (Server, String) {
+    let script = "mount -t tmpfs -o size=2m none \"$1\" && shift && exec \"$@\"";
+    let dir = std::env::temp_dir().join(format!("slotmesh-small-{}-{}", std::process::id(), unused_port()));
+    fs::create_dir_all(&dir).expect("a folder of our own");
+    let folder = dir.to_string_lossy().into_owned();
+    let mut command = without_test_variables(Command::new("unshare"));
+    command.args(["--mount", "sh", "-c", script, "sh", &folder]).arg(program.command().get_program());
+    let own = match program {
+        Program::Slotmesh(_) => &["--cores", "2", "--shards", "2"][..],
+        Program::Redis(_) => &[],
+    };
+    let args = ["--save", "3600 1", "--rdbcompression", "no", "--enable-protected-configs", "yes"];
+    let server = Server::start("small", command, &[&args[..], &DEBUG, own].concat());
+    server.order(&format!("CONFIG SET dir {folder}"));
+    (server, folder)
+}
+
+/// What is answered on the way to a full disk and back.
+fn full_and_back(program: &Program) -> Vec<String> {
+    let (server, folder) = on_small_disk(program);
+    let mut connection = server.connect();
+    let mut say = |lines: &[&str]| -> Vec<String> {
+        lines.iter().map(|line| format!("{line}: {}", show(&connection.say(line)))).collect()
+    };
+    let save = |says: &mut Vec<String>| {
+        says.push(show(&server.say("BGSAVE")));
+        server.await_info("persistence", "rdb_bgsave_in_progress", "0");
+        says.push(server.info("persistence", "rdb_last_bgsave_status"));
+    };
+    let mut says = say(&["SET a 1", "SAVE", "DEBUG POPULATE 60000 k 100", "SET a 2"]);
+    save(&mut says);
+    says.extend(say(&["SET a 3", "DEL a", "PING", "GET a", "EXISTS k:1", "INFO nothing", "MULTI", "SET b 1", "EXEC"]));
+    says.extend(say(&["FLUSHALL", "CONFIG SET stop-writes-on-bgsave-error no", "SET a 4", "GET a"]));
+    says.extend(say(&["CONFIG SET stop-writes-on-bgsave-error yes", "SET a 5", "CONFIG SET save \"\"", "SET a 6"]));
+    server.connect().ask(&["CONFIG", "SET", "save", "3600 1"]);
+    says.extend(say(&["SET a 7"]));
+    let mut enlarge = Command::new("nsenter");
+    enlarge.args(["--mount", "--target", &server.pid().to_string(), "mount", "-o", "remount,size=40m", &folder]);
+    assert!(enlarge.status().is_ok_and(|status| status.success()), "we may mount");
+    // Room alone is no proof.
+    says.extend(say(&["SET a 8"]));
+    save(&mut says);
+    says.extend(say(&["SET a 9", "GET a", "DBSIZE"]));
+    drop(server);
+    let _ = fs::remove_dir_all(folder);
+    says
+}
+
+#[test]
+fn a_full_disk_refuses_writes_until_a_save_succeeds() {
+    let expected = full_and_back(&Program::Redis(None));
+    assert!(expected.iter().any(|line| line.starts_with("SET a 3: -MISCONF Redis is configured to save RDB")));
+    assert_eq!(full_and_back(&Program::Slotmesh(2)), expected);
+}
+
+#[test]
+fn with_save_points_flushall_is_answered_when_the_file_holds_nothing() {
+    let ours = |shards: &str, more: &[&str]| {
+        let args = ["--save", "3600 1000", "--cores", "2", "--shards", shards];
+        let server = Server::start("slotmesh", node_command(), &[&args[..], &DEBUG, more].concat());
+        server.await_info("persistence", "loading", "0");
+        server
+    };
+    let redis = Server::start("redis-server", Program::Redis(None).command(), &["--save", "3600 1000"]);
+    let servers =
+        [redis, ours("1", &[]), ours("2", &[]), ours("2", &["--appendonly", "yes", "--appendfsync", "always"])];
+    for server in &servers {
+        let mut connection = server.connect();
+        for (round, way) in ["FLUSHALL", "FLUSHALL ASYNC", "MULTI\r\nFLUSHALL\r\nEXEC", "FLUSHALL"].iter().enumerate() {
+            for key in 0..50 {
+                assert_eq!(connection.say(&format!("SET key:{key} {round}")), b"+OK\r\n");
+            }
+            assert_eq!(connection.say("SAVE"), b"+OK\r\n");
+            let has_keys = || dump_of(server).windows(4).any(|bytes| bytes == b"key:");
+            assert!(has_keys(), "{way}");
+            connection.send(format!("{way}\r\n").as_bytes());
+            let replies = connection.replies(way.lines().count());
+            let has = has_keys();
+            let last = show(&replies[replies.len() - 1]);
+            assert!(!has && last.ends_with("+OK\\r\\n"), "{way}: {last}");
+        }
+    }
+}
+
 /// Starts the node on a file that it refuses: what it says.
 fn refused(dump: &[u8], args: &[&str]) -> String {
     let dir = std::env::temp_dir().join(format!("slotmesh-refused-{}-{}", std::process::id(), unused_port()));
