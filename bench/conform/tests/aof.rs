@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test panics where something is wrong")]
 
+mod forbidden;
+
 use slotmesh_base::Rng;
 use slotmesh_conform::{Connection, Program, Server, await_condition, node_command, show, without_test_variables};
 use std::collections::VecDeque;
@@ -693,4 +695,56 @@ fn a_replica_writes_what_its_master_says() {
     assert_filled(&mut connect(&redis));
     replica.restart();
     assert_filled(&mut connect(&replica));
+}
+
+#[test]
+fn in_a_transaction_waitaof_tells_what_is_on_the_disk_so_far() {
+    for shards in [1, 3] {
+        // Nothing is synced before it is asked for.
+        let server = node(shards, &["--appendfsync", "no"]);
+        let mut connection = connect(&server);
+        let local = |connection: &mut Connection| {
+            connection.send(b"MULTI\r\nWAITAOF 1 0 0\r\nEXEC\r\n");
+            match &connection.replies(3)[2][..] {
+                b"*1\r\n*2\r\n:1\r\n:0\r\n" => true,
+                b"*1\r\n*2\r\n:0\r\n:0\r\n" => false,
+                other => panic!("{}", show(other)),
+            }
+        };
+        assert!(local(&mut connection), "nothing was written");
+        for key in 0..20 {
+            assert_eq!(connection.say(&format!("SET k{key} 1")), b"+OK\r\n");
+            assert!(!local(&mut connection), "k{key}, {shards} shards");
+        }
+        connection.say("CONFIG SET appendfsync everysec");
+        await_condition("all is on the disk", 30, || local(&mut connection));
+        connection.say("CONFIG SET appendfsync no");
+        // In one turn, before anything has left the shard.
+        connection.send(b"MULTI\r\nSET k0 2\r\nEXEC\r\nMULTI\r\nWAITAOF 1 0 0\r\nEXEC\r\n");
+        assert_eq!(show(&connection.replies(6)[5]), "*1\\r\\n*2\\r\\n:0\\r\\n:0\\r\\n", "{shards} shards");
+    }
+}
+
+#[test]
+fn with_always_no_reply_leaves_before_its_sync_has_ended() {
+    // What was written can be read, but no sync of data succeeds: all that anybody is told came too early.
+    for shards in [1, 2] {
+        let mut command = node_command();
+        forbidden::forbid(&mut command, &[(libc::SYS_fdatasync, libc::EIO)]);
+        let count = shards.to_string();
+        let args = ["--save", "", "--cores", &count, "--shards", &count, "--io-backend", "epoll"];
+        let args = [&args[..], &["--appendonly", "yes", "--appendfsync", "always"]].concat();
+        let mut server = Server::start("slotmesh", command, &args);
+        let (mut connection, mut reader) = (connect(&server), connect(&server));
+        let writes: String = (0..20).map(|key| format!("SET k{key} 1\r\n")).collect();
+        connection.send(writes.as_bytes());
+        reader.send("GET k0\r\n".repeat(50).as_bytes());
+        assert!(connection.try_reply().is_err(), "{shards} shards");
+        while let Ok(reply) = reader.try_reply() {
+            assert_eq!(show(&reply), "$-1\\r\\n", "{shards} shards: others hear nothing of it either");
+        }
+        assert_eq!(server.await_end(), Some(1));
+        let words = "Can't persist AOF for fsync error when the AOF fsync policy is 'always': Input/output error";
+        assert!(server.log().contains(words), "{}", server.log());
+    }
 }
