@@ -100,6 +100,8 @@ pub(crate) struct Link<T> {
     pub(crate) is_spent: bool,
     /// Whether it is there to hear messages, which are no replies.
     pub(crate) is_ear: bool,
+    /// Whether it was made under other rules than those of now: it goes when it has nothing to do.
+    pub(crate) is_outdated: bool,
     pub(crate) phase: Phase,
     /// Whether it is among those that have something to send.
     pub(crate) is_dirty: bool,
@@ -127,6 +129,8 @@ pub(crate) enum Broken {
     Garbled,
     /// The node does not let us in.
     Refused,
+    /// The node does not let us in yet: it loads, or has lost its master.
+    TooEarly,
 }
 
 /// What has come on a link.
@@ -156,6 +160,7 @@ impl<T: Copy> Link<T> {
             is_pinned,
             is_spent: false,
             is_ear: false,
+            is_outdated: false,
             phase,
             is_dirty: false,
             heard_at: now,
@@ -321,7 +326,8 @@ impl<T: Copy> Link<T> {
         // What we are called matters to nobody else.
         if reply.first() == Some(&b'-') && left > 1 {
             self.fault = reply.to_vec();
-            return Err(Broken::Refused);
+            let is_too_early = super::answer::Answer::read(reply) == super::answer::Answer::Later;
+            return Err(if is_too_early { Broken::TooEarly } else { Broken::Refused });
         }
         self.phase = if left > 1 { Phase::Greeting(left - 1) } else { Phase::Open };
         Ok(left == 1)
@@ -346,8 +352,8 @@ impl<T: Copy> Link<T> {
     }
 
     /// What the node has said to our greeting, if it was an error.
-    pub(crate) fn refusal(&self) -> String {
-        String::from_utf8_lossy(self.fault.trim_ascii()).into_owned()
+    pub(crate) fn refusal(&self) -> Vec<u8> {
+        self.fault.clone()
     }
 
     /// Takes all requests off the link, in order: each with its bytes, and whether it was sent.

@@ -7,7 +7,7 @@ use super::recovery::LOOK_NANOS;
 use super::routes::{Owner, Routes};
 use slotmesh_base::limits::GATEWAY_PEERS_MAX;
 use slotmesh_base::{Monotonic, ReplyError, Slot};
-use slotmesh_command::{Flags, Spec};
+use slotmesh_command::{Flags, RequestPolicy, Spec};
 use slotmesh_resp::{Args, Protocol};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -131,6 +131,10 @@ pub(super) struct Peer {
     pub(super) idle: Vec<LinkId>,
     /// Dials in a row that have failed.
     pub(super) failures: u32,
+    /// When it may be dialled again after them.
+    pub(super) rests_until: Monotonic,
+    /// Whether the log says that it does not let us in.
+    pub(super) has_refused: bool,
 }
 
 /// A request that waits to be sent again.
@@ -281,19 +285,33 @@ impl<T: Origin> Gateway<T> {
             && (self.rules.reads == ReadFrom::Master) == (rules.reads == ReadFrom::Master);
         self.rules = rules;
         if !is_greeted_alike {
-            for peer in 0..self.peers.len() {
-                for shared in std::mem::take(&mut self.peers[peer].shared).into_iter().flatten() {
-                    // What it owes still comes; it goes when it is idle.
-                    if let Some(link) = self.link_mut(shared) {
-                        link.is_pinned = true;
-                        if link.flights.is_empty() {
-                            self.drop_link(shared);
-                        }
-                    }
+            for peer in &mut self.peers {
+                (peer.shared, peer.has_refused) = ([None; 2], false);
+                peer.idle.clear();
+            }
+            let Self { links, held, .. } = self;
+            let links = links.iter_mut().filter_map(|(_, link)| link.as_mut());
+            for link in links.filter(|link| !link.is_ear && !link.is_outdated) {
+                link.is_outdated = true;
+                // What is sent over a new link must not overtake what is on this one.
+                let is_shared = !link.is_pinned;
+                for flight in link.flights.iter_mut().filter(|flight| is_shared && !flight.marks.has(Marks::HELD)) {
+                    flight.marks = flight.marks.with(Marks::HELD);
+                    *held.entry((flight.to.connection(), flight.slot)).or_default() += 1;
                 }
-                for idle in std::mem::take(&mut self.peers[peer].idle) {
-                    self.drop_link(idle);
-                }
+            }
+            self.drop_outdated_links();
+        }
+    }
+
+    /// Closes links that were made under other rules and have nothing to do any more.
+    pub(super) fn drop_outdated_links(&mut self) {
+        for index in 0..self.links.len() {
+            let (generation, Some(link)) = &self.links[index] else { continue };
+            let id = LinkId { index: index as u32, generation: *generation };
+            if link.is_outdated && link.flights.is_empty() && !self.watches.values().any(|watch| watch.link == Some(id))
+            {
+                self.drop_link(id);
             }
         }
     }
@@ -336,8 +354,11 @@ impl<T: Origin> Gateway<T> {
             Owner::Nobody => return Sent::Refused(ReplyError::SlotNotServed),
             Owner::Ours | Owner::Soon => return Sent::NotYet,
         };
-        let is_read = self.rules.reads != ReadFrom::Master && spec.flags.contains(Flags::READONLY);
-        let (peer, marks) = match is_read.then(|| self.reader(master)).flatten() {
+        // A scan goes on where it has begun: another node's cursors mean something else.
+        let is_read = self.rules.reads != ReadFrom::Master
+            && spec.flags.contains(Flags::READONLY)
+            && spec.tips.request != RequestPolicy::Special;
+        let (peer, marks) = match is_read.then(|| self.reader(now, master, protocol)).flatten() {
             Some(replica) => (replica, marks.with(Marks::AT_REPLICA)),
             None => (master, marks),
         };
@@ -375,13 +396,38 @@ impl<T: Origin> Gateway<T> {
         !self.held.is_empty() && self.held.contains_key(&(to.connection(), slot))
     }
 
-    /// A replica to read from, if that is better than the master.
-    fn reader(&mut self, master: u16) -> Option<u16> {
-        let replicas = self.routes.replicas(master);
-        let takes_turns = replicas.len() + usize::from(self.rules.reads == ReadFrom::Any);
+    /// A replica to read from, if that is better than the master: one after the other, without those that are lost.
+    fn reader(&mut self, now: Monotonic, master: u16, protocol: Protocol) -> Option<u16> {
+        let (count, asks_master) = (self.routes.replicas(master).len(), self.rules.reads == ReadFrom::Any);
         self.turn = self.turn.wrapping_add(1);
-        let replica = *replicas.get(self.turn % takes_turns.max(1))?;
-        (self.peers[usize::from(replica)].failures == 0).then_some(replica)
+        let first = self.turn % (count + usize::from(asks_master)).max(1);
+        let turns = (first..count).chain(0..first.min(count));
+        turns.take(if asks_master && first == count { 0 } else { count }).find_map(|place| {
+            let replica = *self.routes.replicas(master).get(place)?;
+            self.is_well(now, replica, protocol).then_some(replica)
+        })
+    }
+
+    /// Whether a replica may be read from. One that was lost is dialled, and nobody waits for that.
+    #[inline]
+    fn is_well(&mut self, now: Monotonic, replica: u16, protocol: Protocol) -> bool {
+        let peer = &self.peers[usize::from(replica)];
+        peer.failures == 0 || self.is_back(now, replica, protocol)
+    }
+
+    #[cold]
+    fn is_back(&mut self, now: Monotonic, replica: u16, protocol: Protocol) -> bool {
+        let peer = &self.peers[usize::from(replica)];
+        match peer.shared[protocol as usize] {
+            Some(link) => self.link(link).is_some_and(|link| link.phase == Phase::Open),
+            None if peer.rests_until <= now => {
+                if let Some(link) = self.open_shared(now, replica, protocol) {
+                    self.dial(link, now);
+                }
+                false
+            }
+            None => false,
+        }
     }
 
     /// The link that all share to a node; made if there is none and there may be one more.
@@ -408,8 +454,11 @@ impl<T: Origin> Gateway<T> {
         protocol: Protocol,
         is_pinned: bool,
     ) -> Option<LinkId> {
-        if self.open >= self.rules.links_max && !self.close_an_idle_link() {
-            return None;
+        // There may be more than that, if it was lowered.
+        while self.open >= self.rules.links_max {
+            if !self.close_an_idle_link() {
+                return None;
+            }
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.links.push((0, None));
@@ -543,7 +592,7 @@ impl<T: Origin> Gateway<T> {
             Ok(false) => {}
             Ok(true) => {
                 if let Some(peer) = self.link(id).map(|link| usize::from(link.peer)) {
-                    self.peers[peer].failures = 0;
+                    (self.peers[peer].failures, self.peers[peer].has_refused) = (0, false);
                 }
                 self.note_put(id, now);
             }
@@ -565,8 +614,8 @@ impl<T: Origin> Gateway<T> {
     /// A link of one's own is not needed any more, unless it `stays`.
     pub(super) fn unpin(&mut self, id: LinkId, stays: bool) {
         let Some(link) = self.link(id).filter(|link| link.flights.is_empty()) else { return };
-        let (peer, is_spent) = (usize::from(link.peer), link.is_spent);
-        if is_spent {
+        let (peer, is_spent, is_outdated) = (usize::from(link.peer), link.is_spent, link.is_outdated);
+        if is_spent || is_outdated && !stays {
             self.drop_link(id);
         } else if !stays {
             self.peers[peer].idle.push(id);
@@ -600,7 +649,9 @@ impl<T: Origin> Gateway<T> {
         if self.peers.len() >= GATEWAY_PEERS_MAX {
             return None;
         }
-        self.peers.push(Peer { address, shared: [None; 2], idle: Vec::new(), failures: 0 });
+        let rests_until = Monotonic(0);
+        let peer = Peer { address, shared: [None; 2], idle: Vec::new(), failures: 0, rests_until, has_refused: false };
+        self.peers.push(peer);
         Some((self.peers.len() - 1) as u16)
     }
 

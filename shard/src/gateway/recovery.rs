@@ -2,7 +2,7 @@
 
 use super::answer::{Address, Answer};
 use super::link::{Broken, Flight, Link, Marks, Phase};
-use super::machine::{Gateway, LinkId, Order, Origin, Outlet, PAUSE_NANOS_MAX, Parked, Sent, pause_nanos};
+use super::machine::{Gateway, LinkId, Order, Origin, Outlet, PAUSE_NANOS_MAX, Parked, Peer, Sent, pause_nanos};
 use super::routes::{Owner, View};
 use slotmesh_base::limits::GATEWAY_PARKED_BYTES_MAX;
 use slotmesh_base::{Monotonic, ReplyError, Slot};
@@ -34,6 +34,15 @@ impl<T: Origin> Gateway<T> {
         let answer = match Answer::read(said) {
             // The node that it waited at has become a replica.
             Answer::Final if flight.marks.has(Marks::WAITS) && reply.starts_with(b"-UNBLOCKED") => Answer::Later,
+            Answer::Refused => {
+                self.complain(peer, said);
+                Answer::Refused
+            }
+            answer => answer,
+        };
+        let answer = match answer {
+            // A replica that is of no use is none: the master is asked.
+            Answer::Garbled | Answer::Refused if flight.marks.has(Marks::AT_REPLICA) => Answer::Later,
             answer => answer,
         };
         let (mut flight, request) = flight.bare(request);
@@ -50,12 +59,7 @@ impl<T: Origin> Gateway<T> {
         let redirect = match answer {
             Answer::Final => return outlet.reply(flight.to, reply),
             Answer::Garbled => return fail(&flight, protocol, ReplyError::GarbledReply, outlet),
-            Answer::Refused => {
-                let address = self.peers[usize::from(peer)].address;
-                let text = String::from_utf8_lossy(said.trim_ascii()).into_owned();
-                self.orders.push(Order::Log(format!("The node at {address} does not let the gateway in: {text}")));
-                return fail(&flight, protocol, ReplyError::GatewayRefused, outlet);
-            }
+            Answer::Refused => return fail(&flight, protocol, ReplyError::GatewayRefused, outlet),
             Answer::Later => None,
             Answer::Moved(address) => Some((address, false)),
             Answer::Ask(address) => Some((address, true)),
@@ -215,28 +219,44 @@ impl<T: Origin> Gateway<T> {
     pub(super) fn give_up(&mut self, now: Monotonic, id: LinkId, broken: Broken, outlet: &mut impl Outlet<T>) {
         self.orders.push(Order::Close(id));
         let Some(link) = self.link(id) else { return };
-        let address = self.peers[usize::from(link.peer)].address;
-        let (line, error) = match broken {
+        let (peer, protocol, said) = (link.peer, link.protocol, link.refusal());
+        let error = match broken {
+            Broken::TooEarly => return self.lose(now, id, outlet),
             Broken::Garbled => {
-                (format!("The node at {address} answers the gateway what is no reply"), ReplyError::GarbledReply)
+                let address = self.peers[usize::from(peer)].address;
+                let line = format!("The node at {address} answers the gateway what is no reply");
+                self.orders.push(Order::Log(line));
+                ReplyError::GarbledReply
             }
             Broken::Refused => {
-                let text = link.refusal();
-                let line = format!("The node at {address} does not let the gateway in: {text}");
-                (line, ReplyError::GatewayRefused)
+                self.complain(peer, &said);
+                ReplyError::GatewayRefused
             }
         };
-        self.orders.push(Order::Log(line));
-        // Sending it again would give the same.
         let Some(link) = self.link_mut(id) else { return };
-        let protocol = link.protocol;
-        let mut flights = Vec::new();
-        link.take_flights(|flight, _, _| flights.push(flight));
+        let (mut reads, mut flights) = (Vec::new(), Vec::new());
+        link.take_flights(|flight, request, _| match flight.marks.has(Marks::AT_REPLICA) {
+            true => reads.push((flight, request.to_vec())),
+            false => flights.push(flight),
+        });
+        // Sending it again would give the same.
         for mut flight in flights {
             self.release(&mut flight);
             fail(&flight, protocol, error, outlet);
         }
         self.lose(now, id, outlet);
+        for (flight, request) in reads {
+            self.send_elsewhere(now, flight, protocol, request, outlet);
+        }
+    }
+
+    /// Says in the log that a node does not let us in, once until it does.
+    fn complain(&mut self, peer: u16, said: &[u8]) {
+        let Peer { address, has_refused, .. } = &mut self.peers[usize::from(peer)];
+        if !std::mem::replace(has_refused, true) {
+            let text = String::from_utf8_lossy(said.trim_ascii());
+            self.orders.push(Order::Log(format!("The node at {address} does not let the gateway in: {text}")));
+        }
     }
 
     /// The connection of a link is gone. What was not sent, or may be sent again, goes over the next one.
@@ -252,6 +272,7 @@ impl<T: Origin> Gateway<T> {
         // Who has let us in before is dialled again at once, but not over and over.
         *failures = if has_stood { 1 } else { failures.saturating_add(1) };
         let rest = Monotonic(now.0 + pause_nanos(*failures - 1));
+        self.peers[usize::from(peer)].rests_until = rest;
         self.break_watch(id);
         self.lose_ear(id);
         let mut others = Vec::new();
@@ -280,21 +301,31 @@ impl<T: Origin> Gateway<T> {
         if others.is_empty() || !stays {
             self.forget_link(id);
         }
-        for (mut flight, request) in others {
-            if stays {
-                if let Some(link) = self.link_mut(id) {
-                    link.put_encoded(flight, &request, now);
-                    link.phase = Phase::Resting(rest);
-                }
-                continue;
+        for (flight, request) in others {
+            if !stays {
+                self.send_elsewhere(now, flight, protocol, request, outlet);
+            } else if let Some(link) = self.link_mut(id) {
+                link.put_encoded(flight, &request, now);
+                link.phase = Phase::Resting(rest);
             }
-            self.release(&mut flight);
-            flight.marks = flight.marks.without(Marks::AT_REPLICA);
-            let parked = Parked { flight, protocol, request, due: now, target: None, said: Vec::new() };
-            self.send_again(now, parked, outlet);
         }
         self.look_soon(now);
         self.next_look = self.next_look.min(rest);
+    }
+
+    /// Sends what was on a link that is gone to whoever has its slot.
+    fn send_elsewhere(
+        &mut self,
+        now: Monotonic,
+        mut flight: Flight<T>,
+        protocol: Protocol,
+        request: Vec<u8>,
+        outlet: &mut impl Outlet<T>,
+    ) {
+        self.release(&mut flight);
+        flight.marks = flight.marks.without(Marks::AT_REPLICA);
+        let parked = Parked { flight, protocol, request, due: now, target: None, said: Vec::new() };
+        self.send_again(now, parked, outlet);
     }
 
     /// Looks at what has waited for too long, and tries again what is due.
@@ -334,6 +365,7 @@ impl<T: Origin> Gateway<T> {
             }
         }
         self.next_look = Monotonic(u64::MAX);
+        self.drop_outdated_links();
         self.arrange_ears(now);
         self.drop_idle_ears();
         self.try_parked(now, outlet);
@@ -401,7 +433,10 @@ impl<T: Origin> Gateway<T> {
         for index in 0..self.links.len() {
             let (generation, Some(link)) = &self.links[index] else { continue };
             let id = LinkId { index: index as u32, generation: *generation };
-            if self.routes.has_failed(link.peer) && (link.owes() || link.is_pinned) {
+            let has_use = self.routes.peers().any(|peer| peer == link.peer);
+            // A replica that is suspected is read from no more; what it was asked, the master answers sooner.
+            let only_reads = !has_use && link.flights.iter().all(|flight| flight.marks.has(Marks::AT_REPLICA));
+            if self.routes.has_failed(link.peer) && (link.owes() || link.is_pinned) || only_reads && link.owes() {
                 self.orders.push(Order::Close(id));
                 self.lose(now, id, outlet);
             }

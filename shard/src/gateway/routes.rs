@@ -2,7 +2,7 @@
 
 use slotmesh_base::{SLOT_COUNT, Slot};
 use slotmesh_cluster::wire::NodeFlags;
-use slotmesh_cluster::{Node, NodeIndex, Topology};
+use slotmesh_cluster::{Node, NodeId, NodeIndex, Topology};
 use std::net::{IpAddr, SocketAddr};
 
 /// What a core knows of its cluster.
@@ -52,8 +52,8 @@ pub struct Master {
     pub first: Slot,
     /// Number of its slots.
     pub slots: u32,
-    /// Tells it from others that had the same first slot (16 bits of its name).
-    pub mark: u16,
+    /// Its name.
+    id: NodeId,
 }
 
 /// The owners of all slots.
@@ -98,15 +98,15 @@ impl Routes {
         self.owners[slot.index()] == Owner::OURS
     }
 
-    /// The masters of other processes that have slots, by the first of these.
+    /// The masters of other processes that have slots, by their names: slots that move do not change the order.
     pub fn masters(&self) -> &[Master] {
         &self.masters
     }
 
-    /// The master of another process that has a slot.
-    pub fn master_of(&self, slot: Slot) -> Option<&Master> {
-        let Owner::Peer(peer) = self.owner(slot) else { return None };
-        self.masters.iter().find(|master| master.peer == peer)
+    /// A number that tells the masters of now from those of another time, more often than not.
+    pub(crate) fn masters_mark(&self) -> u64 {
+        let bytes = self.masters.iter().flat_map(|master| master.id.as_str().bytes());
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
     }
 
     /// Whether this process has slots.
@@ -204,9 +204,7 @@ impl Routes {
             if slots == 0 || number >= Owner::SOON {
                 continue;
             }
-            let digits = node.id.as_str().get(..4).unwrap_or_default();
-            let mark = u16::from_str_radix(digits, 16).unwrap_or_default();
-            self.masters.push(Master { peer: number, first, slots, mark });
+            self.masters.push(Master { peer: number, first, slots, id: node.id });
             let is_well =
                 |replica: &&(NodeIndex, &Node)| !replica.1.flags.intersects(NodeFlags::FAIL.union(NodeFlags::PFAIL));
             let replicas = topology.nodes().filter(|(_, replica)| replica.master == Some(index));
@@ -217,6 +215,6 @@ impl Routes {
                 self.replicas.push((number, well));
             }
         }
-        self.masters.sort_by_key(|master| master.first);
+        self.masters.sort_by_key(|master| master.id);
     }
 }

@@ -1,14 +1,17 @@
 //! SCAN over the shards of this process and then the masters of others, one after the other.
 //!
 //! The cursor that a client carries says where it is. For our own shards it is theirs, below 2^62. Bit 62 says that it is
-//! with a master of another process: then bits 48 to 61 are the first slot of that master, bits 40 to 46 tell it from
-//! another one that has taken its place, and the other 40 bits are the master's own cursor. Where that has more bits (a
-//! node of our kind: 14 bits of a slot, 48 of a place inside of it), bit 47 is set, and the place is rounded down to 26
-//! bits, so that some keys may come twice and none is left out.
+//! with a master of another process: then bits 48 to 61 say with which one, in the order of their names, bits 40 to 46
+//! tell the masters of then from those of another time, and the other 40 bits are the master's own cursor. Where that has
+//! more bits (a node of our kind: 14 bits of a slot, 48 of a place inside of it), bit 47 is set, and the place is rounded
+//! down to 26 bits, so that some keys may come twice and none is left out.
+//!
+//! Slots that move change neither the masters nor their order, so that whatever rests is found. Where a master has come,
+//! has gone or was replaced meanwhile, the scan begins anew: some keys come twice.
 
-use super::routes::{Master, Routes};
+use super::routes::Routes;
 use crate::SlotMap;
-use slotmesh_base::Slot;
+use slotmesh_base::limits::GATEWAY_PEERS_MAX;
 use slotmesh_command::{IntegerText, parse_cursor, parse_integer};
 use slotmesh_keyspace::Cursor;
 use slotmesh_resp::{Args, Reply, elements, reply_length};
@@ -16,6 +19,9 @@ use slotmesh_resp::{Args, Reply, elements, reply_length};
 use crate::Home;
 
 const REMOTE: u64 = 1 << 62;
+/// Masters that a cursor has room to name.
+const PLACES: u64 = 1 << 14;
+const _: () = assert!(GATEWAY_PEERS_MAX as u64 <= PLACES);
 const ROUNDED: u64 = 1 << 47;
 const MARK_BITS: u32 = 7;
 const INNER_BITS: u32 = 40;
@@ -38,8 +44,8 @@ pub struct ScanStep {
 /// How the cursor of a shard or a node becomes the client's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Onward {
-    /// The first slot and the mark of the node that was asked, unless it was a shard of ours.
-    node: Option<(Slot, u16)>,
+    /// Which of the masters was asked, and their mark, unless it was a shard of ours.
+    node: Option<(u64, u64)>,
     /// Where the scan goes on when that one is done; 0 if it was the last.
     next: u64,
 }
@@ -48,36 +54,30 @@ impl ScanStep {
     /// The step that a SCAN asks for; nothing, if its cursor is none.
     pub fn of(args: Args<'_>, map: &SlotMap, routes: &Routes) -> Option<Self> {
         let number = parse_cursor(args.find(1)?).ok()?;
-        let first = begin(routes.masters().first());
+        let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
+        let mark = routes.masters_mark() & ((1 << MARK_BITS) - 1);
+        // Behind the last one it is looked once more whether they are still the same.
+        let begin = |place: u64| if place < PLACES { pack((place, mark), 0) } else { 0 };
+        let is_of_now = number & REMOTE == 0 || number >> INNER_BITS & ((1 << MARK_BITS) - 1) == mark;
+        // Others' cursors mean something else.
+        let number = if is_of_now { number } else { 0 };
         if number & REMOTE == 0 && (routes.has_local() || number != 0) {
+            words[1] = IntegerText::unsigned(number).as_bytes().to_vec();
             let core = Cursor::from_number(number).map_or(0, |cursor| map.owner(cursor.slot));
-            let words = args.iter_from(0).map(<[u8]>::to_vec).collect();
-            return Some(Self { home: Home::Core(core), words, onward: Onward { node: None, next: first } });
+            return Some(Self { home: Home::Core(core), words, onward: Onward { node: None, next: begin(0) } });
         }
-        let number = if number == 0 { first } else { number };
-        let slot = Slot::new((number >> PLACE_BITS & 0x3fff) as u16)?;
-        let mark = (number >> INNER_BITS) as u16 & ((1 << MARK_BITS) - 1);
-        let masters = routes.masters();
-        // Who has that slot now, or else the next one.
-        let asked = match routes.master_of(slot) {
-            Some(master) => masters.iter().position(|other| other == master)?,
-            None => masters.iter().position(|master| master.first > slot).unwrap_or(masters.len()),
-        };
-        let Some(master) = masters.get(asked) else {
+        let number = if number == 0 { begin(0) } else { number };
+        let place = number >> PLACE_BITS & (PLACES - 1);
+        let Some(master) = routes.masters().get(place as usize) else {
             // Nobody is left: any shard of ours ends the scan.
             let words = vec![b"SCAN".to_vec(), u64::MAX.to_string().into_bytes()];
             return Some(Self { home: Home::Core(0), words, onward: Onward { node: None, next: 0 } });
         };
-        let is_same = master.first == slot && mark_of(master) == mark;
-        // Another node's cursors mean something else: it is scanned from its start.
-        let inner = if is_same { unpack(number) } else { 0 };
-        let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
-        words[1] = IntegerText::unsigned(inner).as_bytes().to_vec();
-        if is_same && number & ROUNDED != 0 {
+        words[1] = IntegerText::unsigned(unpack(number)).as_bytes().to_vec();
+        if number & ROUNDED != 0 {
             raise_count(&mut words);
         }
-        let next = begin(masters.get(asked + 1));
-        let onward = Onward { node: Some((master.first, mark_of(master))), next };
+        let onward = Onward { node: Some((place, mark)), next: begin(place + 1) };
         Some(Self { home: Home::Slot(master.first), words, onward })
     }
 }
@@ -104,17 +104,8 @@ impl Onward {
     }
 }
 
-/// The cursor that begins a master; 0 if there is none.
-fn begin(master: Option<&Master>) -> u64 {
-    master.map_or(0, |master| pack((master.first, mark_of(master)), 0))
-}
-
-fn mark_of(master: &Master) -> u16 {
-    master.mark & ((1 << MARK_BITS) - 1)
-}
-
-fn pack((first, mark): (Slot, u16), inner: u64) -> u64 {
-    let head = REMOTE | u64::from(first.number()) << PLACE_BITS | u64::from(mark) << INNER_BITS;
+fn pack((place, mark): (u64, u64), inner: u64) -> u64 {
+    let head = REMOTE | place << PLACE_BITS | mark << INNER_BITS;
     if inner < 1 << INNER_BITS {
         return head | inner;
     }
@@ -151,15 +142,14 @@ mod tests {
 
     #[test]
     fn cursors_come_back_as_they_were_or_a_little_before() {
-        let first = Slot::new(16383).unwrap();
         for inner in [0, 1, 12345, (1 << INNER_BITS) - 1] {
-            let number = pack((first, 127), inner);
+            let number = pack((16383, 127), inner);
             assert!(number & REMOTE != 0 && number < 1 << 63, "clients may keep it in 63 bits");
             assert_eq!(unpack(number), inner);
         }
         for (slot, place) in [(0u64, 1u64 << 40), (16383, (1 << PLACE_BITS) - 1), (7, 0)] {
             let inner = slot << PLACE_BITS | place;
-            let back = unpack(pack((first, 5), inner));
+            let back = unpack(pack((16383, 5), inner));
             assert!(back <= inner && inner - back < 1 << (PLACE_BITS - PLACE_BITS_KEPT), "{inner} {back}");
             assert_eq!(back >> PLACE_BITS, slot);
         }

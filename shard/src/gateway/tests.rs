@@ -8,7 +8,7 @@ use slotmesh_base::{Monotonic, ReplyError, Rng, Slot};
 use slotmesh_cluster::wire::NodeFlags;
 use slotmesh_cluster::{Node, NodeId, NodeIndex, Topology};
 use slotmesh_command::{Spec, find};
-use slotmesh_resp::{ArgRange, Args, DecodeLimits, Decoder, Protocol, Step};
+use slotmesh_resp::{ArgRange, Args, DecodeLimits, Decoder, Protocol, Reply, Step};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
@@ -76,6 +76,15 @@ fn topology(border: u16) -> Topology {
     topology
 }
 
+/// The second of two nodes has all slots, and two replicas: the third and the fourth.
+fn with_replicas() -> Topology {
+    let replica = |number| Node { master: Some(NodeIndex(1)), ..node(number, NodeFlags::REPLICA) };
+    let masters = [node(0, NodeFlags::MASTER), node(1, NodeFlags::MASTER)];
+    let mut topology = Topology::new([&masters[..], &[replica(2), replica(3)]].concat(), true);
+    topology.assign(NodeIndex(1), 0..=16383);
+    topology
+}
+
 struct Bench {
     gateway: Gateway<To>,
     heard: Heard,
@@ -86,6 +95,25 @@ impl Bench {
     fn new() -> Self {
         let rules = Rules { retry_ms: 1000, links_max: 64, ..Rules::default() };
         Self { gateway: Gateway::new(rules), heard: Heard::default(), now: Monotonic(1) }
+    }
+
+    /// One that reads so.
+    fn reading(reads: ReadFrom) -> Self {
+        let mut bench = Self::new();
+        bench.gateway.set_rules(Rules { reads, ..bench.gateway.rules.clone() });
+        bench.view(&with_replicas());
+        bench
+    }
+
+    /// Connects all that is dialled, and greets as one who may read from replicas.
+    fn open_all(&mut self) -> Vec<(LinkId, u16)> {
+        let dials = self.dials();
+        for &(link, _) in &dials {
+            let greeting = self.gateway.connected(self.now, link).expect("it is wanted");
+            assert!(greeting.starts_with(b"*1\r\n$8\r\nREADONLY\r\n"));
+            self.gateway.received(self.now, link, b"+OK\r\n+OK\r\n", &mut self.heard);
+        }
+        dials.into_iter().map(|(link, address)| (link, address.port())).collect()
     }
 
     fn view(&mut self, topology: &Topology) {
@@ -310,6 +338,139 @@ fn time_bounds_everything() {
     }
 }
 
+/// The ports of those that were asked, in order, of which each is asked once before it answers.
+fn ports_of(sent: &[(LinkId, String)], links: &[(LinkId, u16)]) -> Vec<u16> {
+    let mut ports: Vec<u16> =
+        sent.iter().map(|(id, _)| links.iter().find(|(link, _)| link == id).expect("it is open").1).collect();
+    ports.sort_unstable();
+    ports
+}
+
+#[test]
+fn reads_take_turns_among_those_that_may_be_read_from() {
+    for (reads, ports) in
+        [(ReadFrom::Replica, &[7002, 7003][..]), (ReadFrom::Any, &[7001, 7002, 7003]), (ReadFrom::Master, &[7001])]
+    {
+        let mut bench = Bench::reading(reads);
+        (0..6).for_each(|number| assert_eq!(bench.send("GET a", 1, number), Sent::Yes));
+        let mut dialled: Vec<u16> = bench.dials().iter().map(|(_, address)| address.port()).collect();
+        dialled.sort_unstable();
+        assert_eq!(dialled, ports, "{reads:?}");
+    }
+    let mut bench = Bench::reading(ReadFrom::Replica);
+    assert_eq!(bench.send("SET a 1", 1, 1), Sent::Yes);
+    assert_eq!(bench.dials()[0].1.port(), 7001, "a write goes to the master");
+}
+
+#[test]
+fn a_replica_that_is_lost_is_not_read_from_until_it_is_back() {
+    let mut bench = Bench::reading(ReadFrom::Replica);
+    (0..2).for_each(|number| assert_eq!(bench.send("GET a", 1, number), Sent::Yes));
+    let mut links = bench.open_all();
+    assert_eq!(ports_of(&bench.sent(), &links), [7002, 7003]);
+    // The third node dies: the master answers what it was asked, the fourth what is asked from now on.
+    let dead = links.iter().find(|(_, port)| *port == 7002).expect("it was asked").0;
+    bench.gateway.ended(bench.now, dead, &mut bench.heard);
+    links.extend(bench.open_all());
+    assert_eq!(ports_of(&bench.sent(), &links), [7001]);
+    let other = links.iter().find(|(_, port)| *port == 7003).expect("it was asked").0;
+    bench.gateway.received(bench.now, other, b"$1\r\nx\r\n", &mut bench.heard);
+    let known = links.clone();
+    let is_served_by_other = |bench: &mut Bench, number| {
+        bench.send("GET a", 1, number);
+        assert_eq!(ports_of(&bench.sent(), &known), [7003]);
+        bench.gateway.received(bench.now, other, b"$1\r\nx\r\n", &mut bench.heard);
+    };
+    (2..6).for_each(|number| is_served_by_other(&mut bench, number));
+    assert!(bench.heard.replies.drain(..).all(|(_, reply)| reply == "$1\r\nx"));
+    // It is tried now and then, and nobody waits for that.
+    let mut tries = 0;
+    for number in 6..20 {
+        bench.pass(50);
+        is_served_by_other(&mut bench, number);
+        for (link, address) in bench.dials() {
+            assert_eq!(address.port(), 7002);
+            bench.gateway.failed(bench.now, link, &mut bench.heard);
+            tries += 1;
+        }
+    }
+    assert!((1..14).contains(&tries), "less and less often: {tries}");
+    bench.pass(300);
+    (20..22).for_each(|number| is_served_by_other(&mut bench, number));
+    links.extend(bench.open_all());
+    (22..24).for_each(|number| assert_eq!(bench.send("GET a", 1, number), Sent::Yes));
+    assert_eq!(ports_of(&bench.sent(), &links), [7002, 7003], "it is back");
+}
+
+#[test]
+fn what_a_replica_does_not_answer_the_master_does() {
+    for answer in [
+        "-LOADING Redis is loading the dataset in memory\r\n",
+        "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+        "-CLUSTERDOWN The cluster is down\r\n",
+        "-NOAUTH Authentication required.\r\n",
+        "-MOVED 15495 10.0.0.1:7001\r\n",
+        "-MOVED nonsense\r\n",
+        "nonsense\r\n",
+    ] {
+        let mut bench = Bench::reading(ReadFrom::Replica);
+        bench.send("GET a", 1, 1);
+        let (replica, _) = bench.open_all()[0];
+        bench.sent();
+        bench.gateway.received(bench.now, replica, answer.as_bytes(), &mut bench.heard);
+        let links = bench.open_all();
+        assert_eq!(ports_of(&bench.sent(), &links), [7001], "{answer}");
+        assert!(bench.heard.replies.is_empty(), "{answer}: {:?}", bench.heard.replies);
+    }
+    // The same to the greeting.
+    for greeting in ["-LOADING not yet\r\n", "-NOAUTH Authentication required.\r\n"] {
+        let mut bench = Bench::reading(ReadFrom::Replica);
+        bench.send("GET a", 1, 1);
+        let (replica, _) = bench.dials()[0];
+        bench.gateway.connected(bench.now, replica).expect("it is wanted");
+        bench.gateway.received(bench.now, replica, greeting.as_bytes(), &mut bench.heard);
+        let links = bench.open_all();
+        assert_eq!(ports_of(&bench.sent(), &links), [7001], "{greeting}");
+        assert!(bench.heard.replies.is_empty(), "{greeting}: {:?}", bench.heard.replies);
+    }
+}
+
+#[test]
+fn a_replica_that_is_suspected_owes_nothing() {
+    let mut bench = Bench::reading(ReadFrom::Replica);
+    bench.send("GET a", 1, 1);
+    let links = bench.open_all();
+    bench.sent();
+    let mut suspected: Vec<Node> = with_replicas().nodes().map(|(_, node)| node.clone()).collect();
+    let silent = usize::from(links[0].1 - 7000);
+    suspected[silent].flags = suspected[silent].flags.union(NodeFlags::PFAIL);
+    let mut topology = Topology::new(suspected, true);
+    topology.assign(NodeIndex(1), 0..=16383);
+    bench.view(&topology);
+    let links = bench.open_all();
+    assert_eq!(ports_of(&bench.sent(), &links), [7001]);
+}
+
+#[test]
+fn other_credentials_make_other_links_and_keep_the_order() {
+    let mut bench = Bench::new();
+    bench.view(&topology(0));
+    bench.send("SET a 1", 1, 1);
+    let old = bench.dials()[0].0;
+    bench.open(old);
+    bench.sent();
+    bench.gateway.set_rules(Rules { password: "other".to_owned(), ..bench.gateway.rules.clone() });
+    assert_eq!(bench.send("GET a", 1, 2), Sent::NotYet, "it would overtake");
+    assert_eq!(bench.send("GET a", 2, 1), Sent::Yes);
+    let new = bench.dials()[0].0;
+    bench.gateway.received(bench.now, old, b"+OK\r\n", &mut bench.heard);
+    assert_eq!(bench.send("GET a", 1, 2), Sent::Yes);
+    bench.pass(30);
+    assert!(bench.gateway.take_orders().contains(&Order::Close(old)), "the old one has nothing to do any more");
+    assert_eq!(bench.gateway.links(), 1);
+    assert!(bench.gateway.connected(bench.now, new).is_some_and(|greeting| greeting.starts_with(b"*2\r\n$4\r\nAUTH")));
+}
+
 /// A node of the model: what it holds, and what it was sent.
 #[derive(Default)]
 struct Model {
@@ -504,6 +665,65 @@ impl Model {
                     out += &format!(":{value}\r\n");
                 }
             }
+        }
+    }
+}
+
+/// Three masters of which one has given slots to another, at random.
+fn shuffled(rng: &mut Rng, owners: &mut [u16; 16384], masters: &[u16]) -> Topology {
+    let (from, to) = (masters[rng.below(3) as usize], masters[rng.below(3) as usize]);
+    // The first ones, as the tool of Redis does; never all.
+    let moved: Vec<usize> = (0..16384).filter(|&slot| owners[slot] == from).take(300).collect();
+    moved.iter().for_each(|&slot| owners[slot] = to);
+    let mut topology = Topology::new((0..4).map(|number| node(number, NodeFlags::MASTER)).collect(), true);
+    for &master in masters {
+        for slot in (0..16384u16).filter(|&slot| owners[usize::from(slot)] == master) {
+            topology.assign(NodeIndex(master), slot..=slot);
+        }
+    }
+    topology
+}
+
+#[test]
+fn a_scan_asks_every_master_from_begin_to_end_whatever_moves() {
+    for seed in 0..10 {
+        let (mut rng, mut masters) = (Rng::new(seed), [0, 1, 2]);
+        let mut owners = std::array::from_fn(|slot| masters[slot / 5462]);
+        let (map, mut routes) = (crate::SlotMap::even(1), Routes::default());
+        let replace = |routes: &mut Routes, topology: &Topology| {
+            let view = View { topology: Some(topology), is_ours: &|_| false };
+            routes.replace(&view, |address| Some(address.port() - 7000));
+        };
+        let (mut cursor, mut asked, mut steps) = ("0".to_owned(), BTreeMap::<u16, Vec<u64>>::new(), 0);
+        loop {
+            replace(&mut routes, &shuffled(&mut rng, &mut owners, &masters));
+            // In every second run a master is replaced by the fourth node, once.
+            if seed % 2 == 1 && steps == seed as usize % 9 {
+                owners.iter_mut().filter(|owner| **owner == 1).for_each(|owner| *owner = 3);
+                masters[1] = 3;
+                replace(&mut routes, &shuffled(&mut rng, &mut owners, &masters));
+            }
+            let (bytes, ranges, _) = parse(&format!("SCAN {cursor} COUNT 5"));
+            let step = ScanStep::of(Args::new(&bytes, &ranges), &map, &routes).expect("a cursor of ours");
+            let crate::Home::Slot(slot) = step.home else {
+                assert_eq!(step.words, [&b"SCAN"[..], b"18446744073709551615"], "nothing is here: it is the end");
+                break;
+            };
+            let Owner::Peer(node) = routes.owner(slot) else { panic!("each slot has a node") };
+            let inner: u64 = std::str::from_utf8(&step.words[1]).unwrap().parse().unwrap();
+            let visits = asked.entry(node).or_default();
+            assert!(inner == 0 || visits.last() == Some(&(inner - 1)), "seed {seed}: {node} is asked for {inner}");
+            visits.push(inner);
+            let next = (inner + 1) % 3;
+            let mut out = Vec::new();
+            let answer = format!("*2\r\n$1\r\n{next}\r\n*0\r\n");
+            step.onward.write(answer.as_bytes(), &mut Reply::new(&mut out, Protocol::Resp2)).expect("a reply to SCAN");
+            cursor = String::from_utf8_lossy(&out).split("\r\n").nth(2).unwrap().to_owned();
+            steps += 1;
+            assert!(steps < 100, "seed {seed}: it does not end");
+        }
+        for master in masters {
+            assert!(asked[&master].ends_with(&[0, 1, 2]), "seed {seed}: {master} of {masters:?}: {asked:?}");
         }
     }
 }
