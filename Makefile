@@ -84,7 +84,7 @@ endif
 # The same on the other backend: what depends on it, and a few sequences of everything.
 epoll:
 	SLOTMESH_IO_BACKEND=epoll SLOTMESH_SEQUENCES=3 SLOTMESH_BIN=$(abspath $(TARGET))/release/slotmesh $(CARGO) test \
-		-p slotmesh-conform --test pipelines --test atomicity --test connections --test differential
+		-p slotmesh-conform --test pipelines --test atomicity --test connections --test differential --test gateway_remote
 
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps

@@ -1,5 +1,6 @@
 //! Clusters of several processes, ours and redis-server's, and what their nodes say of each other.
 
+use crate::server::backend_args;
 use crate::{Connection, Server, await_condition, node_command, unused_ports, without_test_variables};
 use std::ffi::OsString;
 use std::process::Command;
@@ -58,7 +59,7 @@ impl Program {
         match self {
             Self::Slotmesh(shards) => {
                 let shards = shards.to_string();
-                let own = [&own[..], &["--cores", &shards, "--shards", &shards]].concat();
+                let own = [&own[..], &["--cores", &shards, "--shards", &shards], backend_args()].concat();
                 Server::start_at(port, "slotmesh", self.command(), &own)
             }
             Self::Redis(_) => Server::start_at(port, "redis-server", self.command(), &own),

@@ -1,6 +1,7 @@
 //! A gateway before a cluster of three masters with a replica each: of ours, or of redis-server.
 
 use crate::groups::{await_settled, cluster_tool, follow_in_pairs, is_master, line_at, lines_at, node_at};
+use crate::server::backend_args;
 use crate::{Cluster, Connection, PASSWORD, Program, Served, Server, await_condition, node_command, unused_ports};
 
 /// Longest wait for a condition, in seconds.
@@ -118,7 +119,8 @@ impl Gateway {
         let (port, bus) = ((first + 2).to_string(), (first + 1).to_string());
         let mut front = vec!["--cluster-enabled", "yes", "--shards", "1", "--cores", "2", "--cluster-port", &bus];
         front.extend(["--gateway-port", &port, "--save", ""]);
-        let front = Server::start_at(first, "slotmesh", node_command(), &[&front, ARGS, &own, args].concat());
+        let front =
+            Server::start_at(first, "slotmesh", node_command(), &[&front, ARGS, backend_args(), &own, args].concat());
         let add = ["add-node", &format!("127.0.0.1:{first}"), words[0]];
         let out = cluster_tool(&[&add[..], password_of(behind)].concat());
         assert!(out.contains("[OK] New node added correctly."), "{out}");

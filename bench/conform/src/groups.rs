@@ -76,13 +76,13 @@ fn is_ready(node: &mut Connection) -> bool {
         && (info.contains("role:master") || info.contains("master_link_status:up"))
 }
 
-/// Shares the slots among the masters of these pairs of nodes and has the others follow them.
+/// Shares the slots among these nodes, and has all nodes know each other.
 ///
 /// # Panics
-/// If a node refuses, or they do not agree.
-pub fn follow_in_pairs(cluster: &Cluster, pairs: &[(u16, u16)]) {
-    let count = pairs.len() as u32;
-    for (place, &(master, _)) in (0u32..).zip(pairs) {
+/// If a node refuses, or they do not meet.
+pub fn share_among(cluster: &Cluster, masters: &[u16]) {
+    let count = masters.len() as u32;
+    for (place, &master) in (0u32..).zip(masters) {
         let start = |place: u32| place * 16384 / count;
         let mut node = cluster.connect(master);
         let range = format!("CLUSTER ADDSLOTSRANGE {} {}", start(place), start(place + 1) - 1);
@@ -93,6 +93,15 @@ pub fn follow_in_pairs(cluster: &Cluster, pairs: &[(u16, u16)]) {
     await_condition("all know each other", SECONDS_MAX, || {
         (0..cluster.count).all(|index| lines_at(cluster.first_port + index).len() == usize::from(cluster.count))
     });
+}
+
+/// Shares the slots among the masters of these pairs of nodes and has the others follow them.
+///
+/// # Panics
+/// If a node refuses, or they do not agree.
+pub fn follow_in_pairs(cluster: &Cluster, pairs: &[(u16, u16)]) {
+    let masters: Vec<u16> = pairs.iter().map(|&(master, _)| master).collect();
+    share_among(cluster, &masters);
     for &(master, replica) in pairs {
         replicate(cluster.first_port + replica, cluster.first_port + master);
     }

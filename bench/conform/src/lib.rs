@@ -16,6 +16,8 @@ mod cluster;
 mod connection;
 mod difference;
 mod differential;
+mod false_node;
+mod front;
 mod gateway;
 mod generate;
 mod grammar;
@@ -38,10 +40,14 @@ pub use cluster::{Cluster, NodeLine, Program, await_agreement, node_lines};
 pub use connection::Connection;
 pub use difference::{RULES, Rule, matches};
 pub use differential::{Batches, Failure, Step, assert_same, find_failure, shrink_steps};
+pub use false_node::{FalseNode, Mood};
+pub use front::Front;
 pub use gateway::{Behind, Door, Gateway};
 pub use generate::{Generator, PASSWORD, Reach};
 pub use grammar::Grammar;
-pub use groups::{await_settled, cluster_tool, follow_in_pairs, is_master, line_at, lines_at, node_at, replicate};
+pub use groups::{
+    await_settled, cluster_tool, follow_in_pairs, is_master, line_at, lines_at, node_at, replicate, share_among,
+};
 pub use lockstep::{CONNECTIONS, Difference, Recorded, Replies, record, replay, run_script, shrink_script};
 pub use packages::{assert_done, installed};
 pub use process::{await_condition, cpu_count, resident_bytes};

@@ -42,6 +42,15 @@ pub fn node_command() -> Command {
     without_test_variables(Command::new(binary()))
 }
 
+/// What chooses the node's backend, if `SLOTMESH_IO_BACKEND` does.
+pub(crate) fn backend_args() -> &'static [&'static str] {
+    static ARGS: OnceLock<Vec<&'static str>> = OnceLock::new();
+    ARGS.get_or_init(|| match std::env::var("SLOTMESH_IO_BACKEND") {
+        Ok(backend) if !is_self_test() => vec!["--io-backend", backend.leak()],
+        _ => Vec::new(),
+    })
+}
+
 /// A command that starts the node, without the variables that are meant for the tests: the node reads `SLOTMESH_…` as
 /// directives.
 pub fn without_test_variables(mut command: Command) -> Command {
@@ -128,11 +137,7 @@ impl Server {
         let (cores, shards) = (cores.to_string(), shards.to_string());
         let own = ["--save", "", "--cores", cores.as_str(), "--shards", shards.as_str()];
         let own = if is_self_test() { &own[..2] } else { &own };
-        let mut command = node_command();
-        if let Some(backend) = std::env::var_os("SLOTMESH_IO_BACKEND").filter(|_| !is_self_test()) {
-            command.arg("--io-backend").arg(backend);
-        }
-        Self::start("slotmesh", command, &[own, args].concat())
+        Self::start("slotmesh", node_command(), &[backend_args(), own, args].concat())
     }
 
     /// Ours as a cluster of so many shards on ports in a row, the first of which is that of the server.
