@@ -256,6 +256,8 @@ directives! {
         LFU_LOG_FACTOR: u32 = integer("lfu-log-factor", "10", 0, I32);
         /// Minutes in which a counter of OBJECT FREQ falls by one; 0: it does not.
         LFU_DECAY_TIME: u32 = integer("lfu-decay-time", "1", 0, I32);
+        /// Most keys that are remembered for CLIENT TRACKING; 0 = no limit. Clients are told to forget those beyond.
+        TRACKING_TABLE_MAX_KEYS: u64 = integer("tracking-table-max-keys", "1000000", 0, I64);
         /// Directory to work in. Files without a directory of their own are found there.
         DIR: str = text("dir", "./").protected();
         /// Whether CONFIG SET may change `dir` and names of files.
@@ -413,7 +415,6 @@ directives! {
         integer("set-max-listpack-entries", "128", 0, I64);
         integer("set-max-listpack-value", "64", 0, I64);
         integer("zset-max-listpack-entries", "128", 0, I64).aliases(&["zset-max-ziplist-entries"]);
-        integer("tracking-table-max-keys", "1000000", 0, I64);
         integer("loading-process-events-interval-bytes", "2097152", 1024, I32).hidden();
 
         memory("active-defrag-ignore-bytes", "100mb", 1, SIZE);

@@ -60,9 +60,11 @@ impl Engine {
         let (now, limits, core) = (self.now, self.hot_limits(), self.core);
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let (db, protocol) = (connection.client.db, connection.client.protocol);
+        let tracked = connection.client.tracked();
         let Some(shard) = self.lending.home() else { return Done::NotYet };
         self.shard_used = true;
-        let context = Context { db, protocol, now, first_key, limits, partial: false, is_node: false, may_block: true };
+        let context =
+            Context { db, protocol, now, first_key, limits, partial: false, is_node: false, may_block: true, tracked };
         let outcome = shard.execute(spec, args, &context, &mut self.scratch);
         if let Outcome::Blocks(wait) = outcome {
             let Some((socket, ticket)) = self.raise_barrier(index) else { return Done::Yes };
@@ -97,6 +99,7 @@ impl Engine {
             kind: RequestKind::Blocking,
             protocol: connection.client.protocol,
             no_touch: false,
+            tracked: connection.client.tracked().map(|by| by.remembers),
             partial: false,
             db: connection.client.db,
             first_key: None,

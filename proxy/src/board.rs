@@ -38,7 +38,7 @@ pub(crate) struct ReplicationCounts {
 }
 
 /// The numbers of one core, in the order of [`Board::publish`].
-const NUMBERS: usize = 37;
+const NUMBERS: usize = 39;
 
 /// Where those of the shard begin.
 const SHARD: usize = 27;
@@ -134,6 +134,7 @@ impl Board {
             }
         }
         let (waiting, freed) = keyspace.buried();
+        let (tracked_keys, tracked_items) = shard.tracked_keys();
         let numbers = [
             stats.hits,
             stats.misses,
@@ -144,6 +145,8 @@ impl Board {
             waiting as u64,
             freed,
             shard.expiry_passes_cut(),
+            tracked_keys as u64,
+            tracked_items as u64,
         ];
         debug_assert_eq!(numbers.len(), CPU - SHARD, "the thread's CPU time follows");
         for (place, number) in self.numbers[SHARD..CPU].iter().zip(numbers) {
@@ -190,6 +193,8 @@ impl Board {
             buried,
             freed,
             expiry_cut,
+            tracked_keys,
+            tracked_items,
             cpu_micros,
         ] = std::array::from_fn(|number| self.numbers[number].load(Relaxed));
         let db = |places: &[AtomicU64; 3]| {
@@ -228,6 +233,8 @@ impl Board {
             buried: (buried, freed),
             expiry_nanos,
             expiry_cut,
+            tracked_keys,
+            tracked_items,
             reads,
             busy_nanos,
             syncs: SyncCounts { full: syncs_full, partial: syncs_partial, refused: syncs_refused },

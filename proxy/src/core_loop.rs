@@ -118,6 +118,8 @@ impl Core {
             self.look_at_answered();
             self.settle_heard();
             wait = self.keep_house();
+            // What keys that expired have told.
+            self.settle_heard();
             self.engine.fence(&mut self.io.sockets);
             if self.engine.has_released && !self.engine.stalled.is_empty() {
                 wait = Wait::No;
@@ -473,6 +475,8 @@ impl Core {
         self.look_at_answered();
         let Engine { lending, meter, .. } = &mut self.engine;
         let expiry = lending.home().and_then(|shard| meter.housekeep(shard, monotonic, effort));
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.keep_tracked(&mut hands);
         if monotonic.0 >= self.next_cron {
             self.next_cron = monotonic.0 + CRON_NANOS;
             self.check_clients();
@@ -561,6 +565,7 @@ impl Core {
         self.engine.leave_channels(index);
         self.engine.leave_replication(index);
         self.engine.forget_postponed(index);
+        self.engine.leave_tracking(index);
         self.engine.connections[index as usize] = None;
     }
 }

@@ -22,6 +22,7 @@ use crate::pubsub::Heard;
 use crate::remote::Remote;
 use crate::replication::{Replication, StreamErrands};
 use crate::shutdown::Leave;
+use crate::tracking::Tracked;
 use crate::walk_time::WalkTime;
 use slotmesh_base::limits::{PENDING_EVERYWHERE_MAX, TURN_NANOS_MAX};
 use slotmesh_base::{Monotonic, ReplyError, Slot, UnixMillis};
@@ -31,8 +32,8 @@ use slotmesh_io::{Mail, SocketId, Sockets, clock};
 use slotmesh_keyspace::{Access, AccessPolicy, Key, KeyHasher, PackedLimit};
 use slotmesh_resp::{Args, Reply};
 use slotmesh_shard::{
-    Context, NodeAction, PauseScope, Placement, Replies, Shard, SlotMap, Standing, Subscriptions, admit, admit_at_node,
-    place, run_connection_command, run_node_command,
+    Context, NodeAction, PauseScope, Placement, Shard, SlotMap, Standing, Subscriptions, admit, admit_at_node, place,
+    run_connection_command, run_node_command,
 };
 use std::sync::Arc;
 
@@ -134,6 +135,8 @@ pub(crate) struct Engine {
     /// What our clients hear, and what they were told in this turn.
     pub(crate) subscriptions: Subscriptions,
     pub(crate) heard: Heard,
+    /// Those of our clients that are tracked.
+    pub(crate) tracked: Tracked,
     /// What is running, so that a panic can be laid at its door.
     pub(crate) running: Option<(u32, Option<&'static Spec>)>,
 }
@@ -165,6 +168,7 @@ impl Engine {
             settings_version: process.settings_version(),
             subscriptions: Subscriptions::new(core, process.audience.clone()),
             heard: Heard::default(),
+            tracked: Tracked::default(),
             seat: None,
             bus: None,
             replication: None,
@@ -267,7 +271,7 @@ impl Engine {
         first_key: Option<(Slot, u64)>,
     ) -> Done {
         let Some(connection) = self.connections[index as usize].as_deref() else { return Done::Yes };
-        if self.looks_twice || connection.client.replies != Replies::On {
+        if self.looks_twice || connection.client.is_special() {
             return self.run_specially(hands, index, spec, args, first_key);
         }
         self.run_plainly(hands, index, spec, args, first_key)
@@ -393,6 +397,9 @@ impl Engine {
     /// Runs a command on the connection or the node.
     fn run_locally(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
         self.publish();
+        if matches!(spec.reach, Reach::Connection(ConnectionCommand::ClientTracking)) && self.lending.home().is_none() {
+            return Done::NotYet;
+        }
         // INFO counts what was done before it.
         self.meter.flush();
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
@@ -407,10 +414,19 @@ impl Engine {
         let mut reply = Reply::new(&mut self.scratch, client.protocol);
         match spec.reach {
             Reach::Connection(command) => {
+                let tracking = client.tracking.clone();
                 run_connection_command(command, client, args, &node, self.now, &mut reply);
-                if command == ConnectionCommand::Reset {
-                    self.end_watch(hands, index);
-                    self.leave_channels(index);
+                match command {
+                    ConnectionCommand::Reset => {
+                        self.end_watch(hands, index);
+                        self.leave_channels(index);
+                        self.note_tracking(index);
+                    }
+                    ConnectionCommand::ClientTracking => {
+                        self.count(index, spec, args);
+                        return self.follow_tracking(hands, index, tracking);
+                    }
+                    _ => {}
                 }
             }
             Reach::Node(command) => match run_node_command(command, client, args, &node, self.now, &mut reply) {
@@ -484,6 +500,7 @@ impl Engine {
             partial: false,
             is_node: connection.client.is_at_node,
             may_block: false,
+            tracked: connection.client.tracked(),
         };
         let Some(shard) = self.lending.home() else { return Done::NotYet };
         self.shard_used = true;

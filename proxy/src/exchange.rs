@@ -203,6 +203,7 @@ impl Engine {
             ReplyKind::Waits => self.note_wait(sockets, from, back, bytes),
             ReplyKind::Lent | ReplyKind::GivenBack | ReplyKind::Called => unreachable!("a shard is a parcel"),
             ReplyKind::Stream => unreachable!("so is mail"),
+            ReplyKind::Stale => self.take_stale(sockets, back, bytes),
         }
     }
 
@@ -220,7 +221,7 @@ impl Engine {
             ReplyKind::Lent => Arrival::Lent { from, loan: reply.back.ticket, shard },
             ReplyKind::GivenBack => Arrival::GivenBack { shard },
             ReplyKind::Called => Arrival::Called { from, ticket: reply.back.to_ticket(self.core), shard },
-            ReplyKind::Answer | ReplyKind::Waits | ReplyKind::Late | ReplyKind::Stream => {
+            ReplyKind::Answer | ReplyKind::Waits | ReplyKind::Late | ReplyKind::Stream | ReplyKind::Stale => {
                 unreachable!("only shards travel so")
             }
         });
@@ -420,6 +421,7 @@ impl Engine {
             RequestKind::Refresh => {
                 self.refresh_pause();
                 self.refresh_monitors();
+                self.refresh_broadcasts();
                 Reply::new(answers, head.protocol).ok();
             }
             RequestKind::Publish => {
@@ -480,8 +482,17 @@ impl Engine {
         }
         let limits = self.hot_limits();
         let (db, protocol, now) = (head.db, head.protocol, self.now);
-        let context =
-            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: true };
+        let context = Context {
+            db,
+            protocol,
+            now,
+            first_key: None,
+            limits,
+            partial: false,
+            is_node: false,
+            may_block: true,
+            tracked: head.tracked_by(from),
+        };
         if let Some(shard) = self.lending.home() {
             shard.block(head.back.to_ticket(from), spec, args, &context, wait, false);
         }
@@ -510,6 +521,7 @@ impl Engine {
             partial: head.partial,
             is_node: false,
             may_block,
+            tracked: head.tracked_by(from),
         };
         self.shard_used = true;
         let start = out.len();

@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | kind ([`RequestKind`]) | 0 | 1 |
 //! | protocol (2 or 3) | 1 | 1 |
-//! | 1 if the reply is a share of a gathered one, and 2 for reads without a trace | 2 | 1 |
+//! | 1 if the reply is a share of a gathered one, 2 for reads without a trace, 4 if the client is tracked, 8 if what it reads is remembered | 2 | 1 |
 //! | 1 if slot and hash of the first key follow | 3 | 1 |
 //! | database | 4 | 2 |
 //! | slot of the first key | 6 | 2 |
@@ -29,7 +29,7 @@ use slotmesh_base::Slot;
 use slotmesh_command::ChannelKind;
 use slotmesh_io::SocketId;
 use slotmesh_resp::{ArgRange, Args, Protocol};
-use slotmesh_shard::{Shard, Ticket, Unblock};
+use slotmesh_shard::{Shard, Ticket, TrackedBy, Tracker, Unblock};
 use std::os::fd::OwnedFd;
 
 /// Bytes of a request before the lengths of its arguments.
@@ -145,6 +145,8 @@ pub(crate) enum ReplyKind {
     Called,
     /// Mail about the stream, as a parcel.
     Stream,
+    /// Keys that have changed, for tracked clients (`tracking.rs`).
+    Stale,
 }
 
 impl ReplyKind {
@@ -157,6 +159,7 @@ impl ReplyKind {
             4 => Self::GivenBack,
             5 => Self::Called,
             6 => Self::Stream,
+            7 => Self::Stale,
             other => panic!("cores of one process agree on replies, and {other} is none"),
         }
     }
@@ -247,6 +250,8 @@ pub(crate) struct RequestHead {
     pub(crate) partial: bool,
     /// Whether reads leave no trace in keys (`CLIENT NO-TOUCH`).
     pub(crate) no_touch: bool,
+    /// Whether the client is tracked, and then whether what it reads is remembered.
+    pub(crate) tracked: Option<bool>,
     pub(crate) db: u16,
     pub(crate) first_key: Option<(Slot, u64)>,
     pub(crate) back: ReturnAddress,
@@ -256,7 +261,15 @@ impl RequestHead {
     /// A record that only speaks of something else.
     pub(crate) fn bare(kind: RequestKind) -> Self {
         let back = ReturnAddress::number(0);
-        Self { kind, protocol: Protocol::Resp2, partial: false, no_touch: false, db: 0, first_key: None, back }
+        let protocol = Protocol::Resp2;
+        Self { kind, protocol, partial: false, no_touch: false, tracked: None, db: 0, first_key: None, back }
+    }
+
+    /// What the shard must know of the client, which core `from` serves, if it is tracked.
+    pub(crate) fn tracked_by(&self, from: u16) -> Option<TrackedBy> {
+        let SocketId { index, generation } = self.back.socket;
+        let tracker = Tracker { core: from, connection: index, generation };
+        self.tracked.map(|remembers| TrackedBy { tracker, remembers })
     }
 }
 
@@ -269,7 +282,8 @@ pub(crate) fn request_len<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>
 pub(crate) fn write_request<'a>(head: &RequestHead, arguments: impl ExactSizeIterator<Item = &'a [u8]>, to: &mut [u8]) {
     to[0] = head.kind as u8;
     to[1] = if head.protocol == Protocol::Resp3 { 3 } else { 2 };
-    to[2] = u8::from(head.partial) | u8::from(head.no_touch) << 1;
+    let tracked = head.tracked.map_or(0, |remembers| 4 | u8::from(remembers) << 3);
+    to[2] = u8::from(head.partial) | u8::from(head.no_touch) << 1 | tracked;
     to[3] = u8::from(head.first_key.is_some());
     to[4..6].copy_from_slice(&head.db.to_le_bytes());
     let (slot, hash) = head.first_key.map_or((0, 0), |(slot, hash)| (slot.number(), hash));
@@ -295,6 +309,7 @@ pub(crate) fn read_request_head(record: &[u8]) -> RequestHead {
         protocol: if record[1] == 3 { Protocol::Resp3 } else { Protocol::Resp2 },
         partial: record[2] & 1 == 1,
         no_touch: record[2] & 2 == 2,
+        tracked: (record[2] & 4 == 4).then_some(record[2] & 8 == 8),
         db: u16::from_le_bytes([record[4], record[5]]),
         first_key: if record[3] == 1 { slot.map(|slot| (slot, hash)) } else { None },
         back: ReturnAddress::read(&record[16..32]),
@@ -355,13 +370,21 @@ mod tests {
     #[test]
     fn records_are_read_as_they_were_written() {
         let back = ReturnAddress { socket: SocketId { index: 7, generation: 9 }, ticket: u32::MAX, part: 3 };
-        for (kind, first_key) in [
-            (RequestKind::Command, Slot::new(16383).map(|slot| (slot, u64::MAX))),
-            (RequestKind::ListClients, None),
-            (RequestKind::Stop, None),
+        for (kind, first_key, tracked) in [
+            (RequestKind::Command, Slot::new(16383).map(|slot| (slot, u64::MAX)), Some(true)),
+            (RequestKind::ListClients, None, Some(false)),
+            (RequestKind::Stop, None, None),
         ] {
-            let head =
-                RequestHead { kind, protocol: Protocol::Resp3, partial: true, no_touch: true, db: 15, first_key, back };
+            let head = RequestHead {
+                kind,
+                protocol: Protocol::Resp3,
+                partial: true,
+                no_touch: true,
+                tracked,
+                db: 15,
+                first_key,
+                back,
+            };
             let arguments: [&[u8]; 3] = [b"SET", b"", b"value"];
             let mut record = vec![0xee; request_len(arguments.into_iter())];
             write_request(&head, arguments.into_iter(), &mut record);
@@ -385,7 +408,7 @@ mod tests {
     #[test]
     fn kinds_are_read_as_they_were_written() {
         (0..16).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
-        (0..7).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
+        (0..8).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
         for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
             assert_eq!(read_unblock_word(unblock_word(why)), why);
         }

@@ -251,6 +251,7 @@ impl Engine {
         for letter in shard.take_letters() {
             match letter {
                 Letter::Call(ticket) => self.lending.calls.push_back(ticket),
+                Letter::Stale { to, what, origin } => self.deliver_stale(hands, to, what, origin),
                 Letter::Reply { to, served } => {
                     let back = ReturnAddress::of_ticket(to);
                     self.count_served(to, &served);
@@ -379,8 +380,17 @@ impl Engine {
         let Some(kept) = request.next() else { return };
         let Some(spec) = kept.spec else { return };
         let args = request.args(kept);
-        let context =
-            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: true };
+        let context = Context {
+            db,
+            protocol,
+            now,
+            first_key: None,
+            limits,
+            partial: false,
+            is_node: false,
+            may_block: true,
+            tracked: connection.client.tracked(),
+        };
         let back = ReturnAddress { socket, ticket, part: 0 };
         let mut reply = Vec::new();
         if let Some(error) = self.standing_for(socket.index, Some((spec, args))).refusal_of_write(spec) {

@@ -7,7 +7,7 @@ use crate::scatter::announce_parcel;
 use slotmesh_base::ReplyError;
 use slotmesh_conf::directive;
 use slotmesh_io::{DataLoop, Lane, process, tcp};
-use slotmesh_shard::{Client, ShutdownWish};
+use slotmesh_shard::{Client, ShutdownWish, Tracker};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -172,6 +172,8 @@ pub(crate) fn adopt(io: &mut DataLoop<Parcel>, engine: &mut Engine, socket: Owne
         }
     }
     let id = io.sockets.adopt(socket);
+    client.tracker = Tracker { core: engine.core, connection: id.index, generation: id.generation };
+    engine.process.roster.enter(client.id, engine.core, id);
     engine.counters.connections += 1;
     engine.adopt(id, Connection::new(id, client));
     id.index

@@ -44,6 +44,7 @@ mod scatter;
 mod shutdown;
 mod statistics;
 mod supervisor;
+mod tracking;
 mod transactions;
 mod walk_time;
 

@@ -115,6 +115,26 @@ impl Engine {
         args: Args<'_>,
         first_key: Option<(Slot, u64)>,
     ) -> Done {
+        let is_tracked = self.connection(index).is_some_and(|connection| connection.client.tracking.is_some());
+        if !is_tracked {
+            return self.run_with_care(hands, index, spec, args, first_key);
+        }
+        self.begin_tracked(index);
+        let done = self.run_with_care(hands, index, spec, args, first_key);
+        if done == Done::Yes {
+            self.end_tracked(hands, index, spec, args);
+        }
+        done
+    }
+
+    fn run_with_care(
+        &mut self,
+        hands: &mut Hands<'_>,
+        index: u32,
+        spec: Option<&'static Spec>,
+        args: Args<'_>,
+        first_key: Option<(Slot, u64)>,
+    ) -> Done {
         let pause = self.pause;
         let Some(connection) = self.connection(index) else { return Done::Yes };
         if !connection.client.closing

@@ -102,6 +102,17 @@ impl Post {
         self.errands.iter().any(|errand| errand.core == core)
     }
 
+    /// Number of letters that wait for room.
+    pub(crate) fn waiting(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Whether a letter with these bytes waits.
+    pub(crate) fn holds(&self, core: u16, back: ReturnAddress, bytes: &[u8]) -> bool {
+        let is_it = |freight: &Freight| matches!(freight, Freight::Bytes(held) if held == bytes);
+        self.letters.iter().any(|letter| letter.core == core && letter.back == back && is_it(&letter.freight))
+    }
+
     /// Whether something waits for room.
     pub(crate) fn waits(&self) -> bool {
         !self.letters.is_empty() || !self.errands.is_empty()
@@ -141,6 +152,7 @@ impl Post {
                 kind: errand.kind,
                 protocol: Protocol::Resp2,
                 no_touch: false,
+                tracked: None,
                 partial: false,
                 db: 0,
                 first_key: None,

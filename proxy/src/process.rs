@@ -15,6 +15,7 @@ use crate::replication::{Replication, StreamBoard};
 use crate::shutdown::Closing;
 use crate::statistics::Statistics;
 use crate::supervisor::Supervisor;
+use crate::tracking::Roster;
 use slotmesh_base::{Monotonic, Slot, UnixMillis};
 use slotmesh_cluster::machine::{Actions, Cluster, LinkId, Now};
 use slotmesh_cluster::{Member, NodeIndex, Topology};
@@ -96,6 +97,7 @@ pub(crate) struct Process {
     handover_turn: AtomicUsize,
     pub(crate) pauses: Pauses,
     pub(crate) monitors: Monitors,
+    pub(crate) roster: Roster,
     /// What clients hear.
     pub(crate) audience: Arc<Audience>,
     /// Whether keys that are over are removed though nobody asks for them (DEBUG SET-ACTIVE-EXPIRE).
@@ -131,6 +133,7 @@ impl Process {
             version: AtomicU64::new(0),
             identity,
             monitors: Monitors::new(boards.len()),
+            roster: Roster::new(boards.len()),
             baseline: Mutex::new(vec![CoreFacts::default(); boards.len()]),
             statistics: Statistics::new(boards.len()),
             ticks: TickClock::calibrate(),
@@ -268,6 +271,8 @@ impl Process {
             total.commands += core.commands;
             total.input_bytes += core.input_bytes;
             total.output_bytes += core.output_bytes;
+            total.replication_input_bytes += core.replication_input_bytes;
+            total.replication_output_bytes += core.replication_output_bytes;
             total.turns += core.turns;
             total.busy_nanos += core.busy_nanos;
         }
@@ -515,6 +520,7 @@ impl Process {
             cpu_user_micros,
             rejected_connections: self.rejected.load(Ordering::Relaxed),
             rates: self.meter.lock().expect("no holder panics").rates,
+            tracking: self.roster.numbers(),
             io_backend: self.identity.backend.name(),
         }
     }
@@ -535,15 +541,19 @@ struct Meter {
 
 impl Meter {
     fn take(&mut self, total: Rates, now: Monotonic) {
-        let nanos = now.nanos_since(self.at).max(1);
-        let per_second =
-            |now: u64, before: u64| (u128::from(now.saturating_sub(before)) * 1_000_000_000 / u128::from(nanos)) as u64;
+        let nanos = u128::from(now.nanos_since(self.at).max(1));
+        let per_second = |counter: fn(&Rates) -> u64| {
+            let grown = counter(&total).saturating_sub(counter(&self.last));
+            (u128::from(grown) * 1_000_000_000 / nanos) as u64
+        };
         self.rates = Rates {
-            commands: per_second(total.commands, self.last.commands),
-            input_bytes: per_second(total.input_bytes, self.last.input_bytes),
-            output_bytes: per_second(total.output_bytes, self.last.output_bytes),
-            turns: per_second(total.turns, self.last.turns),
-            busy_nanos: per_second(total.busy_nanos, self.last.busy_nanos),
+            commands: per_second(|rates| rates.commands),
+            input_bytes: per_second(|rates| rates.input_bytes),
+            output_bytes: per_second(|rates| rates.output_bytes),
+            replication_input_bytes: per_second(|rates| rates.replication_input_bytes),
+            replication_output_bytes: per_second(|rates| rates.replication_output_bytes),
+            turns: per_second(|rates| rates.turns),
+            busy_nanos: per_second(|rates| rates.busy_nanos),
         };
         (self.last, self.at) = (total, now);
     }
@@ -600,6 +610,10 @@ impl Node for NodeView<'_> {
 
     fn process(&self) -> ProcessFacts {
         self.process.facts()
+    }
+
+    fn has_client(&self, id: u64) -> bool {
+        self.process.roster.has(id)
     }
 
     fn cluster(&self) -> Option<Member<'_>> {

@@ -446,6 +446,10 @@ fn hand(sockets: &mut Sockets, connection: &mut Connection, message: &[u8], limi
     }
     let is_kept = if connection.pipeline.is_empty() {
         false
+    } else if connection.pipeline.is_muting() {
+        // A client that wants no replies hears all the same.
+        connection.pipeline.append_aloud(message);
+        true
     } else if connection.wait.is_some() {
         connection.pipeline.append_to_last_ready(message)
     } else {

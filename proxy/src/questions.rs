@@ -157,8 +157,17 @@ impl Engine {
         let (now, limits) = (self.now, self.hot_limits());
         let what = words.first().and_then(|name| Inspection::of(name)).expect("cores of one process agree on words");
         let mut reply = Reply::new(answer, protocol);
-        let context =
-            Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: false };
+        let context = Context {
+            db,
+            protocol,
+            now,
+            first_key: None,
+            limits,
+            partial: false,
+            is_node: false,
+            may_block: false,
+            tracked: None,
+        };
         match self.lending.home() {
             Some(shard) => {
                 shard.inspect(what, &context, words, &mut reply);
@@ -223,7 +232,16 @@ impl Engine {
         let own_part = others.len() as u32;
         for (part, core) in others.into_iter().enumerate() {
             let back = ReturnAddress { socket, ticket, part: part as u32 };
-            let head = RequestHead { kind, protocol, partial: true, no_touch: false, db, first_key: None, back };
+            let head = RequestHead {
+                kind,
+                protocol,
+                partial: true,
+                no_touch: false,
+                tracked: None,
+                db,
+                first_key: None,
+                back,
+            };
             send_request(hands.mail, core, &head, len, words());
             self.outstanding += 1;
         }

@@ -54,13 +54,18 @@ impl Engine {
         spec: &'static Spec,
         args: Args<'_>,
     ) -> Done {
+        self.count(index, spec, args);
+        self.reply_scratch(hands, index)
+    }
+
+    /// Counts a command whose reply stands in the scratch buffer.
+    pub(crate) fn count(&mut self, index: u32, spec: &'static Spec, args: Args<'_>) {
         if let Some(connection) = self.connections[index as usize].as_deref() {
             self.meter.end(spec, args, Sender::Ours(&connection.client));
             if self.scratch.first() == Some(&b'-') {
                 self.meter.note_failed(spec);
             }
         }
-        self.reply_scratch(hands, index)
     }
 
     /// Hands out what was written to the scratch buffer.

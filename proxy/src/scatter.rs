@@ -33,6 +33,7 @@ impl Engine {
             protocol: connection.client.protocol,
             partial: false,
             no_touch: connection.client.no_touch,
+            tracked: connection.client.tracked().map(|by| by.remembers),
             db: connection.client.db,
             first_key,
             back: ReturnAddress { socket: connection.socket, ticket, part: 0 },
@@ -92,6 +93,7 @@ impl Engine {
         }
         let Some(connection) = self.connections[index as usize].as_deref_mut() else { return Done::Yes };
         let no_touch = connection.client.no_touch;
+        let tracked = connection.client.tracked().map(|by| by.remembers);
         let (socket, protocol, db) = (connection.socket, connection.client.protocol, connection.client.db);
         let ticket = connection.pipeline.expect_gathered(gather);
         cork(&mut self.corked, self.turn, connection, hands.sockets);
@@ -101,13 +103,16 @@ impl Engine {
                 self.run_own_part(index, spec, words, back);
             } else {
                 let kind = RequestKind::Command;
-                let head = RequestHead { kind, protocol, partial: true, no_touch, db, first_key: None, back };
+                let head = RequestHead { kind, protocol, partial: true, no_touch, tracked, db, first_key: None, back };
                 send_request(hands.mail, *core, &head, len(words), words.iter().copied());
                 self.outstanding += 1;
                 self.counters.hops_out += 1;
             }
         }
         self.release(hands, index);
+        if self.lending.home().is_some_and(|shard| shard.has_letters()) {
+            self.post_letters(hands);
+        }
         Done::Yes
     }
 
@@ -131,6 +136,7 @@ impl Engine {
             partial: true,
             is_node: false,
             may_block: false,
+            tracked: connection.client.tracked(),
         };
         let shard = self.lending.home().expect("a part runs here when the shard is at home");
         let mut reply = Vec::new();

@@ -188,6 +188,7 @@ impl Engine {
         self.watching.lines = lines.unwrap_or_default();
         client.closing |= kills_itself;
         self.connections[index as usize] = Some(connection);
+        self.note_tracking(index);
         self.errands.orders.extend(sequel.orders.into_iter().map(|order| (index, order)));
         self.follow_order();
         self.refresh_settings();
@@ -272,6 +273,7 @@ impl Engine {
                 protocol,
                 partial: true,
                 no_touch: false,
+                tracked: None,
                 db,
                 first_key: None,
                 back,

@@ -8,12 +8,12 @@
 
 use crate::exec::{end_blocks, run_together};
 use crate::key_map::{KeyMap, KeyName};
-use crate::{Context, KeptRequests, Shard};
+use crate::{Context, KeptRequests, Shard, Stale, Tracker};
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_command::{Outcome, Spec, ValueLimits, Wait, timeout_reply};
 use slotmesh_keyspace::{Change, ValueRef};
 use slotmesh_resp::{Args, Protocol, Reply};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Where the reply of a blocked command goes: a ticket of a connection of a core. Unique while it is outstanding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -37,7 +37,7 @@ pub struct Served {
     pub request: KeptRequests,
 }
 
-/// What a shard has to say to cores about their blocked clients; to be delivered by the shard's own core.
+/// What a shard has to say to cores about their clients, blocked or tracked; to be delivered by the shard's own core.
 #[derive(Clone, Debug)]
 pub enum Letter {
     /// A blocked command has ended.
@@ -49,6 +49,15 @@ pub enum Letter {
     },
     /// A waiter of several shards is first in line of a key that has something: its core shall serve it.
     Call(Ticket),
+    /// Tracked clients are to forget something.
+    Stale {
+        /// Which ones; nothing: those that hear of all keys.
+        to: Option<BTreeSet<Tracker>>,
+        /// What.
+        what: Stale,
+        /// The tracked client by whose hand it was.
+        origin: Option<Tracker>,
+    },
 }
 
 /// Why a client stops to wait.
@@ -71,7 +80,7 @@ pub(crate) struct Blocked {
     ready: VecDeque<KeyName>,
     /// Number of the next arrival.
     next: u64,
-    letters: Vec<Letter>,
+    pub(crate) letters: Vec<Letter>,
 }
 
 /// Those who wait for one key, by their arrival.
@@ -146,6 +155,7 @@ impl Retry {
             partial: false,
             is_node: false,
             may_block: true,
+            tracked: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a connection remembers between its requests.
 
-use crate::{Subscribed, Transaction};
+use crate::{ClientTracking, Subscribed, TrackedBy, Tracker, Transaction};
 use slotmesh_base::{Slot, UnixMillis};
 use slotmesh_command::Spec;
 use slotmesh_replication::ReplicaFacts;
@@ -64,6 +64,10 @@ pub struct Client {
     pub replies: Replies,
     /// `CLIENT NO-EVICT`.
     pub no_evict: bool,
+    /// Its place.
+    pub tracker: Tracker,
+    /// How its keys are tracked, if they are.
+    pub tracking: Option<Box<ClientTracking>>,
     /// `CLIENT NO-TOUCH`: what it reads counts as not read lately.
     pub no_touch: bool,
 }
@@ -130,8 +134,22 @@ impl Client {
             is_blocked: false,
             replies: Replies::On,
             no_evict: false,
+            tracker: Tracker::default(),
+            tracking: None,
             no_touch: false,
         }
+    }
+
+    /// Whether its requests are not simply run and answered.
+    #[inline]
+    pub fn is_special(&self) -> bool {
+        self.replies != Replies::On || self.tracking.is_some()
+    }
+
+    /// What the shards must know of it if it is tracked.
+    #[inline]
+    pub fn tracked(&self) -> Option<TrackedBy> {
+        self.tracking.as_ref().map(|tracking| tracking.by())
     }
 
     /// Whether the stream of our effects is promised to it.

@@ -1,6 +1,6 @@
 //! Execution of a placed command on this core's shard.
 
-use crate::Shard;
+use crate::{Shard, TrackedBy};
 use slotmesh_base::{ReplyError, Slot, UnixMillis};
 use slotmesh_command::{Beside, Call, Flags, Outcome, Reach, Spec, ValueLimits, key_indexes, reads_unnamed_keys};
 use slotmesh_keyspace::{Change, Key};
@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub is_node: bool,
     /// Whether the command may wait.
     pub may_block: bool,
+    /// The client, if it is tracked.
+    pub tracked: Option<TrackedBy>,
 }
 
 impl Shard {
@@ -42,7 +44,11 @@ impl Shard {
         out: &mut Vec<u8>,
     ) -> Outcome {
         let outcome = self.run(spec, args, context, &mut [], out);
+        if let Some(by) = context.tracked {
+            self.remember(context.db, spec, args, by);
+        }
         if self.is_noted() {
+            self.tracking.origin = context.tracked.map(|by| by.tracker);
             self.note_command();
             self.end_block(context.now, context.limits);
         }
@@ -107,13 +113,19 @@ impl Shard {
     /// follow the deletions of keys that had expired.
     #[cold]
     pub(crate) fn note_command(&mut self) {
+        if self.keyspace.take_flushed() {
+            self.tracking.flush(&mut self.keyspace, self.hasher, &mut self.blocked.letters);
+        }
         for event in self.keyspace.take_events() {
             if event.change == Change::Expired {
                 self.effects.push_expired(event.db, &event.key);
             }
             self.watches.touch(event.db, &event.key, event.change);
             self.blocked.touch(event.db, &event.key, event.change);
+            let letters = &mut self.blocked.letters;
+            self.tracking.touch(&mut self.keyspace, self.hasher, (event.db, &event.key), letters);
         }
+        self.tracking.origin = None;
         self.effects.end_command();
     }
 
@@ -156,7 +168,11 @@ pub(crate) fn run_together(
         home_shard.expect("home is one of the shards").run(spec, args, context, &mut others, out)
     };
     for place in places {
+        if let Some(by) = context.tracked {
+            shards[place].remember(context.db, spec, args, by);
+        }
         if shards[place].is_noted() {
+            shards[place].tracking.origin = context.tracked.map(|by| by.tracker);
             shards[place].note_command();
         }
     }
@@ -266,6 +282,7 @@ mod tests {
             partial: false,
             is_node: false,
             may_block: false,
+            tracked: None,
         };
         let mut out = b"+before\r\n".to_vec();
         let request = Request::words("GET a");
@@ -299,6 +316,7 @@ mod tests {
                 partial: false,
                 is_node: false,
                 may_block: false,
+                tracked: None,
             };
             let mut out = Vec::new();
             shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut out);
@@ -333,6 +351,7 @@ mod tests {
             partial: false,
             is_node: false,
             may_block: false,
+            tracked: None,
         };
         shards.shards[0].execute(request.spec().unwrap(), request.args(), &context, &mut Vec::new());
     }

@@ -44,6 +44,23 @@ impl<V: Default> KeyMap<V> {
         }
     }
 
+    /// The first key of all.
+    pub(crate) fn first_name(&self) -> Option<KeyName> {
+        let (&db, keys) = self.0.first_key_value()?;
+        keys.first_key_value().map(|(bytes, _)| KeyName { db, bytes: bytes.clone() })
+    }
+
+    /// Takes the first key of all, with its value.
+    pub(crate) fn pop_first(&mut self) -> Option<(KeyName, V)> {
+        let mut keys = self.0.first_entry()?;
+        let db = *keys.key();
+        let first = keys.get_mut().pop_first();
+        if keys.get().is_empty() {
+            keys.remove();
+        }
+        first.map(|(bytes, value)| (KeyName { db, bytes }, value))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

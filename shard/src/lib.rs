@@ -33,6 +33,7 @@ mod snapshot;
 mod standing;
 #[cfg(test)]
 mod testing;
+mod tracking;
 mod transaction;
 mod watch;
 
@@ -66,6 +67,9 @@ pub use save::{LoadFacts, PersistenceFacts, SaveBegin, SaveEnd, SaveFacts, SaveR
 pub use shard::{Shard, ShardSettings};
 pub use slow_log::{SlowClient, SlowEntry, SlowLog};
 pub use standing::Standing;
+pub use tracking::{
+    ClientTracking, INVALIDATIONS, Stale, TrackedBy, Tracker, TrackingMode, write_broken_redirect, write_invalidation,
+};
 pub use transaction::{
     Crowd, Ledger, Question, Sequel, Surroundings, Transaction, TransactionAction, exec_cores, execute_transaction,
     run_transaction_command,

@@ -156,8 +156,17 @@ fn replay_one(
 ) -> Result<(), ReplayFault> {
     let limits = ValueLimits { string_bytes_max: usize::MAX, ..limits };
     let (now, protocol) = (BEFORE_ALL_EXPIRIES, Protocol::Resp3);
-    let context =
-        Context { db, protocol, now, first_key: None, limits, partial: false, is_node: false, may_block: false };
+    let context = Context {
+        db,
+        protocol,
+        now,
+        first_key: None,
+        limits,
+        partial: false,
+        is_node: false,
+        may_block: false,
+        tracked: None,
+    };
     reply.clear();
     run_together(shards, spec, args, &context, reply);
     if reply.first() == Some(&b'-') { Err(ReplayFault::Refused(spec.full_name)) } else { Ok(()) }

@@ -1,6 +1,7 @@
 //! A shard: the slots that one core owns, and all that belongs to them.
 
 use crate::blocked::Blocked;
+use crate::tracking::Tracking;
 use crate::watch::Watches;
 use slotmesh_base::limits::{
     EXPIRY_PAGES_PER_EFFORT, EXPIRY_PAGES_PER_PASS, FREED_TABLES_PER_PASS, HOUSEKEEPING_INTERVAL_MS,
@@ -33,6 +34,7 @@ pub struct Shard {
     pub(crate) rng: Rng,
     pub(crate) watches: Watches,
     pub(crate) blocked: Blocked,
+    pub(crate) tracking: Tracking,
     housekeeping: Housekeeping,
 }
 
@@ -63,6 +65,7 @@ impl Shard {
             rng: Rng::new(seed),
             watches: Watches::default(),
             blocked: Blocked::default(),
+            tracking: Tracking::default(),
             housekeeping: Housekeeping::default(),
         }
     }

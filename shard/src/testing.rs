@@ -371,5 +371,6 @@ pub(crate) fn context(now: UnixMillis, partial: bool) -> Context<'static> {
         partial,
         is_node: false,
         may_block: true,
+        tracked: None,
     }
 }

@@ -378,6 +378,7 @@ fn context_of<'a>(client: &Client, around: &Surroundings<'_>) -> Context<'a> {
         partial: false,
         is_node: client.is_at_node,
         may_block: false,
+        tracked: client.tracked(),
     }
 }
 

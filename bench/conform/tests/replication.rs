@@ -644,6 +644,8 @@ fn syncs_and_bytes_are_counted_and_forgotten() {
         }
         assert!(count(&master, "memory", "mem_replication_backlog") > 10_000, "{name}");
         assert!(count(&master, "memory", "mem_total_replication_buffers") > 10_000, "{name}");
+        let stats = show(&master.connect().say("MEMORY STATS"));
+        assert!(!stats.contains(r"$19\r\nreplication.backlog\r\n:0\r\n"), "{name}: {stats}");
         assert_eq!(master.syncs(), (1, 0), "{name}");
         master.order("CONFIG RESETSTAT");
         assert_eq!(master.syncs(), (0, 0), "{name}");

@@ -1,6 +1,7 @@
 //! Bounds on what waits for clients to read it.
 
 use super::{Core, TURN_BYTES_MAX};
+use crate::engine::Hands;
 use slotmesh_base::limits::{FINISHING_IDLE_SECONDS_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use slotmesh_io::clock;
 
@@ -53,6 +54,8 @@ impl Core {
 
     /// Lets out what clients were told, and closes those who let too much of it pile up.
     pub(super) fn settle_heard(&mut self) {
+        let mut hands = Hands { sockets: &mut self.io.sockets, mail: &mut self.io.mail };
+        self.engine.tell_changed(&mut hands);
         if self.engine.heard.connections.is_empty() {
             return;
         }

@@ -19,6 +19,11 @@ impl Engine {
     /// for keys on our core only.
     #[cold]
     pub(crate) fn standing_for(&self, index: u32, command: Option<(&'static Spec, Args<'_>)>) -> Standing {
+        let client = self.connections[index as usize].as_deref().map(|connection| &connection.client);
+        if client.is_some_and(|client| client.is_at_node) {
+            // Of the cluster's state the redirect speaks.
+            return self.standing.without(Standing::CUT_OFF);
+        }
         if self.remote.is_none() {
             return self.standing;
         }
@@ -26,7 +31,6 @@ impl Engine {
         let has_here = |(spec, args): (&'static Spec, Args<'_>)| {
             key_indexes(spec, args).any(|key| is_here(Slot::of_key(args.at(key))))
         };
-        let client = self.connections[index as usize].as_deref().map(|connection| &connection.client);
         let queued = client.and_then(|client| client.transaction.as_ref());
         let concerns = command.is_some_and(has_here) || queued.is_some_and(|queued| queued.commands().any(has_here));
         if concerns { self.standing } else { Standing::default() }
@@ -233,6 +237,7 @@ impl Engine {
         let Some(remote) = &mut self.remote else { return Done::Yes };
         let (socket, protocol) = (connection.socket, connection.client.protocol);
         let no_touch = connection.client.no_touch;
+        let tracked = connection.client.tracked().map(|by| by.remembers);
         let ticket = connection.pipeline.next_ticket();
         // All parts go, or none: half a command must not wait.
         let mut is_ready = |(home, words): &(Home, Vec<&[u8]>)| match *home {
@@ -253,7 +258,8 @@ impl Engine {
                 Home::Core(core) if core == self.core => self.run_own_part(index, spec, words, back),
                 Home::Core(core) => {
                     let kind = RequestKind::Command;
-                    let head = RequestHead { kind, protocol, partial: true, no_touch, db: 0, first_key: None, back };
+                    let head =
+                        RequestHead { kind, protocol, partial: true, no_touch, tracked, db: 0, first_key: None, back };
                     send_request(hands.mail, core, &head, len(words), words.iter().copied());
                     self.outstanding += 1;
                     self.counters.hops_out += 1;

@@ -209,6 +209,7 @@ impl Engine {
             partial: false,
             is_node: false,
             may_block: false,
+            tracked: None,
         };
         let mut reply = Vec::new();
         if let Some(error) = self.standing.refusal_of_write(spec) {

@@ -68,6 +68,11 @@ impl Origin for ReturnAddress {
 }
 
 impl Remote {
+    /// Whether other hosts have slots.
+    pub(crate) fn has_remote(&self) -> bool {
+        self.gateway.routes().has_remote()
+    }
+
     pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             gateway: Gateway::new(rules(settings)),

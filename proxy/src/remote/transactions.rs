@@ -98,6 +98,7 @@ impl Engine {
         Some(match remote.gateway.send_block(self.monotonic, Envelope { spec, slot, protocol, to }, &block) {
             Sent::Yes => {
                 self.raise_barrier(index);
+                self.forget_read_elsewhere(hands.sockets, index);
                 Done::Yes
             }
             Sent::NotYet => Done::NotYet,

@@ -141,6 +141,8 @@ pub enum ReplyError {
     /// A client of the gateway waits for a key whose slot another core of the process has now. TRYAGAIN, as it is what
     /// helps.
     MovedWhileWaiting,
+    /// CLIENT TRACKING with BCAST at a gateway to other hosts, which do not tell of all keys.
+    BroadcastAcrossHosts,
     /// A command of cluster nodes, and we are none.
     ClusterDisabled,
     /// A slot's number is none.
@@ -316,6 +318,7 @@ impl fmt::Display for ReplyError {
             Self::ClusterDown => "CLUSTERDOWN The cluster is down",
             Self::HandingOver => "TRYAGAIN A replica takes over from the node that has the key",
             Self::MovedWhileWaiting => "TRYAGAIN The slot of a key has moved while its command waited",
+            Self::BroadcastAcrossHosts => "ERR BCAST mode is not possible at a gateway to other hosts",
             Self::NodeNotReached => "CLUSTERDOWN The node that has the slot was not reached in time",
             Self::FateUnknown => {
                 "UNKNOWNFATE The node that was asked has not answered: nobody knows whether the command has run"

@@ -50,6 +50,11 @@ pub struct Keyspace {
     snapshots: Snapshots,
     /// Whether databases made from now on record all keys that expire.
     records_expired: bool,
+    /// Whether they record all that happens to any key.
+    records_all: bool,
+    /// Whether flushes are recorded, and whether there was one that nobody has taken.
+    records_flushes: bool,
+    was_flushed: bool,
     /// Raised by the databases' observers when there are events.
     has_events: Arc<AtomicBool>,
 }
@@ -80,6 +85,9 @@ impl Keyspace {
             graveyard: Graveyard::default(),
             snapshots: Snapshots::default(),
             records_expired: false,
+            records_all: false,
+            records_flushes: false,
+            was_flushed: false,
             access: Access::default(),
             has_events: Arc::default(),
         }
@@ -157,6 +165,7 @@ impl Keyspace {
     fn make_db(&mut self, index: usize) {
         let mut db = Db::new(self.hasher);
         db.record_expired(self.records_expired, index, &self.has_events);
+        db.record_all(self.records_all, index, &self.has_events);
         db.set_access(self.access);
         self.dbs[index] = Some(Box::new(db));
     }
@@ -182,6 +191,7 @@ impl Keyspace {
 
     /// Empties a database; how many keys it had. The memory is freed by [`free_some`](Self::free_some).
     pub fn flush(&mut self, index: usize) -> usize {
+        self.note_flush();
         let Some(db) = self.dbs.get_mut(index).and_then(Option::as_mut) else { return 0 };
         db.note_flush();
         let old = db.take_all();

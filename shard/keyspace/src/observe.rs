@@ -48,6 +48,8 @@ pub(crate) struct Observer {
     counts: BTreeMap<u16, u32>,
     /// Whether every key that expires is recorded.
     pub(crate) records_expired: bool,
+    /// Whether all that happens is recorded, whatever the key.
+    pub(crate) records_all: bool,
     events: Vec<Event>,
     /// Raised with every event; all databases of a keyspace share it.
     flag: Arc<AtomicBool>,
@@ -61,6 +63,7 @@ impl Observer {
             slots: [0; SLOT_COUNT / u64::BITS as usize],
             counts: BTreeMap::new(),
             records_expired: false,
+            records_all: false,
             events: Vec::new(),
             flag,
         }
@@ -93,7 +96,7 @@ impl Observer {
 
     /// Whether it is of no use any more.
     pub(crate) fn is_idle(&self) -> bool {
-        self.counts.is_empty() && !self.records_expired && self.events.is_empty()
+        self.counts.is_empty() && !self.records_expired && !self.records_all && self.events.is_empty()
     }
 
     /// The slots with attention.
@@ -104,7 +107,7 @@ impl Observer {
     /// Records what happened to a key, if somebody wants to know it.
     #[inline]
     pub(crate) fn note(&mut self, slot: Slot, key: &[u8], change: Change) {
-        if self.attends(slot) || change == Change::Expired && self.records_expired {
+        if self.attends(slot) || self.records_all || change == Change::Expired && self.records_expired {
             self.record(key, change);
         }
     }

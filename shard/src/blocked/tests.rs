@@ -349,6 +349,7 @@ fn letters_come_in_the_order_of_what_happened() {
         .into_iter()
         .map(|letter| match letter {
             Letter::Reply { to, .. } | Letter::Call(to) => to.connection,
+            Letter::Stale { .. } => panic!("nobody is tracked"),
         })
         .collect();
     assert_eq!(order, [1, 2, 3, 4]);

@@ -25,6 +25,7 @@ fn context(db: u16) -> Context<'static> {
         partial: false,
         is_node: false,
         may_block: false,
+        tracked: None,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::filter::ClientKind;
 use super::node::{ClientFilter, NodeAction};
-use crate::{Client, Replies};
+use super::tracking::redirect_of;
+use crate::{Client, Replies, TrackingMode};
 use slotmesh_base::{ReplyError, UnixMillis};
 use slotmesh_command::{ChannelKind, parse_integer};
 use slotmesh_resp::{Args, Protocol, Reply};
@@ -114,7 +115,7 @@ pub(super) fn unblock(args: Args<'_>, reply: &mut Reply<'_>) -> NodeAction {
 }
 
 /// ON or OFF.
-fn switch(word: &[u8]) -> Option<bool> {
+pub(super) fn switch(word: &[u8]) -> Option<bool> {
     let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
     if is(b"on") { Some(true) } else { is(b"off").then_some(false) }
 }
@@ -142,47 +143,6 @@ pub(super) fn set_replies(client: &mut Client, args: Args<'_>, reply: &mut Reply
         Some(replies) => client.replies = replies,
         None => reply.error(ReplyError::Syntax),
     }
-}
-
-/// CLIENT TRACKING: it can be off.
-pub(super) fn tracking(args: Args<'_>, reply: &mut Reply<'_>) {
-    let options: [&[u8]; 4] = [b"bcast", b"optin", b"optout", b"noloop"];
-    let mut words = args.iter_from(3);
-    while let Some(word) = words.next() {
-        let is_known = options.iter().any(|option| word.eq_ignore_ascii_case(option));
-        let is_redirect = word.eq_ignore_ascii_case(b"redirect");
-        let value = if is_redirect || word.eq_ignore_ascii_case(b"prefix") { words.next() } else { None };
-        match value {
-            Some(id) if is_redirect && parse_integer(id).is_err() => return reply.error(ReplyError::NotAnInteger),
-            Some(_) => {}
-            None if is_known => {}
-            None => return reply.error(ReplyError::Syntax),
-        }
-    }
-    match switch(args.at(2)) {
-        Some(false) => reply.ok(),
-        Some(true) => reply.error_text(b"ERR client tracking is not supported yet"),
-        None => reply.error(ReplyError::Syntax),
-    }
-}
-
-/// CLIENT TRACKINGINFO of a client that is not tracked.
-pub(super) fn tracking_info(reply: &mut Reply<'_>) {
-    reply.map(3);
-    reply.bulk(b"flags");
-    reply.set(1);
-    reply.bulk(b"off");
-    reply.bulk(b"redirect");
-    reply.integer(-1);
-    reply.bulk(b"prefixes");
-    reply.array(0);
-}
-
-/// CLIENT CACHING of a client that is not tracked.
-pub(super) fn caching(reply: &mut Reply<'_>) {
-    reply.error_text(
-        b"ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
-    );
 }
 
 enum ListError<'a> {
@@ -230,7 +190,8 @@ pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, no
     write(text, format_args!(" argv-mem=0 multi-mem={multi_bytes} rbs=0 rbp=0 obl=0 oll={}", usize::from(output > 0)));
     write(text, format_args!(" omem={output} tot-mem={memory} events={}", if output > 0 { "rw" } else { "r" }));
     let command = client.last_command.map_or("NULL", |spec| spec.full_name);
-    write(text, format_args!(" cmd={command} user=default redir=-1 resp={} lib-name=", protocol_number(client)));
+    write(text, format_args!(" cmd={command} user=default redir={}", redirect_of(client)));
+    write(text, format_args!(" resp={} lib-name=", protocol_number(client)));
     text.extend_from_slice(&client.lib_name);
     text.extend_from_slice(b" lib-ver=");
     text.extend_from_slice(&client.lib_version);
@@ -239,13 +200,16 @@ pub fn describe_client(client: &Client, fd: i32, output: usize, input: usize, no
 
 /// The letters of Redis's `catClientInfoString`, in its order.
 fn write_flags(client: &Client, text: &mut Vec<u8>) {
-    let before = text.len();
+    let (before, tracking) = (text.len(), client.tracking.as_deref());
     let letters = [
         (client.is_monitor, b'O'),
         (client.is_attached(), b'S'),
         (client.is_subscriber(), b'P'),
         (client.transaction.is_some(), b'x'),
         (client.is_blocked, b'b'),
+        (tracking.is_some(), b't'),
+        (tracking.is_some_and(|tracking| tracking.is_broken), b'R'),
+        (tracking.is_some_and(|tracking| tracking.mode == TrackingMode::Broadcast), b'B'),
         (client.closing, b'c'),
         (client.unix_socket, b'U'),
         (client.is_readonly, b'r'),

@@ -40,6 +40,7 @@ pub(super) fn reset(client: &mut Client, node: &dyn Node, reply: &mut Reply<'_>)
     client.db = 0;
     client.protocol = Protocol::Resp2;
     client.replies = Replies::On;
+    client.tracking = None;
     (client.no_evict, client.no_touch, client.is_readonly) = (false, false, false);
     client.authenticated = !auth::needs_password(node);
     reply.simple("RESET");

@@ -1,6 +1,7 @@
 //! MEMORY, but for USAGE, which works on a key.
 
 use super::{CoreFacts, Node, ProcessFacts};
+use slotmesh_conf::directive;
 use slotmesh_resp::Reply;
 use std::fmt::Write;
 
@@ -40,6 +41,10 @@ pub(super) struct MemoryFacts {
     pub(super) dataset: u64,
     pub(super) clients: u64,
     pub(super) keys: u64,
+    /// What is held of streams of replication, and how much of it up to the size of the backlog; the rest is kept for
+    /// replicas that read slowly.
+    pub(super) streams: u64,
+    pub(super) backlog: u64,
     /// Within the allocator's pages, of its pages, beside the allocator, and in all.
     pub(super) inside: Excess,
     pub(super) pages: Excess,
@@ -48,7 +53,8 @@ pub(super) struct MemoryFacts {
 }
 
 impl MemoryFacts {
-    pub(super) fn of(process: &ProcessFacts, cores: &[CoreFacts]) -> Self {
+    /// `backlog_size` is the most that a stream keeps for whoever may come back, in bytes.
+    pub(super) fn of(process: &ProcessFacts, cores: &[CoreFacts], backlog_size: u64) -> Self {
         let sum = |counter: fn(&CoreFacts) -> u64| cores.iter().map(counter).sum::<u64>();
         let allocated = process.allocated_bytes;
         Self {
@@ -58,6 +64,8 @@ impl MemoryFacts {
             dataset: sum(|core| core.keyspace_bytes),
             clients: sum(|core| core.query_buffer_bytes + core.output_buffer_bytes),
             keys: sum(|core| core.dbs.iter().map(|db| db.keys).sum()),
+            streams: sum(|core| core.stream_bytes),
+            backlog: cores.iter().map(|core| core.stream_bytes.min(backlog_size)).sum(),
             inside: Excess::of(process.active_bytes, allocated),
             pages: Excess::of(process.allocator_resident_bytes, process.active_bytes),
             beside: Excess::of(process.resident_bytes, process.allocator_resident_bytes),
@@ -94,16 +102,17 @@ enum Figure {
 pub(super) fn stats(node: &dyn Node, reply: &mut Reply<'_>) {
     use Figure::{Count, Share};
     let process = node.process();
-    let facts = MemoryFacts::of(&process, &node.cores());
+    let backlog_size = node.settings().value(directive::REPL_BACKLOG_SIZE);
+    let facts = MemoryFacts::of(&process, &node.cores(), backlog_size);
     let figures = [
         ("peak.allocated", Count(facts.peak as i64)),
         ("total.allocated", Count(facts.allocated as i64)),
         ("startup.allocated", Count(facts.startup as i64)),
-        ("replication.backlog", Count(0)),
-        ("clients.slaves", Count(0)),
+        ("replication.backlog", Count(facts.backlog as i64)),
+        ("clients.slaves", Count((facts.streams - facts.backlog) as i64)),
         ("clients.normal", Count(facts.clients as i64)),
         ("cluster.links", Count(0)),
-        ("aof.buffer", Count(0)),
+        ("aof.buffer", Count(node.persistence().log.buffer_bytes as i64)),
         ("lua.caches", Count(0)),
         ("functions.caches", Count(0)),
         ("overhead.total", Count(facts.overhead() as i64)),
@@ -137,7 +146,7 @@ pub(super) fn stats(node: &dyn Node, reply: &mut Reply<'_>) {
 /// What is odd about the memory, by the bounds of Redis 7.2 `object.c` `getMemoryDoctorReport`.
 pub(super) fn doctor(node: &dyn Node, reply: &mut Reply<'_>) {
     let cores = node.cores();
-    let facts = MemoryFacts::of(&node.process(), &cores);
+    let facts = MemoryFacts::of(&node.process(), &cores, node.settings().value(directive::REPL_BACKLOG_SIZE));
     let clients = cores.iter().map(|core| core.clients).sum();
     reply.verbatim(b"txt", report(&facts, clients).as_bytes());
 }
@@ -204,7 +213,7 @@ mod tests {
             resident_bytes: 112 * MIB,
             ..ProcessFacts::default()
         };
-        let report = |process: &ProcessFacts, clients| report(&MemoryFacts::of(process, &[]), clients);
+        let report = |process: &ProcessFacts, clients| report(&MemoryFacts::of(process, &[], 0), clients);
         assert_eq!(report(&process, 0), "The memory is in order.\n");
         let small = ProcessFacts { allocated_bytes: 5 * MIB - 1, ..process.clone() };
         assert!(report(&small, 0).contains("next to nothing"));
@@ -218,7 +227,7 @@ mod tests {
             assert!(report(&odd, 0).contains(sign), "{sign}");
         }
         let core = CoreFacts { output_buffer_bytes: 200 * 1024 + 200, ..CoreFacts::default() };
-        let facts = MemoryFacts::of(&process, &[core]);
+        let facts = MemoryFacts::of(&process, &[core], 0);
         assert!(super::report(&facts, 1).contains("client buffers"));
         assert!(!super::report(&facts, 2).contains("client buffers"));
     }

@@ -20,6 +20,7 @@ mod operate;
 mod pubsub;
 mod replicate;
 mod slow_log;
+mod tracking;
 
 #[cfg(test)]
 mod tests;
@@ -66,13 +67,13 @@ pub fn run_connection_command(
         ConnectionCommand::Quit => connection::quit(client, reply),
         ConnectionCommand::Reset => connection::reset(client, node, reply),
         ConnectionCommand::Select => connection::select(client, args, node, reply),
-        ConnectionCommand::ClientCaching => client::caching(reply),
-        ConnectionCommand::ClientGetRedir => reply.integer(-1),
+        ConnectionCommand::ClientCaching => tracking::caching(client, args, reply),
+        ConnectionCommand::ClientGetRedir => reply.integer(tracking::redirect_of(client)),
         ConnectionCommand::ClientNoEvict => client::set_switch(&mut client.no_evict, args, reply),
         ConnectionCommand::ClientNoTouch => client::set_switch(&mut client.no_touch, args, reply),
         ConnectionCommand::ClientReply => client::set_replies(client, args, reply),
-        ConnectionCommand::ClientTracking => client::tracking(args, reply),
-        ConnectionCommand::ClientTrackingInfo => client::tracking_info(reply),
+        ConnectionCommand::ClientTracking => tracking::tracking(client, args, node, reply),
+        ConnectionCommand::ClientTrackingInfo => tracking::tracking_info(client, reply),
         ConnectionCommand::ClientGetName => client::get_name(client, reply),
         ConnectionCommand::ClientId => client::id(client, reply),
         ConnectionCommand::ClientInfo => client::info(client, args, now, reply),

@@ -68,6 +68,10 @@ pub struct CoreFacts {
     pub client_max: (u64, u64),
     /// Pieces of memory that wait to be freed, and that were freed so.
     pub buried: (u64, u64),
+    /// Keys that tracked clients have read from its shard, and pairs of such a key and a client.
+    pub tracked_keys: u64,
+    /// See above.
+    pub tracked_items: u64,
     /// Nanoseconds of its passes of active expiry.
     pub expiry_nanos: u64,
     /// Passes of active expiry whose budget ended before their work.
@@ -137,6 +141,10 @@ pub struct Rates {
     pub input_bytes: u64,
     /// Bytes sent to clients.
     pub output_bytes: u64,
+    /// Bytes received from masters.
+    pub replication_input_bytes: u64,
+    /// Bytes sent to replicas.
+    pub replication_output_bytes: u64,
     /// Turns of the loops.
     pub turns: u64,
     /// Nanoseconds of these turns, without waiting.
@@ -180,6 +188,8 @@ pub struct ProcessFacts {
     pub rejected_connections: u64,
     /// Commands, bytes received and bytes sent in the last second that was measured.
     pub rates: Rates,
+    /// Tracked clients, and prefixes of keys of which some hear.
+    pub tracking: (u64, u64),
     /// Name of the data loop's backend (`io_uring` or `epoll`).
     pub io_backend: &'static str,
 }
@@ -203,6 +213,10 @@ pub trait Node {
     fn cores(&self) -> Vec<CoreFacts>;
     /// What the process knows of itself.
     fn process(&self) -> ProcessFacts;
+    /// Whether a client with this id is connected, on whatever core.
+    fn has_client(&self, _id: u64) -> bool {
+        false
+    }
     /// The node's place in its cluster, for a client that has come to the port of a node: what the other functions tell
     /// is then that node's.
     fn cluster(&self) -> Option<Member<'_>> {

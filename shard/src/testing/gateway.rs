@@ -224,6 +224,7 @@ impl Gateway {
                 for letter in self.shards.shards[usize::from(core)].take_letters() {
                     match letter {
                         Letter::Call(ticket) => self.calls.push_back((core, ticket)),
+                        Letter::Stale { .. } => {}
                         Letter::Reply { to, served } => self.hand_over(to, &served.reply),
                     }
                 }

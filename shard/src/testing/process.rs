@@ -273,7 +273,7 @@ impl Process {
 fn called(letter: Letter) -> Option<Ticket> {
     match letter {
         Letter::Call(ticket) => Some(ticket),
-        Letter::Reply { .. } => None,
+        Letter::Reply { .. } | Letter::Stale { .. } => None,
     }
 }
 

@@ -34,6 +34,19 @@ impl Db {
         }
     }
 
+    /// Whether all that happens to any key is recorded; `index` and `flag` as for [`attend`](Self::attend).
+    pub(crate) fn record_all(&mut self, wanted: bool, index: usize, flag: &Arc<AtomicBool>) {
+        if wanted || self.observer.is_some() {
+            self.make_observer(index, flag).records_all = wanted;
+            self.drop_idle_observer();
+        }
+    }
+
+    /// Whether anybody pays attention to anything.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Takes the events since the last call.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         let Some(observer) = &mut self.observer else { return Vec::new() };

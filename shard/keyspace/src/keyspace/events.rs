@@ -54,6 +54,38 @@ impl Keyspace {
         }
     }
 
+    /// Whether all that happens to any key is recorded as an event, whatever its slot.
+    pub fn record_all(&mut self, wanted: bool) {
+        self.records_all = wanted;
+        for (index, db) in self.dbs.iter_mut().enumerate() {
+            if let Some(db) = db {
+                db.record_all(wanted, index, &self.has_events);
+            }
+        }
+    }
+
+    /// Whether it is recorded that a database is emptied.
+    pub fn record_flushes(&mut self, wanted: bool) {
+        self.records_flushes = wanted;
+    }
+
+    pub(super) fn note_flush(&mut self) {
+        if self.records_flushes {
+            self.was_flushed = true;
+            self.has_events.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a database was emptied since the last call.
+    pub fn take_flushed(&mut self) -> bool {
+        core::mem::take(&mut self.was_flushed)
+    }
+
+    /// Whether anybody pays attention to anything.
+    pub fn has_observers(&self) -> bool {
+        self.dbs.iter().flatten().any(|db| db.is_observed())
+    }
+
     /// Whether there are events that nobody has taken.
     #[inline]
     pub fn has_events(&self) -> bool {

@@ -6,7 +6,7 @@ use slotmesh_conf::directive;
 
 pub(super) fn memory(facts: &Facts<'_>, fields: &mut Fields) {
     let process = &facts.process;
-    let memory = MemoryFacts::of(process, &facts.cores);
+    let memory = MemoryFacts::of(process, &facts.cores, facts.settings.value(directive::REPL_BACKLOG_SIZE));
     fields.memory("used_memory", memory.allocated);
     fields.memory("used_memory_rss", process.resident_bytes);
     fields.memory("used_memory_peak", memory.peak);
@@ -32,12 +32,9 @@ pub(super) fn memory(facts: &Facts<'_>, fields: &mut Fields) {
         fields.field(bytes_name, excess.bytes);
     }
     fields.fields(&[("mem_not_counted_for_evict", "0")]);
-    // What is kept beyond the size of the backlog is kept for replicas that read slowly.
-    let stream = facts.total(|core| core.stream_bytes);
-    let backlog = stream.min(facts.settings.value(directive::REPL_BACKLOG_SIZE));
-    fields.field("mem_replication_backlog", backlog);
-    fields.field("mem_total_replication_buffers", stream);
-    fields.field("mem_clients_slaves", stream - backlog);
+    fields.field("mem_replication_backlog", memory.backlog);
+    fields.field("mem_total_replication_buffers", memory.streams);
+    fields.field("mem_clients_slaves", memory.streams - memory.backlog);
     fields.field("mem_clients_normal", memory.clients);
     fields.fields(&[("mem_cluster_links", "0")]);
     fields.field("mem_aof_buffer", facts.node.persistence().log.buffer_bytes);

@@ -58,7 +58,7 @@ pub(super) fn clients(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("client_recent_max_input_buffer", most(|core| core.client_max.0));
     fields.field("client_recent_max_output_buffer", most(|core| core.client_max.1));
     fields.field("blocked_clients", facts.total(|core| core.blocked_clients));
-    fields.field("tracking_clients", 0);
+    fields.field("tracking_clients", facts.process.tracking.0);
     fields.field("clients_in_timeout_table", facts.total(|core| core.timeouts));
     fields.field("total_blocking_keys", facts.total(|core| core.blocking_keys));
     fields.field("total_blocking_keys_on_nokey", 0);

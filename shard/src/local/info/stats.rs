@@ -15,7 +15,8 @@ pub(super) fn stats(facts: &Facts<'_>, fields: &mut Fields) {
     fields.field("total_net_repl_output_bytes", facts.total(|core| core.replication_output_bytes));
     fields.field("instantaneous_input_kbps", kibibytes(rates.input_bytes));
     fields.field("instantaneous_output_kbps", kibibytes(rates.output_bytes));
-    fields.fields(&[("instantaneous_input_repl_kbps", "0.00"), ("instantaneous_output_repl_kbps", "0.00")]);
+    fields.field("instantaneous_input_repl_kbps", kibibytes(rates.replication_input_bytes));
+    fields.field("instantaneous_output_repl_kbps", kibibytes(rates.replication_output_bytes));
     fields.field("rejected_connections", facts.process.rejected_connections);
     fields.field("sync_full", facts.total(|core| core.syncs.full));
     fields.field("sync_partial_ok", facts.total(|core| core.syncs.partial));
@@ -47,10 +48,10 @@ pub(super) fn stats(facts: &Facts<'_>, fields: &mut Fields) {
         ("active_defrag_key_misses", "0"),
         ("total_active_defrag_time", "0"),
         ("current_active_defrag_time", "0"),
-        ("tracking_total_keys", "0"),
-        ("tracking_total_items", "0"),
-        ("tracking_total_prefixes", "0"),
     ]);
+    fields.field("tracking_total_keys", facts.total(|core| core.tracked_keys));
+    fields.field("tracking_total_items", facts.total(|core| core.tracked_items));
+    fields.field("tracking_total_prefixes", facts.process.tracking.1);
     fields.field("unexpected_error_replies", 0);
     fields.field("total_error_replies", facts.total(|core| core.errors));
     fields.field("dump_payload_sanitizations", 0);
