@@ -397,7 +397,7 @@ impl Engine {
     /// Runs a command on the connection or the node.
     fn run_locally(&mut self, hands: &mut Hands<'_>, index: u32, spec: &'static Spec, args: Args<'_>) -> Done {
         self.publish();
-        if matches!(spec.reach, Reach::Connection(ConnectionCommand::ClientTracking)) && self.lending.home().is_none() {
+        if matches!(spec.reach, Reach::Connection(ConnectionCommand::ClientTracking)) && self.lending.desk.is_away() {
             return Done::NotYet;
         }
         // INFO counts what was done before it.

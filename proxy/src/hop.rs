@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn kinds_are_read_as_they_were_written() {
-        (0..16).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
+        (0..18).for_each(|byte| assert_eq!(RequestKind::of(byte) as u8, byte));
         (0..8).for_each(|byte| assert_eq!(ReplyKind::of(byte) as u8, byte));
         for why in [Unblock::Silently, Unblock::Timeout, Unblock::Error] {
             assert_eq!(read_unblock_word(unblock_word(why)), why);

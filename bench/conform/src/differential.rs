@@ -207,7 +207,14 @@ impl Side {
         let bytes: Vec<u8> = batch.iter().flat_map(|step| request(step.args())).collect();
         // A server that closes the connection in between may refuse the rest.
         let _ = self.0.try_send(&bytes);
-        batch.iter().map(|_| self.0.try_reply().unwrap_or_else(|error| closed(&error))).collect()
+        let reply = |step: &Step| {
+            self.0.try_reply().unwrap_or_else(|error| {
+                // Shown should a server be silent.
+                println!("no reply to {step} of a batch of {}", batch.len());
+                closed(&error)
+            })
+        };
+        batch.iter().map(reply).collect()
     }
 
     /// All keys of an iteration, sorted, each once; or the first error.

@@ -202,6 +202,9 @@ impl Gateway {
         let slots = slots.to_string();
         let words = ["reshard", &entry, "--cluster-from", &from.id, "--cluster-to", &to.id, "--cluster-slots", &slots];
         cluster_tool(&[&words[..], &["--cluster-yes"], password_of(self.behind)].concat());
+        let slots_of =
+            |id: &str| lines_at(self.cluster.first_port).into_iter().find(|line| line.id == id).map(|at| at.slots);
+        assert_ne!(slots_of(&from.id).as_ref(), Some(&from.slots), "slots have moved");
     }
 }
 

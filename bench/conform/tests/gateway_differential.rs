@@ -53,6 +53,8 @@ fn compare(gateway: &Gateway, oracle: &Server, behind: Behind, grammar: Grammar,
         let steps = Generator::reaching(Reach::Hosts, seed, grammar).steps(STEPS);
         let max = if grammar == Grammar::Authentication { 4 } else { BATCH_MAX };
         let subject = format!("SLOTMESH_SEED={seed} ({grammar:?}), before {behind:?}");
+        // Shown should a server be silent.
+        println!("{subject}");
         assert_same(oracle, &gateway.door, &opening, &steps, Batches { seed, max }, &subject);
     }
 }

@@ -103,7 +103,8 @@ fn a_replica_gets_everything_and_what_follows() {
 fn a_link_that_was_cut_goes_on() {
     for (master, replica) in pairs() {
         eprintln!("{replica:?} follows {master:?}");
-        let (master, replica) = (master.alone(&[]), replica.alone(&[]));
+        // The writer is quick, and a replica comes back after a second.
+        let (master, replica) = (master.alone(&["--repl-backlog-size", "256mb"]), replica.alone(&[]));
         let relay = Relay::to(master.port());
         fill(&master);
         replica.follow_port(relay.port());

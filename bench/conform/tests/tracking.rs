@@ -47,7 +47,7 @@ fn id_of(connection: &mut Connection) -> String {
 fn compare(openings: &[&str], script: &[Step]) {
     let oracle = Server::redis(&[]);
     let expected = transcript(&oracle, openings, script);
-    for (cores, shards) in [(1, 1), (3, 3)] {
+    for (cores, shards) in [(1, 1), (3, 3), (2, 1)] {
         let got = transcript(&Server::slotmesh(cores, shards, &[]), openings, script);
         for (expected, got) in expected.iter().zip(&got) {
             assert_eq!(expected, got, "with {shards} shards");
