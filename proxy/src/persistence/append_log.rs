@@ -532,7 +532,11 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new().mode(0o755).create(folder)?;
+    match std::fs::DirBuilder::new().mode(0o755).create(folder) {
+        // Another node of the process was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+        outcome => outcome?,
+    }
     slotmesh_io::sync_folder(folder)
 }
 
