@@ -410,12 +410,14 @@ fn a_failover_is_a_pause() {
         .map(|number| {
             let (mut client, stops, writes) = (gateway(&cluster, 0), stops.clone(), writes.clone());
             std::thread::spawn(move || {
-                let (mut written, mut longest) = (0u64, Duration::ZERO);
+                let (mut written, mut longest, mut lost) = (0u64, Duration::ZERO, 0);
                 while !stops.load(Ordering::Relaxed) {
                     let key = format!("w{number}:{}", written % 97);
                     let begin = Instant::now();
                     assert_eq!(client.say(&format!("SET {key} {written}")), b"+OK\r\n");
-                    assert_eq!(text(&client.say(&format!("GET {key}"))), written.to_string());
+                    // What a master acknowledges as it dies its replica may not have: one write of each who waits for it.
+                    lost += usize::from(text(&client.say(&format!("GET {key}"))) != written.to_string());
+                    assert!(lost < 2, "an old value");
                     longest = longest.max(begin.elapsed());
                     written += 1;
                     writes.fetch_add(1, Ordering::Relaxed);
